@@ -1,0 +1,55 @@
+"""torchvision on machines where its compiled operators do not fit the installed torch.
+
+A CPU build of torch beside a CUDA build of torchvision cannot load torchvision's compiled library, and
+`import torchvision` stops with `operator torchvision::nms does not exist`. lpips, pytorch-fid, torchmetrics and
+open_clip import torchvision and stop with it, although none of what this project uses from them needs a compiled operator.
+"""
+
+import importlib
+import sys
+
+import torch
+
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_MISSING_OPERATOR = "operator torchvision::nms does not exist"
+_declared: list[torch.library.Library] = []  # operators live as long as the Library object that declares them
+
+
+def ensure_torchvision() -> None:
+    """Make `import torchvision` work; call it before importing lpips, pytorch_fid, torchmetrics or open_clip.
+
+    On a matching pair of torch and torchvision this is a plain import. Otherwise the schemas (no implementations) of
+    `torchvision::nms` and `torchvision::qnms` are declared and torchvision is imported again: networks and transforms
+    then work, and a call of a compiled operator still fails.
+
+    Raises:
+        RuntimeError: torchvision cannot be imported for another reason than the missing operators.
+        ModuleNotFoundError: torchvision is not installed.
+    """
+    if _is_imported("torchvision"):
+        return
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if _MISSING_OPERATOR not in str(error):
+            raise
+        _forget("torchvision")
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for schema in _SCHEMAS:
+            library.define(schema)
+        _declared.append(library)
+        importlib.import_module("torchvision")
+
+
+def _is_imported(package: str) -> bool:
+    """Whether `package` is fully imported: a package that failed half way leaves submodules, never itself."""
+    return package in sys.modules
+
+
+def _forget(package: str) -> None:
+    """Drop what a failed import of `package` left behind, so that the next import starts clean."""
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]

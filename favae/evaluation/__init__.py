@@ -1,0 +1,1 @@
+"""What is measured, under which protocol and name: image metrics, LPIPS, Frechet distances."""
