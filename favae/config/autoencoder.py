@@ -1,0 +1,160 @@
+"""Parameters of an FA-VAE or VQ-GAN training: `model` is passed to `favae.models.FAVAE` as it stands."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from favae.config.base import Duration, NonNegative, Positive, Spec
+from favae.config.training import TrainingSpec
+
+
+class CosineQuantizer(Spec):
+    """Cosine-similarity codebook updated by exponential moving averages (all released FA-VAE configurations)."""
+
+    kind: Literal["cosine"]
+    codes: Positive
+    dim: Positive
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    output: Literal["raw", "normalized"] = "raw"
+
+
+class EuclideanQuantizer(Spec):
+    """Learned Euclidean codebook of the VQ-GAN baseline."""
+
+    kind: Literal["euclidean"]
+    codes: Positive
+    dim: Positive
+    beta: NonNegative = 0.25
+    beta_term: Literal["commitment", "codebook"] = "codebook"  # VQ-GAN's legacy loss puts beta on the other term
+
+
+class AutoencoderModel(Spec):
+    """Keyword arguments of `favae.models.FAVAE`."""
+
+    image_size: Positive
+    image_channels: Positive = 3
+    base_channels: Positive = 128
+    channel_multipliers: list[Positive]
+    res_blocks: Positive = 2
+    attention_resolutions: list[int]
+    latent_channels: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    fcm: Literal["conv", "residual", "attention", "none"]
+    fcm_groups: Positive = 32
+    norm_groups: Positive = 32
+    norm_eps: Annotated[float, Field(gt=0)] = 1e-5
+    quantizer: Annotated[CosineQuantizer | EuclideanQuantizer, Field(discriminator="kind")]
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        factor = 2 ** (len(self.channel_multipliers) - 1)
+        if self.image_size % factor:
+            raise ValueError(
+                f"image_size {self.image_size} is not divisible by the factor {factor} of {len(self.channel_multipliers)} levels"
+            )
+        for multiplier in self.channel_multipliers:
+            if (self.base_channels * multiplier) % self.norm_groups:
+                raise ValueError(
+                    f"norm_groups {self.norm_groups} does not divide {self.base_channels * multiplier} channels"
+                )
+        return self
+
+
+class Perceptual(Spec):
+    """LPIPS in the reconstruction loss. The papers use VGG; `none` is for machines without its weights."""
+
+    network: Literal["vgg", "alex", "squeeze", "none"]
+    weight: NonNegative = 1.0
+
+
+class ImageFFL(Spec):
+    """Focal frequency loss between reconstruction and image (weight 0: not computed)."""
+
+    weight: NonNegative = 1.0
+    alpha: NonNegative = 1.0
+
+
+class Spectrum(Spec):
+    """Loss on the four pairs of encoder features and decoder complements."""
+
+    kind: Literal["none", "ffl", "sl", "dsl"]
+    weight: NonNegative = 0.01
+    kernel_size: Annotated[int, Field(gt=0)] = 9
+    sigma: Annotated[float, Field(gt=0)] = 3.0
+    sharing: Literal["pairwise", "per_feature"] = "pairwise"
+    sigma_index: Literal["paper", "official"] = "paper"
+    detach_taps: Literal["no", "yes"] = "no"
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd (found {self.kernel_size})")
+        return self
+
+
+class Discriminator(Spec):
+    """PatchGAN: 3 layers as in VQ-GAN, or the 2-layer variant of the ImageNet f=16 run."""
+
+    base_channels: Positive = 64
+    layers: Positive = 3
+    init: Literal["pytorch", "normal"] = "pytorch"
+
+
+class Adversarial(Spec):
+    """Adversarial term, from `start` on."""
+
+    weight: NonNegative
+    start: Duration
+    loss: Literal["hinge", "vanilla"] = "hinge"
+    adaptive_max: NonNegative = 1e4
+    adaptive_eps: NonNegative = 1e-4
+    reconstruction: Literal["reuse", "recompute"] = "reuse"  # official: a second forward pass after the G step
+    codebook_update: Literal["once", "official"] = "once"  # official: again in the D step (needs recompute)
+    discriminator: Discriminator = Discriminator()
+
+    @model_validator(mode="after")
+    def _official_needs_recompute(self) -> Self:
+        if self.codebook_update == "official" and self.reconstruction != "recompute":
+            raise ValueError("codebook_update: official needs reconstruction: recompute")
+        return self
+
+
+class Objective(Spec):
+    """L_G = l1*L1 + perceptual + commitment*L_Q + image FFL + spectrum + adversarial."""
+
+    l1: NonNegative = 1.0
+    perceptual: Perceptual
+    commitment: NonNegative = 1.0
+    image_ffl: ImageFFL
+    spectrum: Spectrum
+    adversarial: Adversarial
+
+
+class AdamSpec(Spec):
+    """Adam for generator and discriminator. `linear`: learning rate = base_lr x global batch, as published."""
+
+    base_lr: Annotated[float, Field(gt=0)]
+    scaling: Literal["linear", "none"] = "linear"
+    betas: tuple[float, float] = (0.5, 0.9)
+    sigma_lr: Annotated[float, Field(gt=0)] | Literal["main"] = 2.0e-7  # paper's pair-wise DSL; non-pair-wise: main
+
+    def learning_rate(self, batch_size: int) -> float:
+        """Learning rate at a global batch of `batch_size`."""
+        return self.base_lr * (batch_size if self.scaling == "linear" else 1)
+
+
+class AutoencoderSpec(Spec):
+    """Everything that decides the weights of one FA-VAE or VQ-GAN, its data set apart."""
+
+    model: AutoencoderModel
+    objective: Objective
+    optimizer: AdamSpec
+    training: TrainingSpec
+
+    @model_validator(mode="after")
+    def _spectrum_needs_complements(self) -> Self:
+        if self.model.fcm == "none" and self.objective.spectrum.kind != "none":
+            raise ValueError(
+                f"objective.spectrum.kind {self.objective.spectrum.kind!r} compares FCM features, but model.fcm is 'none'"
+            )
+        return self

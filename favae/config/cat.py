@@ -1,0 +1,56 @@
+"""Parameters of CAT: tokens, text, training, sampling. `model` is passed to `favae.models.CAT` beside codes and grid."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from favae.config.base import Duration, NonNegative, Positive, Probability, Spec
+from favae.config.evaluation import EvaluationProtocol
+from favae.config.training import TrainingSpec
+
+
+class TokenizeSpec(Spec):
+    """Encoding a data set with a frozen FA-VAE."""
+
+    batch_size: Positive
+    splits: list[Literal["train", "val", "test"]] = ["train", "val", "test"]
+
+
+class AdamWSpec(Spec):
+    """AdamW with linear warm-up and cosine decay to zero, stepped every iteration."""
+
+    base_lr: Annotated[float, Field(gt=0)]
+    scaling: Literal["linear", "none"] = "linear"
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: NonNegative = 0.01
+    no_decay: Literal["official", "standard"] = "official"
+    warmup: Duration
+    clip_norm: NonNegative = 0.0  # 0: no clipping, as released
+
+    def learning_rate(self, batch_size: int) -> float:
+        """Peak learning rate at a global batch of `batch_size`."""
+        return self.base_lr * (batch_size if self.scaling == "linear" else 1)
+
+
+class CatSpec(Spec):
+    """Everything that decides the weights of one CAT, its tokens apart."""
+
+    model: dict[str, Any]
+    text: dict[str, Any]
+    text_drop: Probability = 0.25
+    optimizer: AdamWSpec
+    training: TrainingSpec
+
+
+class GenerateSpec(Spec):
+    """Sampling from a trained CAT and comparing with real images."""
+
+    seed: int
+    guidance: list[NonNegative]
+    top_k: Positive | None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
+    temperature: NonNegative = 1.0
+    batch_size: Positive
+    captions_per_image: Positive = 1
+    examples: Positive = 8
+    protocol: EvaluationProtocol

@@ -1,0 +1,26 @@
+"""Parameters of the one training loop, whatever it trains."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from favae.config.base import Duration, Positive, Spec
+
+
+class TrainingSpec(Spec):
+    """How long, how fast, how safely a model is trained. `batch_size` is global: it is divided among the ranks."""
+
+    seed: int
+    batch_size: Positive
+    length: Duration
+    validate_every: Duration
+    checkpoint_every: Duration
+    log_every: Positive = 50  # steps; losses in between are averaged, read from the device once
+    selection: Literal["best", "last"] = "best"  # best on val (never on test), or the last step
+    augment: Literal["none", "flip"] = "none"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: Literal["off", "default"] = "off"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    ranks: Positive = 1  # processes (GPUs) of one run
+    threads: Positive = 2  # CPU threads of one process
+    validation_images: Positive | None = Field(default=None, description="images of val used; none = all")

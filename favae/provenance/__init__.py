@@ -1,0 +1,1 @@
+"""Identity of results: canonical JSON, content keys, cards, run records, atomic files, cell locks."""
