@@ -1,0 +1,102 @@
+"""Decoder of FA-VAE: the VQ-GAN decoder with four frequency complement modules, or none."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from favae.models.encoder import level_blocks
+from favae.models.fcm import PLACES, FcmKind, build_fcm
+from favae.models.layers import Norm, Upsample, check_spatial, conv3x3, middle
+
+
+class Decoding(NamedTuple):
+    """What the decoder returns.
+
+    image: [B, 3, H, W], about [-1, 1]; neither squashed nor clamped.
+    complements: C_0..C_3 in the order in which the decoder computes them, C_0 on the latent, C_3 before the head; empty
+        without FCM. C_j has the shape of encoder tap A_{3-j}.
+    """
+
+    image: Tensor
+    complements: tuple[Tensor, ...]
+
+
+class Decoder(nn.Module):
+    """Latent to image: FCM, input conv, FCM, middle block, FCM, levels with up-sampling between, FCM, output head.
+
+    Args:
+        image_channels: channels of the image.
+        channels: channels of each level, finest first (the encoder's).
+        attention_levels: levels with attention after every residual block.
+        res_blocks: residual blocks a level; the caller gives one more than the encoder has, as VQ-GAN does.
+        latent_channels: d.
+        norm: makes a normalisation layer from its channels.
+        dropout: inside residual blocks and `conv` / `residual` FCMs.
+        fcm: kind of the four FCMs. With "none" a 1x1 convolution d -> d comes first, VQ-GAN's `post_quant_conv`, which the
+            decoders with FCM do not have (official code).
+        latent_norm: normalisation of the FCM on the latent, whose channels may be few (3 at down-sampling 4).
+    """
+
+    def __init__(
+        self,
+        image_channels: int,
+        channels: Sequence[int],
+        attention_levels: Sequence[int],
+        res_blocks: int,
+        latent_channels: int,
+        norm: Norm,
+        dropout: float,
+        fcm: FcmKind,
+        latent_norm: Norm,
+    ) -> None:
+        super().__init__()
+        self.latent_channels = latent_channels
+        deepest = channels[-1]
+        has_fcm = fcm != "none"
+        self.post_quant = nn.Identity() if has_fcm else nn.Conv2d(latent_channels, latent_channels, kernel_size=1)
+        self.fcms = nn.ModuleList()
+        if has_fcm:
+            widths = (latent_channels, deepest, deepest, channels[0])
+            norms = (latent_norm, norm, norm, norm)
+            for place in range(PLACES):
+                self.fcms.append(build_fcm(fcm, place, widths[place], norms[place], dropout))
+        self.conv_in = conv3x3(latent_channels, deepest)
+        self.middle = middle(deepest, norm, dropout)
+        layers: list[nn.Module] = []
+        previous = deepest
+        for level in reversed(range(len(channels))):
+            width = channels[level]
+            layers += level_blocks(previous, width, res_blocks, level in attention_levels, norm, dropout)
+            previous = width
+            if level > 0:
+                layers.append(Upsample(width))
+        self.up = nn.Sequential(*layers)
+        self.head = nn.Sequential(norm(previous), nn.SiLU(), conv3x3(previous, image_channels))
+
+    @property
+    def last_layer_weight(self) -> nn.Parameter:
+        """Weight of the last convolution, [image_channels, c, 3, 3], where the adaptive weight measures gradients."""
+        return self.head[-1].weight
+
+    def forward(self, z_BChw: Tensor) -> Decoding:
+        """Quantised latent [B, d, h, w] -> image and complements.
+
+        Raises:
+            ValueError: wrong channels.
+        """
+        check_spatial(z_BChw, self.latent_channels, 1, "the decoder")
+        complements: list[Tensor] = []
+        h = self._complement(self.post_quant(z_BChw), complements)
+        h = self._complement(self.conv_in(h), complements)
+        h = self._complement(self.middle(h), complements)
+        h = self._complement(self.up(h), complements)
+        return Decoding(self.head(h), tuple(complements))
+
+    def _complement(self, b_BCHW: Tensor, complements: list[Tensor]) -> Tensor:
+        """Pass through the next FCM, if there are any, and record its complement."""
+        if not self.fcms:
+            return b_BCHW
+        onward_BCHW, c_BCHW = self.fcms[len(complements)](b_BCHW)
+        complements.append(c_BCHW)
+        return onward_BCHW

@@ -1,0 +1,94 @@
+"""Encoder of FA-VAE: the VQ-GAN encoder, with the four features that the decoder's complements are compared with."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from favae.models.layers import Downsample, Norm, ResBlock, SelfAttention, check_spatial, conv3x3, middle
+
+
+class Encoding(NamedTuple):
+    """What the encoder returns.
+
+    z: latent before quantisation, [B, d, h, w].
+    taps: A_0 input convolution [B, c, H, W], A_1 end of the down-sampling stack, A_2 end of the middle block
+        (both [B, c*m, h, w]), A_3 = z (paper Fig. 2; official code, encoder features).
+    """
+
+    z: Tensor
+    taps: tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def level_channels(base_channels: int, channel_multipliers: Sequence[int]) -> list[int]:
+    """Channels of each resolution level, finest first."""
+    return [base_channels * multiplier for multiplier in channel_multipliers]
+
+
+def level_blocks(
+    in_channels: int, out_channels: int, count: int, attention: bool, norm: Norm, dropout: float
+) -> list[nn.Module]:
+    """`count` residual blocks of one level, each followed by attention where the level has it."""
+    layers: list[nn.Module] = []
+    for block in range(count):
+        layers.append(ResBlock(in_channels if block == 0 else out_channels, out_channels, norm, dropout))
+        if attention:
+            layers.append(SelfAttention(out_channels, norm))
+    return layers
+
+
+class Encoder(nn.Module):
+    """Image to latent: input conv, levels of residual blocks with down-sampling between, middle block, output convs.
+
+    Args:
+        image_channels: channels of the image.
+        channels: channels of each level, finest first.
+        attention_levels: levels with attention after every residual block.
+        res_blocks: residual blocks a level.
+        latent_channels: d. A last 1x1 convolution d -> d plays the part of VQ-GAN's `quant_conv`.
+        norm: makes a normalisation layer from its channels.
+        dropout: inside residual blocks.
+    """
+
+    def __init__(
+        self,
+        image_channels: int,
+        channels: Sequence[int],
+        attention_levels: Sequence[int],
+        res_blocks: int,
+        latent_channels: int,
+        norm: Norm,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.image_channels = image_channels
+        self.factor = 2 ** (len(channels) - 1)
+        self.conv_in = conv3x3(image_channels, channels[0])
+        layers: list[nn.Module] = []
+        previous = channels[0]
+        for level, width in enumerate(channels):
+            layers += level_blocks(previous, width, res_blocks, level in attention_levels, norm, dropout)
+            previous = width
+            if level < len(channels) - 1:
+                layers.append(Downsample(width))
+        self.down = nn.Sequential(*layers)
+        self.middle = middle(previous, norm, dropout)
+        self.head = nn.Sequential(
+            norm(previous),
+            nn.SiLU(),
+            conv3x3(previous, latent_channels),
+            nn.Conv2d(latent_channels, latent_channels, kernel_size=1),
+        )
+
+    def forward(self, x_BCHW: Tensor) -> Encoding:
+        """Images [B, 3, H, W] in [-1, 1] -> latent and taps.
+
+        Raises:
+            ValueError: wrong channels, or H or W no multiple of the down-sampling factor.
+        """
+        check_spatial(x_BCHW, self.image_channels, self.factor, "the encoder")
+        a0_BCHW = self.conv_in(x_BCHW)
+        a1_BChw = self.down(a0_BCHW)
+        a2_BChw = self.middle(a1_BChw)
+        z_BChw = self.head(a2_BChw)
+        return Encoding(z_BChw, (a0_BCHW, a1_BChw, a2_BChw, z_BChw))

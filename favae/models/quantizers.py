@@ -1,0 +1,252 @@
+"""Vector quantisers: the cosine codebook of FA-VAE and the Euclidean codebook of VQ-GAN.
+
+Tensor legend: B batch, C latent channels, h w latent size, N = B*h*w vectors, K codes, D code dimension.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CodeOutput = Literal["raw", "normalized"]
+BetaOn = Literal["codebook", "commitment"]
+
+
+class Quantized(NamedTuple):
+    """What a quantiser returns.
+
+    z: quantised latent [B, C, h, w]; its value is the codes', its gradient goes to the encoder unchanged (straight-through).
+    indices: [B, h, w], int64, in [0, K).
+    commitment_loss: scalar, fp32, unweighted.
+    """
+
+    z: Tensor
+    indices: Tensor
+    commitment_loss: Tensor
+
+
+class CodebookUsage(NamedTuple):
+    """How much of a codebook is used: `used` share of codes seen at least once, `perplexity` exp(entropy), in [1, K]."""
+
+    used: Tensor
+    perplexity: Tensor
+
+
+def code_counts(indices: Tensor, codes: int) -> Tensor:
+    """How often each code occurs in `indices` (any shape, int64): [codes], int64; add up over batches."""
+    flat = indices.reshape(-1)
+    return torch.zeros(codes, dtype=torch.int64, device=flat.device).index_add_(0, flat, torch.ones_like(flat))
+
+
+def codebook_usage(counts_K: Tensor) -> CodebookUsage:
+    """Share of used codes and perplexity exp(-sum p ln p) of code counts [K]; both are scalars on the counts' device."""
+    total = counts_K.sum().clamp(min=1)
+    p_K = counts_K.double() / total
+    entropy = -torch.special.xlogy(p_K, p_K).sum()
+    return CodebookUsage((counts_K > 0).double().mean(), entropy.exp())
+
+
+class Quantizer(nn.Module):
+    """Layout, projection and straight-through estimation; how codes are chosen and learned is the subclass'.
+
+    Args:
+        channels: C, channels of the latent.
+        codes: K.
+        dim: D, or None for D = C. Where D != C, a linear map leads into the code space and another one back.
+
+    Raises:
+        ValueError: a size below 1.
+    """
+
+    codebook: Tensor  # [K, D], a buffer or a parameter
+
+    def __init__(self, channels: int, codes: int, dim: int | None) -> None:
+        super().__init__()
+        if channels < 1 or codes < 1 or (dim is not None and dim < 1):
+            raise ValueError(f"a quantiser got channels={channels}, codes={codes}, dim={dim}; all must be at least 1")
+        self.channels = channels
+        self.codes = codes
+        self.dim = dim or channels
+        projects = self.dim != channels
+        self.project_in = nn.Linear(channels, self.dim) if projects else nn.Identity()
+        self.project_out = nn.Linear(self.dim, channels) if projects else nn.Identity()
+
+    def forward(self, z_BChw: Tensor, update: bool = True) -> Quantized:
+        """Quantise a latent [B, C, h, w].
+
+        The codebook statistics are updated only in training mode and only with `update`; pass False where the same batch goes
+        through a second time, as in the discriminator's step.
+
+        Raises:
+            ValueError: the latent has not C channels.
+        """
+        if z_BChw.ndim != 4 or z_BChw.shape[1] != self.channels:
+            raise ValueError(f"the quantiser got shape {tuple(z_BChw.shape)}; expected [B, {self.channels}, h, w]")
+        # Statistics and distances lose codes in 16 bits, so autocast stops here.
+        with torch.autocast(z_BChw.device.type, enabled=False):
+            flat_NC = z_BChw.permute(0, 2, 3, 1).reshape(-1, self.channels)
+            z_ND = self.project_in(flat_NC.to(self.codebook.dtype))
+            indices_N = self._nearest(z_ND.detach())
+            e_ND = self._lookup(indices_N)
+            loss = self._commitment_loss(z_ND, e_ND)
+            # e + (z - sg[z]) rather than z + sg[e - z]: the same gradient, and exactly e in floating point.
+            q_ND = e_ND.detach() + (z_ND - z_ND.detach())
+            q_BChw = self._to_map(self.project_out(q_ND), z_BChw.shape)
+            if update and self.training:
+                self._update(z_ND.detach(), indices_N)
+        b, _, h, w = z_BChw.shape
+        return Quantized(q_BChw.to(z_BChw.dtype), indices_N.view(b, h, w), loss)
+
+    def latents(self, indices_Bhw: Tensor) -> Tensor:
+        """Quantised latent [B, C, h, w] of indices [B, h, w] (int64, in [0, K)), through the projection back where there is one.
+
+        The official code leaves that projection out here, which is wrong for codebooks with one.
+
+        Raises:
+            ValueError: the indices are no [B, h, w].
+        """
+        if indices_Bhw.ndim != 3:
+            raise ValueError(
+                f"indices have shape {tuple(indices_Bhw.shape)}; expected [B, h, w]: reshape them row-major"
+            )
+        b, h, w = indices_Bhw.shape
+        with torch.autocast(indices_Bhw.device.type, enabled=False):
+            q_NC = self.project_out(self._lookup(indices_Bhw.reshape(-1)))
+        return self._to_map(q_NC, torch.Size((b, self.channels, h, w)))
+
+    @staticmethod
+    def _to_map(q_NC: Tensor, shape: torch.Size) -> Tensor:
+        b, c, h, w = shape
+        return q_NC.view(b, h, w, c).permute(0, 3, 1, 2).contiguous()
+
+    def _nearest(self, z_ND: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _lookup(self, indices_N: Tensor) -> Tensor:
+        return F.embedding(indices_N, self.codebook)
+
+    def _commitment_loss(self, z_ND: Tensor, e_ND: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _update(self, z_ND: Tensor, indices_N: Tensor) -> None:
+        """Learn from a batch outside the optimiser; nothing by default."""
+
+
+class CosineQuantizer(Quantizer):
+    """Codebook by cosine similarity, learned by an exponential moving average (FA-VAE, all released configurations).
+
+    Index k(z) = argmax_k <z/|z|, e_k/|e_k|>. After a batch with counts n_k and sums s_k of unit vectors z/|z|,
+    e_k <- decay e_k + (1 - decay) m_k, m_k = unit(s_k / n_k) where n_k > 0 and unit(e_k) elsewhere. Initially
+    Kaiming-uniform, scaled to unit length; neither k-means nor replacement of unused codes.
+
+    Args:
+        channels, codes, dim: see `Quantizer`.
+        decay: weight of the past in the moving average, in [0, 1].
+        output: "raw" returns e_k as it is, of length <= 1 (official code); "normalized" returns e_k/|e_k|.
+
+    Raises:
+        ValueError: `decay` or `output` is none of the above.
+    """
+
+    def __init__(
+        self, channels: int, codes: int, dim: int | None = None, decay: float = 0.8, output: CodeOutput = "raw"
+    ) -> None:
+        super().__init__(channels, codes, dim)
+        if not 0.0 <= decay <= 1.0:
+            raise ValueError(f"quantizer.decay got {decay}; expected a number in [0, 1]")
+        if output not in ("raw", "normalized"):
+            raise ValueError(f"quantizer.output got {output!r}; expected 'raw' or 'normalized'")
+        self.decay = decay
+        self.output = output
+        codebook_KD = torch.empty(1, codes, self.dim)
+        # On [1, K, D] Kaiming takes K * D as fan-in; only the direction survives the scaling, so that does not matter.
+        nn.init.kaiming_uniform_(codebook_KD)
+        self.register_buffer("codebook", F.normalize(codebook_KD[0], dim=-1))
+
+    def _nearest(self, z_ND: Tensor) -> Tensor:
+        # The length of z scales a whole row and so cannot change its argmax: only the codes are normalised.
+        return (z_ND @ F.normalize(self.codebook, dim=-1).T).argmax(dim=-1)
+
+    def _lookup(self, indices_N: Tensor) -> Tensor:
+        e_ND = super()._lookup(indices_N)
+        return F.normalize(e_ND, dim=-1) if self.output == "normalized" else e_ND
+
+    def _commitment_loss(self, z_ND: Tensor, e_ND: Tensor) -> Tensor:
+        """mean (sg[e] - z)^2 with z as the encoder gives it, so that the encoder is drawn to the codes' length as well."""
+        return F.mse_loss(z_ND, e_ND.detach())
+
+    @torch.no_grad()
+    def _update(self, z_ND: Tensor, indices_N: Tensor) -> None:
+        """One step of the moving average, from the union of all ranks' batches: every rank ends with the same codebook."""
+        statistics = self.codebook.new_zeros(self.codes, self.dim + 1)  # sums and counts together: one all-reduce
+        sums_KD, counts_K1 = statistics[:, :-1], statistics[:, -1:]
+        sums_KD.index_add_(0, indices_N, F.normalize(z_ND, dim=-1))
+        counts_K1.index_add_(0, indices_N, z_ND.new_ones(len(z_ND), 1))
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(statistics)
+        # unit(s/n) = unit(s): the mean's length does not matter, so the counts only say which codes were seen.
+        mean_KD = F.normalize(torch.where(counts_K1 > 0, sums_KD, self.codebook), dim=-1)
+        self.codebook.lerp_(mean_KD, 1.0 - self.decay)
+
+
+class EuclideanQuantizer(Quantizer):
+    """Codebook by Euclidean distance, learned by gradient (van den Oord et al. 2017; VQ-GAN), initially U(-1/K, 1/K).
+
+    Args:
+        channels, codes, dim: see `Quantizer`.
+        beta: weight of one of the two terms of the loss, >= 0.
+        beta_on: "commitment": mean (sg[z] - e)^2 + beta mean (z - sg[e])^2, as published (VQ-VAE, equation 3);
+            "codebook": mean (z - sg[e])^2 + beta mean (sg[z] - e)^2, what taming-transformers' `legacy` default computes and
+            its published models were trained with.
+
+    Raises:
+        ValueError: `beta` or `beta_on` is none of the above.
+    """
+
+    def __init__(
+        self, channels: int, codes: int, dim: int | None = None, beta: float = 0.25, beta_on: BetaOn = "codebook"
+    ) -> None:
+        super().__init__(channels, codes, dim)
+        if beta < 0:
+            raise ValueError(f"quantizer.beta got {beta}; expected a number >= 0")
+        if beta_on not in ("codebook", "commitment"):
+            raise ValueError(f"quantizer.beta_on got {beta_on!r}; expected 'codebook' or 'commitment'")
+        self.beta = beta
+        self.beta_on = beta_on
+        self.codebook = nn.Parameter(torch.empty(codes, self.dim).uniform_(-1.0 / codes, 1.0 / codes))
+
+    def _nearest(self, z_ND: Tensor) -> Tensor:
+        # |z|^2 is the same for all codes: argmin |z - e|^2 = argmax <z, e> - |e|^2 / 2.
+        codebook_KD = self.codebook.detach()
+        return torch.addmm(codebook_KD.square().sum(dim=-1), z_ND, codebook_KD.T, beta=-0.5).argmax(dim=-1)
+
+    def _commitment_loss(self, z_ND: Tensor, e_ND: Tensor) -> Tensor:
+        commitment = F.mse_loss(z_ND, e_ND.detach())
+        codebook = F.mse_loss(e_ND, z_ND.detach())
+        if self.beta_on == "commitment":
+            return codebook + self.beta * commitment
+        return commitment + self.beta * codebook
+
+
+_KINDS: dict[str, type[Quantizer]] = {"cosine": CosineQuantizer, "euclidean": EuclideanQuantizer}
+
+
+def build_quantizer(config: Mapping[str, Any], channels: int) -> Quantizer:
+    """The quantiser of a configuration: `kind` ("cosine" or "euclidean"), `codes`, and that class' other arguments.
+
+    Raises:
+        ValueError: unknown kind, unknown or missing keys, or values the class refuses.
+    """
+    arguments = dict(config)
+    kind = arguments.pop("kind", None)
+    if kind not in _KINDS:
+        raise ValueError(f"quantizer.kind got {kind!r}; expected one of {sorted(_KINDS)}")
+    if "codes" not in arguments:
+        raise ValueError("quantizer.codes is missing; give the number of codes K")
+    try:
+        return _KINDS[kind](channels, **arguments)
+    except TypeError as error:
+        raise ValueError(f"quantizer got {sorted(arguments)} for kind {kind!r}: {error}") from error
