@@ -1,0 +1,42 @@
+"""Text encoder from its configuration."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from favae.text.clip import ClipText
+from favae.text.encoder import TextEncoder
+from favae.text.learned import LearnedText
+from favae.text.words import WordTokenizer
+
+_LEARNED = {"dim", "layers", "heads", "dropout", "max_tokens", "min_count", "words"}
+_CLIP = {"model", "weights", "mask"}
+
+
+def build_text_encoder(config: Mapping[str, Any], captions: Iterable[str] = ()) -> TextEncoder:
+    """Make the encoder that `config["kind"]` names; `TextEncoder.spec()` of a built one makes it again.
+
+    - "learned": `dim`, `layers`, `heads`, `dropout` as in `LearnedText`; `max_tokens`; the vocabulary as `words`, or
+      taken from `captions` (words seen at least `min_count` times).
+    - "clip": `model`, `weights`, `mask` as in `ClipText`; captions are not read.
+
+    Raises:
+        ValueError: the kind or a key is unknown, or there are no words.
+        FileNotFoundError: CLIP's weights are missing.
+    """
+    options = dict(config)
+    kind = options.pop("kind", None)
+    known = {"learned": _LEARNED, "clip": _CLIP}
+    if kind not in known:
+        raise ValueError(f"text encoder of kind {kind!r}, expected one of {list(known)}")
+    unknown = sorted(set(options) - known[kind])
+    if unknown:
+        raise ValueError(f"text encoder {kind!r} does not know {unknown}, expected keys {sorted(known[kind])}")
+    if kind == "clip":
+        return ClipText(**options)
+    max_tokens, min_count = options.pop("max_tokens", 64), options.pop("min_count", 1)
+    words = options.pop("words", None)
+    if words is None:
+        tokenizer = WordTokenizer.from_captions(captions, max_tokens, min_count)
+    else:
+        tokenizer = WordTokenizer(words, max_tokens)
+    return LearnedText(tokenizer, **options)

@@ -1,0 +1,134 @@
+"""CLIP's text tower, frozen: the text encoder of CAT in the paper.
+
+Legend: B batch, T = 77 positions, D width of CLIP's joint space (768 for ViT-L/14).
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import torch
+from torch import Tensor, nn
+
+from favae.compat import ensure_torchvision
+
+TextMask = Literal["official", "length"]
+WEIGHTS_HELP = (
+    "download open_clip_model.safetensors from "
+    "https://huggingface.co/timm/vit_large_patch14_clip_224.openai and name the file under `text: weights:`"
+)
+
+
+class ClipText(nn.Module):
+    """`TextEncoder` of OpenAI's CLIP through open_clip: all positions of the last layer, normalised and projected.
+
+    Source: official code of CAT, which uses ViT-L/14: every position after `ln_final` is multiplied by the text
+    projection (CLIP itself projects the end-of-text position only) and not L2-normalised. Computed in fp32, where the
+    official code computes in fp16. Captions are stripped; those longer than 77 tokens keep their first 76 and the end
+    token, where the official code raises.
+
+    Args:
+        weights: state of the CLIP model or of its text tower, `.safetensors`, or a `.pt`/`.bin` of plain tensors.
+        model: name of an open_clip configuration; OpenAI's weights need a `-quickgelu` one.
+        mask: "official" hides the positions whose token id is 0, which is padding and also the token "!";
+            "length" hides what follows the end token.
+
+    Raises:
+        FileNotFoundError: `weights` does not exist.
+        ValueError: the file does not hold this model's text tower, or an option is unknown.
+    """
+
+    trainable = False
+
+    def __init__(self, weights: str, model: str = "ViT-L-14-quickgelu", mask: TextMask = "official"):
+        super().__init__()
+        if mask not in ("official", "length"):
+            raise ValueError(f"mask is {mask!r}, expected 'official' or 'length'")
+        self._options = {"weights": weights, "model": model, "mask": mask}
+        tower = text_tower(model)
+        load_text_tower(tower, Path(weights), model)
+        self.tower = tower.requires_grad_(False).eval()
+        self.dim = tower.output_dim
+        self.truncated = 0
+        self._tokenizer = clip_tokenizer()
+
+    def tokenize(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Captions -> ids [B,77] int64 (start, byte pairs, end, zeros) and mask [B,77] bool, by the option `mask`."""
+        length, (start, end) = self.tower.context_length, self._tokenizer.all_special_ids
+        ids_BT = torch.zeros(len(captions), length, dtype=torch.int64)
+        inside_BT = torch.zeros(len(captions), length, dtype=torch.bool)
+        for row, inside, caption in zip(ids_BT, inside_BT, captions, strict=True):
+            pairs = self._tokenizer.encode(caption.strip())
+            self.truncated += len(pairs) > length - 2
+            ids = [start, *pairs[: length - 2], end]
+            row[: len(ids)] = torch.tensor(ids)
+            inside[: len(ids)] = True
+        return ids_BT, (ids_BT > 0 if self._options["mask"] == "official" else inside_BT)
+
+    @torch.no_grad()
+    def encode(self, ids_BT: Tensor) -> Tensor:
+        """Ids [B,77] -> [B,77,D], ln_final(last layer) @ text_projection, fp32 also under autocast, no gradient."""
+        with torch.autocast(ids_BT.device.type, enabled=False):
+            return self.tower(ids_BT)
+
+    def spec(self) -> dict[str, Any]:
+        """JSON-ready configuration for `build_text_encoder`; the weights stay in their file."""
+        return {"kind": "clip", **self._options}
+
+
+def clip_tokenizer() -> Any:
+    """CLIP's byte pair tokenizer (lower case, 49,408 ids), whose vocabulary comes with open_clip."""
+    ensure_torchvision()
+    from open_clip import SimpleTokenizer
+
+    return SimpleTokenizer()
+
+
+def text_tower(model: str) -> nn.Module:
+    """CLIP text transformer with random weights that returns every position projected: [B,77] ids -> [B,77,D].
+
+    Raises:
+        ValueError: open_clip has no CLIP text tower of this name.
+    """
+    ensure_torchvision()
+    import open_clip
+    from open_clip.transformer import QuickGELU, TextTransformer
+
+    config = open_clip.get_model_config(model)
+    if config is None or "hf_model_name" in config["text_cfg"]:
+        raise ValueError(f"open_clip has no CLIP text tower {model!r}, expected for example 'ViT-L-14-quickgelu'")
+    activation = QuickGELU if config.get("quick_gelu") else nn.GELU
+    return TextTransformer(**config["text_cfg"], output_dim=config["embed_dim"], act_layer=activation, pool_type="none")
+
+
+def load_text_tower(tower: nn.Module, path: Path, model: str) -> None:
+    """Copy the tower's weights out of the state of a whole CLIP model, or of the tower alone, nothing unpickled.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `ClipText`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"CLIP weights are not at {path.resolve()}: {WEIGHTS_HELP}")
+    wanted = tower.state_dict()
+    state = _read_tensors(path, set(wanted))
+    wrong = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
+    if wrong:
+        raise ValueError(
+            f"{path} does not hold the text tower of {model}: {len(wrong)} of {len(wanted)} tensors are missing or of "
+            f"another shape, the first is {wrong[0]}; {WEIGHTS_HELP}"
+        )
+    tower.load_state_dict(state)
+
+
+def _read_tensors(path: Path, names: set[str]) -> dict[str, Tensor]:
+    """Those of the named tensors that the file holds."""
+    if path.suffix == ".safetensors":
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in names & set(file.keys())}
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a file of plain tensors (a TorchScript archive?): {WEIGHTS_HELP}") from error
+    state = state.get("state_dict", state)
+    return {name: state[name] for name in names & set(state)}
