@@ -25,7 +25,7 @@ class EuclideanQuantizer(Spec):
     codes: Positive
     dim: Positive
     beta: NonNegative = 0.25
-    beta_term: Literal["commitment", "codebook"] = "codebook"  # VQ-GAN's legacy loss puts beta on the other term
+    beta_on: Literal["codebook", "commitment"] = "codebook"  # VQ-GAN's "legacy" loss puts beta on the codebook term
 
 
 class AutoencoderModel(Spec):

@@ -1,6 +1,6 @@
 """Base of all parameter schemas, and quantities that several of them share."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,27 +16,28 @@ class Spec(BaseModel):
 
 
 class Duration(Spec):
-    """A length of training in exactly one unit, converted to steps when data set and batch are known.
+    """A length of training, written `20 epochs`, `300 steps` or `1000000 images`.
 
-    The papers give epochs, the baseline gives steps; `images` is what stays comparable when the batch changes.
+    The papers give epochs, the baseline gives steps; images are what stays comparable when the batch changes.
     """
 
-    epochs: float | None = Field(default=None, ge=0)
-    images: int | None = Field(default=None, ge=0)
-    steps: int | None = Field(default=None, ge=0)
+    amount: Annotated[float, Field(ge=0)]
+    unit: Literal["epochs", "steps", "images"]
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [n for n in ("epochs", "images", "steps") if getattr(self, n) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of epochs, images, steps (got {given or 'none'})")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        amount, _, unit = str(value).partition(" ")
+        if unit not in ("epochs", "steps", "images"):
+            raise ValueError("expected a duration as in '20 epochs', '300 steps' or '1000000 images'")
+        return {"amount": amount.replace("_", ""), "unit": unit}
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} {self.unit}"
 
     def in_steps(self, dataset_size: int, batch_size: int) -> int:
         """Number of optimisation steps for a data set of `dataset_size` images at a global batch of `batch_size`."""
-        if self.steps is not None:
-            return self.steps
-        if self.images is not None:
-            return round(self.images / batch_size)
-        assert self.epochs is not None
-        return round(self.epochs * (dataset_size // batch_size))
+        per_unit = {"steps": 1.0, "images": 1 / batch_size, "epochs": float(dataset_size // batch_size)}
+        return round(self.amount * per_unit[self.unit])

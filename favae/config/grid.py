@@ -81,7 +81,7 @@ STAGES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """One node of the DAG: a cell of a stage at a scale."""
 

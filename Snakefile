@@ -1,0 +1,54 @@
+# The DAG of the reproduction. Rules are in workflow/rules, decisions in the package: which jobs there are and with which
+# parameters (favae.config.grid), what a job does (favae.stages), what happens after a run (favae.contract, favae.tracking).
+#
+#   snakemake                          the active scale of params/grid.yaml, on this machine
+#   snakemake --config scale=paper -n  what the full reproduction would run
+#   snakemake --profile slurm          the full reproduction on a cluster
+
+import os
+
+from snakemake.exceptions import WorkflowError
+
+from favae.config import ConfigError
+from favae.config.grid import load_grid
+from favae.config.resources import resources_of
+
+try:
+    GRID = load_grid(config.get("scale"))
+    GRID.check()
+except ConfigError as error:
+    raise WorkflowError(f"parameters are not valid:\n{error}") from None
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    scale="[a-z0-9_-]+",
+    cell="[a-z0-9_-]+",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/autoencoder.smk"
+include: "workflow/rules/cat.smk"
+include: "workflow/rules/report.smk"
+
+
+# Every card, not only the leaves: Snakemake does not miss an intermediate file whose products are newer.
+rule all:
+    default_target: True
+    input:
+        [job.card for job in GRID],
+
+
+onstart:
+    shell("favae internal start")
+
+
+onsuccess:
+    shell(f"favae internal finish --scale {GRID.scale}")
+
+
+onerror:
+    shell("favae mlflow-sync --quiet || true")

@@ -1,0 +1,192 @@
+"""The commands. Each imports what it needs when it runs, so that `favae --help` is instant."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="favae",
+    help="FA-VAE and CAT (CVPR 2023) as a reproducible workflow. Run in the project's root folder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+internal = typer.Typer(help="Called by the Snakefile.", hidden=True, no_args_is_help=True)
+app.add_typer(internal, name="internal")
+
+Scale = Annotated[str | None, typer.Option(help="Scale in params/grid.yaml; default: the active one.")]
+_state = {"debug": False}
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: saved, start again to go on
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More messages.")] = False,
+) -> None:
+    _state["debug"] = debug
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    for noisy in ("matplotlib", "PIL", "mlflow", "alembic", "urllib3", "fsspec", "dvc", "graphviz"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def entry() -> None:
+    """Run the command line; an error is one readable line, with `--debug` the traceback."""
+    try:
+        app(standalone_mode=True)
+    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
+        if _state["debug"]:
+            raise
+        print(f"favae: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.command()
+def run(
+    stage: Annotated[str, typer.Argument(help="Stage, as in params/grid.yaml.")],
+    cell: Annotated[str, typer.Argument(help="Cell of the stage.")],
+    scale: Scale = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Also write the messages to this file.")] = None,
+) -> None:
+    """Make the result of one cell (what a rule of the workflow calls).
+
+    Example: favae run train_autoencoder natural-f8-favae --scale demo
+    """
+    import os
+
+    from favae.config.grid import load_grid
+
+    if threads is not None:
+        os.environ["FAVAE_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(log, mode="w")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logging.getLogger().addHandler(handler)
+    job = load_grid(scale).job(stage, cell)
+    from favae.stages.runner import run_job
+    from favae.training.loop import Interrupted
+
+    try:
+        card = run_job(job)
+    except Interrupted as interrupted:
+        logging.getLogger(__name__).warning("%s", interrupted)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
+        logging.getLogger(__name__).error("%s: %s", job.name, error, exc_info=_state["debug"])
+        raise typer.Exit(1) from None
+    logging.getLogger(__name__).info("%s: done, key %s", job.name, card.key[:12])
+
+
+@app.command()
+def check(scale: Scale = None) -> None:
+    """Validate all parameters of a scale, before anything runs.
+
+    Example: favae check --scale paper
+    """
+    from favae.config.grid import load_grid
+
+    grid = load_grid(scale)
+    grid.check()
+    print(f"{grid.scale}: {len(grid.jobs)} jobs, parameters valid")
+
+
+@app.command()
+def status(
+    scale: Scale = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Trust file sizes, do not hash large files.")] = False,
+) -> None:
+    """State of every cell, from contents: ok, missing, stale or corrupt. Exits 1 unless all are ok.
+
+    Example: favae status --scale demo
+    """
+    from favae.contract.status import statuses
+
+    rows = statuses(scale, verify_bytes=not fast)
+    width = max(len(job.name) for job, _, _ in rows)
+    for job, state, reason in rows:
+        print(f"{state.value:8} {job.name:{width}}  {reason}".rstrip())
+    raise typer.Exit(0 if all(state.value == "ok" for _, state, _ in rows) else 1)
+
+
+@app.command()
+def why(target: Annotated[str, typer.Argument(help="STAGE/CELL.")], scale: Scale = None) -> None:
+    """First field in which a result differs from what the parameters now ask for (old and new value).
+
+    Example: favae why train_autoencoder/natural-f8-favae
+    """
+    from favae.contract.why import explain
+
+    print(explain(target, scale))
+
+
+@app.command()
+def lock(scale: Scale = None) -> None:
+    """Record valid results in dvc.lock and DVC's cache; refuses stale and corrupt ones (exit code 1).
+
+    Example: favae lock
+    """
+    from favae.contract.lock import lock_results
+
+    report = lock_results(scale)
+    print(report.message)
+    raise typer.Exit(0 if report.complete else 1)
+
+
+@app.command("mlflow-sync")
+def mlflow_sync(
+    scale: Scale = None, quiet: Annotated[bool, typer.Option("--quiet", help="Only say what went wrong.")] = False
+) -> None:
+    """Bring MLflow up to date with the results on disk (rebuilds a lost database, curves too).
+
+    Example: MLFLOW_TRACKING_URI=http://127.0.0.1:5000 favae mlflow-sync
+    """
+    from favae.tracking.mlflow_view import sync
+
+    message = sync(scale)
+    if not quiet:
+        print(message)
+
+
+@app.command()
+def reconstruct(
+    images: Annotated[list[Path], typer.Argument(help="Picture files or folders of pictures.")],
+    model: Annotated[Path, typer.Option(help="Folder with model.safetensors and config.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for the reconstructions (PNG).")],
+) -> None:
+    """Reconstruct your own pictures, of any size and mode.
+
+    Example: favae reconstruct photo.jpg --model data/demo/train_autoencoder/natural-f8-favae --out out
+    """
+    from favae.stages.reconstruct import reconstruct_files
+
+    for path in reconstruct_files(images, model, out):
+        print(path)
+
+
+@internal.command()
+def start() -> None:
+    """Head process, before the first job: write down commit and dirty files."""
+    from favae.provenance.head import write_head_state
+
+    write_head_state()
+
+
+@internal.command()
+def finish(scale: Scale = None) -> None:
+    """Head process, after a successful run: lock what is valid, bring MLflow up to date."""
+    import os
+
+    from favae.contract.lock import lock_results
+    from favae.tracking.mlflow_view import sync
+
+    if "DVC_STAGE" not in os.environ:  # inside `dvc repro`, DVC records the stage itself
+        print(lock_results(scale).message, file=sys.stderr)
+    print(sync(scale), file=sys.stderr)

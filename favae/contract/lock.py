@@ -1,0 +1,48 @@
+"""Recording valid results in DVC: `dvc commit` for exactly the cells whose content key is the current one."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from favae import paths
+from favae.config.grid import load_grid
+from favae.contract.status import statuses
+from favae.provenance.cards import State
+
+
+@dataclass(frozen=True)
+class LockReport:
+    """What was locked and what was refused."""
+
+    complete: bool
+    message: str
+
+
+def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run DVC of this environment. Only head-side commands may."""
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+
+
+def lock_results(scale: str | None) -> LockReport:
+    """Lock every cell that is ok; name those that are not. Raises RuntimeError with DVC's message if DVC fails."""
+    grid, active = load_grid(scale), load_grid(None)
+    if grid.scale != active.scale:
+        return LockReport(
+            True, f"dvc.yaml holds the active scale {active.scale!r}; nothing locked for {grid.scale!r} ({paths.GRID}: active)"
+        )
+    if not Path(".dvc").is_dir():
+        return LockReport(True, "no DVC repository here (no .dvc folder); nothing locked")
+    with FileLock(paths.DATA / "state" / "lock.lock"):
+        rows = statuses(scale)
+        valid = [f"{job.stage.name}@{job.cell}" for job, state, _ in rows if state is State.OK]
+        refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
+        if valid:
+            # Re-linking would give files new times; the content is in the cache either way.
+            done = dvc("commit", "--quiet", "--force", "--no-relink", *valid)
+            if done.returncode:
+                raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")
+    message = f"locked {len(valid)} of {len(rows)} cells"
+    return LockReport(not refused, message + (f"; refused: {', '.join(refused)}" if refused else ""))

@@ -1,0 +1,1 @@
+"""One module a stage, each with `run(job, context)`; `runner` does what all stages share."""

@@ -1,0 +1,116 @@
+"""Running one job: resolve, validate, lock the cell, work in the state folder, publish whole, card last."""
+
+import importlib
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from favae import paths
+from favae.config.grid import Job
+from favae.provenance.cards import Card, State, content_key, input_hashes, read_card, state_of, write_card
+from favae.provenance.run_record import RunRecord, environment, now, write_run_record
+
+log = logging.getLogger(__name__)
+
+
+class CellBusy(RuntimeError):  # noqa: N818
+    """Another process works on this cell."""
+
+
+class InputMissing(FileNotFoundError):  # noqa: N818
+    """A job was started before what it needs was made."""
+
+
+@dataclass
+class Context:
+    """What a stage gets beside its job, and what it fills in."""
+
+    key: str
+    state: Path  # resume state of this content key; kept when a run is interrupted
+    build: Path  # artefacts are made here and published whole
+    started: datetime
+    summary: dict[str, Any] = field(default_factory=dict)  # to the card: deterministic facts only
+    metrics: dict[str, float] = field(default_factory=dict)  # to the run record and MLflow
+    artifacts: list[str] = field(default_factory=list)  # pictures worth showing, file names in the result folder
+    published: list[Path] = field(default_factory=list)  # outputs outside the result folder (curves, reports)
+    device: str = "cpu"
+    gpu_seconds: float = 0.0
+    resumed: int = 0
+
+
+def run_job(job: Job) -> Card:
+    """Make the result of `job`, or go on making it. Raises ConfigError, InputMissing, CellBusy and the stage's own errors."""
+    job.spec  # noqa: B018  (validate before anything is touched)
+    missing = [path for path in job.inputs.values() if not path.exists()]
+    if missing:
+        raise InputMissing(f"{job.name}: input {missing[0]} is missing; run `snakemake {job.card}` to make all it needs")
+    with _locked(job):
+        hashes = input_hashes(job)
+        key = content_key(job, hashes)
+        if state_of(job)[0] is State.OK:
+            log.info("%s: already there with key %s", job.name, key[:12])
+            return read_card(job.card)
+        context = _prepare(job, key)
+        importlib.import_module(f"favae.stages.{job.stage.name}").run(job, context)
+        card = _publish(job, context, hashes)
+        shutil.rmtree(context.state)
+    return card
+
+
+@contextmanager
+def _locked(job: Job) -> Iterator[None]:
+    path = paths.cell_lock(job.scale, job.stage.name, job.cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Freed by the kernel when the process dies, so a killed job never leaves a cell locked.
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise CellBusy(f"{job.name}: another process is working on this cell ({path})") from None
+
+
+def _prepare(job: Job, key: str) -> Context:
+    state = paths.state_dir(job.scale, job.stage.name, job.cell, key)
+    build = state / "build"
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir(parents=True)
+    return Context(key, state, build, now())
+
+
+def _publish(job: Job, context: Context, hashes: dict[str, str]) -> Card:
+    """Move the built files to the result folder, run record and card last."""
+    target = paths.result_dir(job.scale, job.stage.name, job.cell)
+    target.mkdir(parents=True, exist_ok=True)
+    job.card.unlink(missing_ok=True)  # from here until the new card, this cell has no result
+    outputs = list(context.published)
+    for built in sorted(context.build.iterdir()):
+        destination = target / built.name
+        if destination.is_dir():
+            shutil.rmtree(destination)
+        built.replace(destination)
+        outputs.append(destination)
+    ended = now()
+    record = RunRecord(
+        scale=job.scale,
+        stage=job.stage.name,
+        cell=job.cell,
+        key=context.key,
+        started=context.started.isoformat(timespec="seconds"),
+        ended=ended.isoformat(timespec="seconds"),
+        seconds=round((ended - context.started).total_seconds(), 3),
+        resumed=context.resumed,
+        device=context.device,
+        gpu_seconds=round(context.gpu_seconds, 1),
+        metrics=context.metrics,
+        artifacts=[(target / name).as_posix() for name in context.artifacts],
+        **environment(),
+    )
+    write_run_record(record)
+    return write_card(job, context.key, hashes, sorted(outputs), context.summary)

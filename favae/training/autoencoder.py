@@ -1,0 +1,184 @@
+"""Training FA-VAE and VQ-GAN: the total objective of the paper, G and D steps in one forward pass."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from favae.config.autoencoder import AutoencoderSpec
+from favae.data.batches import to_float
+from favae.data.dataset import PreparedSplit, iterate_batches
+from favae.losses.adversarial import adaptive_weight, build_adversarial_loss
+from favae.losses.frequency import FocalFrequencyLoss
+from favae.losses.spectrum import build_spectrum_loss
+from favae.models import FAVAE, PatchDiscriminator
+from favae.models.favae import FAVAEOutput
+from favae.training.distributed import Ranks, average, average_gradients
+from favae.training.pictures import side_by_side
+
+_SAMPLES = 8
+
+
+class AutoencoderTask:
+    """Generator, discriminator and sigmas of one FA-VAE.
+
+    L_G = l1 L1 + perceptual + commitment L_Q + image FFL + spectrum + [from `start`] weight * omega * L_adv, where omega balances the
+    gradients of reconstruction and adversarial loss at the last layer (VQ-GAN, equation 7; official code: eps 1e-4, at most 1e4).
+    """
+
+    def __init__(
+        self, spec: AutoencoderSpec, val: PreparedSplit, ranks: Ranks, adversarial_start: int, lpips: nn.Module | None
+    ) -> None:
+        self.spec, self.val, self.ranks, self.adversarial_start, self.lpips = spec, val, ranks, adversarial_start, lpips
+        objective = spec.objective
+        self.model = FAVAE.from_config(spec.model.model_dump()).to(ranks.device)
+        self.discriminator = PatchDiscriminator(
+            spec.model.image_channels, **objective.adversarial.discriminator.model_dump()
+        ).to(ranks.device)
+        self.spectrum = build_spectrum_loss(**objective.spectrum.model_dump()).to(ranks.device)
+        self.image_ffl = FocalFrequencyLoss(objective.image_ffl.weight, objective.image_ffl.alpha)
+        self.adversarial = build_adversarial_loss(objective.adversarial.loss)
+        self.modules: Mapping[str, nn.Module] = {
+            "model": self.model,
+            "discriminator": self.discriminator,
+            "spectrum": self.spectrum,
+        }
+        if spec.training.memory_format == "channels_last":
+            for module in self.modules.values():
+                module.to(memory_format=torch.channels_last)
+        self.forward = torch.compile(self.model) if spec.training.compile == "default" else self.model
+        self.optimizers: Mapping[str, Optimizer] = self._optimizers()
+
+    def _optimizers(self) -> dict[str, Optimizer]:
+        optimizer = self.spec.optimizer
+        rate = optimizer.learning_rate(self.spec.training.batch_size)
+        sigma_rate = rate if optimizer.sigma_lr == "main" else optimizer.sigma_lr
+        groups = [{"params": list(self.model.parameters())}]
+        if sigmas := list(self.spectrum.parameters()):
+            groups.append({"params": sigmas, "lr": sigma_rate})
+        return {
+            "generator": Adam(groups, lr=rate, betas=optimizer.betas),
+            "discriminator": Adam(self.discriminator.parameters(), lr=rate, betas=optimizer.betas),
+        }
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.ranks.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16"
+        )
+
+    def train_step(self, batch: Tensor, step: int) -> dict[str, Tensor]:
+        """G step, then from `adversarial_start` on the D step, on uint8 images [B,C,H,W]."""
+        image = to_float(batch, self.ranks.device)
+        if self.spec.training.memory_format == "channels_last":
+            image = image.contiguous(memory_format=torch.channels_last)
+        self.model.train()
+        adversarial = step >= self.adversarial_start
+        output, losses = self._generator_step(image, adversarial)
+        if adversarial:
+            losses |= self._discriminator_step(image, output)
+        losses |= {f"sigma/{name}": sigma for name, sigma in self._sigmas()}
+        return losses
+
+    def _generator_step(self, image: Tensor, adversarial: bool) -> tuple[FAVAEOutput, dict[str, Tensor]]:
+        objective = self.spec.objective
+        with self._autocast():
+            output = self.forward(image)
+        spectrum = self.spectrum(output.pairs())
+        # Losses of the picture are differentiated up to the picture only, once each. Their sum, omega included, then goes back
+        # through the decoder once; omega itself costs two gradients of the last convolution's weight.
+        picture = output.reconstruction.detach().float().requires_grad_()
+        reconstruction, losses = self._reconstruction_loss(image, picture)
+        (gradient,) = torch.autograd.grad(reconstruction, picture)
+        total = gradient.clone()
+        if objective.image_ffl.weight:
+            losses["image_ffl"] = self.image_ffl(picture, image)
+            total += torch.autograd.grad(losses["image_ffl"], picture)[0]
+        if adversarial:
+            with self._autocast():
+                losses["adversarial"] = self.adversarial.generator(self.discriminator(picture))
+            (push,) = torch.autograd.grad(losses["adversarial"], picture)
+            omega = self._adaptive_weight(output.reconstruction, gradient, push)
+            total += objective.adversarial.weight * omega * push
+            losses["adaptive_weight"] = omega
+        losses |= {"commitment": output.commitment_loss, "spectrum": spectrum}
+        features = objective.commitment * output.commitment_loss + spectrum
+        self.optimizers["generator"].zero_grad()
+        torch.autograd.backward([output.reconstruction, features], [total.to(output.reconstruction.dtype), None])
+        self._step("generator", [*self.model.parameters(), *self.spectrum.parameters()])
+        return output, {name: loss.detach() for name, loss in losses.items()}
+
+    def _reconstruction_loss(self, image: Tensor, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """l1 L1 + weight LPIPS: the part of the objective that omega is measured against (the spectral terms are not)."""
+        losses = {"l1": (picture - image).abs().mean()}
+        total = self.spec.objective.l1 * losses["l1"]
+        if self.lpips is not None:
+            losses["lpips"] = self.lpips(picture, image).mean()
+            total = total + self.spec.objective.perceptual.weight * losses["lpips"]
+        return total, losses
+
+    def _adaptive_weight(self, reconstruction: Tensor, gradient: Tensor, push: Tensor) -> Tensor:
+        weight = self.model.last_layer_weight
+        kept = [
+            average(torch.autograd.grad(reconstruction, weight, g.to(reconstruction.dtype), retain_graph=True)[0].float())
+            for g in (gradient, push)
+        ]
+        adversarial = self.spec.objective.adversarial
+        return adaptive_weight(*kept, maximum=adversarial.adaptive_max, eps=adversarial.adaptive_eps)
+
+    def _discriminator_step(self, image: Tensor, output: FAVAEOutput) -> dict[str, Tensor]:
+        adversarial = self.spec.objective.adversarial
+        fake = output.reconstruction.detach()
+        if adversarial.reconstruction == "recompute":
+            with torch.no_grad(), self._autocast():
+                fake = self.forward(image, update_codebook=adversarial.codebook_update == "official").reconstruction
+        with self._autocast():
+            real_logits, fake_logits = self.discriminator(image), self.discriminator(fake)
+        loss = self.adversarial.discriminator(real_logits.float(), fake_logits.float())
+        self.optimizers["discriminator"].zero_grad()
+        loss.backward()
+        self._step("discriminator", list(self.discriminator.parameters()))
+        return {
+            "discriminator": loss.detach(),
+            "logits_real": real_logits.detach().float().mean(),
+            "logits_fake": fake_logits.detach().float().mean(),
+        }
+
+    def _step(self, name: str, parameters: list[nn.Parameter]) -> None:
+        average_gradients(parameters)
+        self.optimizers[name].step()
+
+    def _sigmas(self) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self.spectrum.named_parameters():
+            for i, sigma in enumerate(parameter.detach().flatten()):
+                yield f"{name}_{i}", sigma
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """L1, LPIPS and FFL on val; `objective` = the reconstruction loss, as the official code selects (there, on test)."""
+        self.model.eval()
+        sums: dict[str, Tensor] = {}
+        for batch in iterate_batches(self.val, self.spec.training.batch_size, self.ranks.rank, self.ranks.world_size):
+            image = to_float(batch, self.ranks.device)
+            with self._autocast():
+                picture = self.model.reconstruct(image).float()
+            objective, losses = self._reconstruction_loss(image, picture)
+            losses |= {"objective": objective, "image_ffl": self.image_ffl(picture, image), "n": torch.tensor(1.0)}
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, torch.zeros((), device=image.device)) + loss * len(batch)
+        totals = average(torch.stack([v.double() for v in sums.values()])).tolist()
+        by_name = dict(zip(sums, totals, strict=True))
+        n = by_name.pop("n")
+        return {name: value / n for name, value in by_name.items()}
+
+    @torch.no_grad()
+    def sample(self) -> Tensor:
+        """The first val images above their reconstructions."""
+        self.model.eval()
+        rows = torch.linspace(0, len(self.val) - 1, min(_SAMPLES, len(self.val))).long().tolist()
+        image = to_float(self.val.images(rows), self.ranks.device)
+        return side_by_side([image, self.model.reconstruct(image)])
+
+    def exported(self) -> dict[str, Tensor]:
+        """The model's weights; sigmas are recorded in the curves."""
+        return self.model.state_dict()

@@ -1,0 +1,214 @@
+"""The training loop: runs a task's steps, and stops, saves, resumes, validates, selects and logs for all of them."""
+
+import logging
+import math
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from favae.config.training import TrainingSpec
+from favae.progress import Progress
+from favae.provenance.files import replacing
+from favae.training.checkpoint import load_latest, rng_state, save_checkpoint, set_rng_state
+from favae.training.curves import Curves
+from favae.training.distributed import Ranks, any_rank, average
+from favae.training.task import Task
+
+log = logging.getLogger(__name__)
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interrupted(Exception):  # noqa: N818  (an orderly leave, not an error)
+    """A signal asked the run to leave; its state is saved and the next start goes on from it."""
+
+
+class Diverged(ArithmeticError):  # noqa: N818
+    """A loss became NaN or infinite. The last checkpoint is from before."""
+
+
+@dataclass
+class Plan:
+    """Lengths of a run in steps."""
+
+    length: int
+    validate_every: int
+    checkpoint_every: int
+    log_every: int
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, dataset_size: int) -> "Plan":
+        """Convert the durations of `spec` for a data set of `dataset_size` images."""
+        steps = [d.in_steps(dataset_size, spec.batch_size) for d in (spec.length, spec.validate_every, spec.checkpoint_every)]
+        if steps[0] < 1:
+            raise ValueError(f"training.length {spec.length} is less than one step of {spec.batch_size} images")
+        return cls(steps[0], max(steps[1], 1), max(steps[2], 1), spec.log_every)
+
+
+@dataclass
+class Result:
+    """What a finished run leaves behind."""
+
+    step: int
+    best_step: int
+    best_objective: float
+    metrics: dict[str, float]
+    resumed: int
+    exported: dict[str, Tensor]
+    curves: Curves
+    picture: Tensor | None = None
+
+
+@dataclass
+class _Pending:
+    """Losses of the steps since the last log line, still on the device: reading them each step would stall it."""
+
+    steps: list[int] = field(default_factory=list)
+    losses: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def read(self) -> dict[str, float]:
+        """Means since the last reading, in one transfer. Raises Diverged at the first step that is not finite."""
+        flat = average(torch.stack([v.float() for row in self.losses for v in row.values()])).tolist()
+        values = iter(flat)
+        totals: dict[str, list[float]] = {}
+        for step, row in zip(self.steps, self.losses, strict=True):
+            numbers = {name: next(values) for name in row}  # terms that start later are absent from earlier steps
+            if not all(map(math.isfinite, numbers.values())):
+                shown = ", ".join(f"{n} {v:.4g}" for n, v in numbers.items())
+                raise Diverged(f"step {step}: a loss is not finite: {shown}")
+            for name, value in numbers.items():
+                totals.setdefault(name, []).append(value)
+        self.steps.clear()
+        self.losses.clear()
+        return {name: math.fsum(v) / len(v) for name, v in totals.items()}
+
+
+class Loop:
+    """Trains one task to its end, from wherever the state folder says it stands."""
+
+    def __init__(self, task: Task, plan: Plan, state: Path, ranks: Ranks, spec: TrainingSpec, title: str) -> None:
+        self.task, self.plan, self.state, self.ranks, self.spec, self.title = task, plan, state, ranks, spec, title
+        self.step = self.best_step = self.resumed = self._saved_best = 0
+        self.best_objective = math.inf
+        self.metrics: dict[str, float] = {}
+        self._leave = False
+        self._pending = _Pending()
+        state.mkdir(parents=True, exist_ok=True)
+
+    def run(self, batches: Callable[[int], Iterator[Any]]) -> Result:
+        """Train. `batches(step)` yields the batches from that step on. Raises Interrupted, Diverged."""
+        self._resume()
+        self.curves = Curves(self.state, self.step)
+        progress = Progress(self.title, self.plan.length, self.step)
+        previous = {s: signal.signal(s, self._on_signal) for s in _SIGNALS}
+        try:
+            for batch in batches(self.step):
+                if self.step >= self.plan.length:
+                    break
+                losses = self.task.train_step(batch, self.step)
+                self.step += 1
+                self._pending.steps.append(self.step)
+                self._pending.losses.append(losses)
+                self._after_step(progress)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            progress.close()
+        return self._result()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        log.warning("%s: received %s: saving after this step", self.title, signal.Signals(number).name)
+        self._leave = True
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.plan.length
+
+    def _after_step(self, progress: Progress) -> None:
+        shown: dict[str, float] = {}
+        if self._due(self.plan.log_every) or self._due(self.plan.checkpoint_every) or self._due(self.plan.validate_every):
+            shown = self._read_losses()
+        if self._due(self.plan.validate_every):
+            self._validate()
+        leave = any_rank(self._leave, self.ranks.device)
+        if leave:
+            self._read_losses()
+        if leave or self._due(self.plan.checkpoint_every):
+            self._save()
+        progress.advance(**shown)
+        if leave and self.step < self.plan.length:
+            raise Interrupted(f"{self.title}: stopped by a signal at step {self.step}; saved, the next start goes on")
+
+    def _read_losses(self) -> dict[str, float]:
+        if not self._pending.steps:
+            return {}
+        means = self._pending.read()
+        if self.ranks.is_main:
+            self.curves.add(self.step, {f"train/{name}": value for name, value in means.items()})
+        return means
+
+    def _validate(self) -> None:
+        self.metrics = self.task.validate()
+        if self.ranks.is_main:
+            self.curves.add(self.step, {f"val/{name}": value for name, value in self.metrics.items()})
+        if self.spec.selection == "last" or self.metrics["objective"] < self.best_objective:
+            self.best_objective, self.best_step = self.metrics["objective"], self.step
+            if self.ranks.is_main:
+                with replacing(self._best_file(self.step)) as temporary:
+                    torch.save(self.task.exported(), temporary)
+
+    def _best_file(self, step: int) -> Path:
+        return self.state / f"best-{step:09d}.pt"
+
+    def _save(self) -> None:
+        if not self.ranks.is_main:
+            return
+        save_checkpoint(
+            self.state,
+            self.step,
+            {
+                "step": self.step,
+                "best_step": self.best_step,
+                "best_objective": self.best_objective,
+                "resumed": self.resumed,
+                "metrics": self.metrics,
+                "modules": {name: module.state_dict() for name, module in self.task.modules.items()},
+                "optimizers": {name: optimizer.state_dict() for name, optimizer in self.task.optimizers.items()},
+                "rng": rng_state(),
+            },
+        )
+        # Both kept checkpoints must find their best model: a killed run may go on from the older one.
+        needed = {self._best_file(self._saved_best), self._best_file(self.best_step)}
+        for old in set(self.state.glob("best-*.pt")) - needed:
+            old.unlink()
+        self._saved_best = self.best_step
+
+    def _resume(self) -> None:
+        saved = load_latest(self.state)
+        if saved is None:
+            return
+        for name, module in self.task.modules.items():
+            module.load_state_dict(saved["modules"][name])
+        for name, optimizer in self.task.optimizers.items():
+            optimizer.load_state_dict(saved["optimizers"][name])
+        set_rng_state(saved["rng"])
+        self.step, self.best_step, self.best_objective = saved["step"], saved["best_step"], saved["best_objective"]
+        self.metrics, self.resumed, self._saved_best = saved["metrics"], saved["resumed"] + 1, saved["best_step"]
+        log.info("%s: going on from step %d of %d", self.title, self.step, self.plan.length)
+
+    def _result(self) -> Result:
+        best = torch.load(self._best_file(self.best_step), map_location="cpu", weights_only=True)
+        return Result(
+            self.step,
+            self.best_step,
+            self.best_objective,
+            self.metrics,
+            self.resumed,
+            best,
+            self.curves,
+            self.task.sample(),
+        )

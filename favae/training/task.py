@@ -1,0 +1,41 @@
+"""What a task must provide so that the loop can train it."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class Task(Protocol):
+    """One thing to be trained: its networks, its optimisers, its step.
+
+    The loop saves and restores every module (parameters and buffers, EMA codebooks among them) and every optimiser; it knows
+    nothing of losses. A task with several networks and optimisers runs them all in `train_step`.
+    """
+
+    modules: Mapping[str, nn.Module]
+    optimizers: Mapping[str, Optimizer]
+
+    def train_step(self, batch: Any, step: int) -> dict[str, Tensor]:
+        """One optimisation step of everything. Returns detached scalar tensors, on the device, without reading them."""
+
+    def validate(self) -> dict[str, float]:
+        """Metrics on val; `objective` (lower is better) selects the best model."""
+
+    def sample(self) -> Tensor | None:
+        """A picture of the present state, uint8 [H,W,3], or None."""
+
+    def exported(self) -> dict[str, Tensor]:
+        """The tensors of the trained model that are worth keeping after training."""
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def grad_norm(parameters: list[nn.Parameter]) -> Tensor:
+    """Euclidean norm of all gradients, a scalar tensor."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

@@ -1,0 +1,46 @@
+rule make_tables:
+    input:
+        cards("make_tables"),
+    output:
+        card="data/{scale}/make_tables/{cell}/card.json",
+        run="data/{scale}/runs/make_tables/{cell}.json",
+        tables=report(
+            directory("reports/{scale}/tables"),
+            patterns=["{table}.md"],
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+    log:
+        "data/{scale}/logs/make_tables/{cell}.log",
+    params:
+        identity=identity("make_tables"),
+    resources:
+        mem_mb=resource("make_tables", "mem_mb"),
+        runtime=resource("make_tables", "runtime"),
+    shell:
+        "favae run make_tables {wildcards.cell} --scale {wildcards.scale} --log {log}"
+
+
+rule make_figures:
+    input:
+        cards("make_figures"),
+    output:
+        card="data/{scale}/make_figures/{cell}/card.json",
+        run="data/{scale}/runs/make_figures/{cell}.json",
+        figures=report(
+            directory("reports/{scale}/figures"),
+            patterns=["{figure}.png"],
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "data/{scale}/logs/make_figures/{cell}.log",
+    params:
+        identity=identity("make_figures"),
+    resources:
+        mem_mb=resource("make_figures", "mem_mb"),
+        runtime=resource("make_figures", "runtime"),
+    shell:
+        "favae run make_figures {wildcards.cell} --scale {wildcards.scale} --log {log}"
