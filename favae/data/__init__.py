@@ -1,0 +1,1 @@
+"""Images in, shards out, batches: published layouts, preparation, and what training and evaluation read."""

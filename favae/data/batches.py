@@ -1,0 +1,161 @@
+"""Training batches that are a pure function of (seed, step): to resume, one only needs to know the step.
+
+Random numbers are raw 64-bit words of NumPy's Philox generator, keyed by (seed, purpose, epoch or step). NumPy
+guarantees those bits for all versions, which it does not for `permutation` or `shuffle`.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from favae.data.dataset import PreparedSplit
+
+_PURPOSES = ("order", "captions", "flip")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pictures uint8 [B,C,H,W], their rows in the split int64 [B], and one caption each ([] where there are none)."""
+
+    images: torch.Tensor
+    rows: np.ndarray
+    captions: list[str]
+
+
+class TrainingBatches:
+    """Batches of one split for one of `world_size` processes.
+
+    Every epoch is a new permutation of the split, the same in all processes; what does not fill a global batch of
+    `batch_size * world_size` is dropped. A global batch is dealt out in consecutive parts, so two processes with batch
+    4 see together exactly what one process with batch 8 sees.
+
+    A picture with n captions shows another one each epoch, all n in n epochs, starting at a seeded one. (The official
+    code counts each pair of picture and caption as one sample; its epoch is n of these.)
+
+    Args:
+        split: where pictures come from.
+        batch_size: pictures per process and step.
+        seed: of order, captions and augmentation.
+        rank: of this process.
+        world_size: number of processes.
+        augment: `none` (official FA-VAE) or `flip`, a left-right mirror image of half of the pictures.
+        prefetch: batches that `iter_from` prepares ahead in a thread; 0 for none.
+
+    Raises:
+        ValueError: a global batch larger than the split, or a rank outside the world.
+    """
+
+    def __init__(
+        self,
+        split: PreparedSplit,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        augment: Literal["none", "flip"] = "none",
+        prefetch: int = 2,
+    ) -> None:
+        if batch_size < 1 or not 0 <= rank < world_size:
+            raise ValueError(
+                f"got batch_size {batch_size}, rank {rank} of {world_size}; expected batch_size > 0, 0 <= rank < world"
+            )
+        if batch_size * world_size > len(split):
+            raise ValueError(
+                f"a batch of {batch_size} on {world_size} processes needs {batch_size * world_size} pictures, but the "
+                f"{split.split} split of {split.folder} has {len(split)}; give a smaller batch_size"
+            )
+        if augment not in ("none", "flip"):
+            raise ValueError(f"unknown augment {augment!r}, expected 'none' or 'flip'")
+        self._split = split
+        self._batch_size = batch_size
+        self._seed = seed
+        self._first = rank * batch_size
+        self._global = batch_size * world_size
+        self._augment = augment
+        self._prefetch = prefetch
+        self._order: tuple[int, np.ndarray] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole global batches in one pass over the split."""
+        return len(self._split) // self._global
+
+    def batch(self, step: int) -> Batch:
+        """The batch of training step `step`, counted from 0 over all epochs."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        start = within * self._global + self._first
+        rows = self._permutation(epoch)[start : start + self._batch_size]
+        images = self._split.images(rows)
+        if self._augment == "flip":
+            bits = self._random("flip", step, self._global)[self._first : self._first + self._batch_size]
+            mirrored = torch.from_numpy(bits >> np.uint64(63) == 1)
+            images[mirrored] = images[mirrored].flip(-1)
+        return Batch(images, rows, self._choose_captions(rows, epoch))
+
+    def iter_from(self, step: int) -> Iterator[Batch]:
+        """Batches of `step`, `step` + 1, ... without end, read ahead by a thread, in pinned memory where CUDA is there.
+
+        An error in the thread is raised here. Close the iterator (or let it be collected) to stop the thread.
+        """
+        if self._prefetch < 1:
+            while True:
+                yield self._pinned(self.batch(step))
+                step += 1
+        ready: queue.Queue[Batch | BaseException] = queue.Queue(self._prefetch)
+        stop = threading.Event()
+        thread = threading.Thread(target=self._produce, args=(step, ready, stop), name="batches", daemon=True)
+        thread.start()
+        try:
+            while True:
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()
+
+    def _produce(self, step: int, ready: "queue.Queue[Batch | BaseException]", stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                item: Batch | BaseException = self._pinned(self.batch(step))
+            except Exception as error:  # noqa: BLE001 - handed to the consumer, which raises it
+                item = error
+            while not stop.is_set():
+                try:
+                    ready.put(item, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+            if isinstance(item, BaseException):
+                return
+            step += 1
+
+    @staticmethod
+    def _pinned(batch: Batch) -> Batch:
+        if not torch.cuda.is_available():
+            return batch
+        return Batch(batch.images.pin_memory(), batch.rows, batch.captions)
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if self._order is None or self._order[0] != epoch:
+            bits = self._random("order", epoch, len(self._split))
+            self._order = (epoch, np.argsort(bits, kind="stable"))
+        return self._order[1]
+
+    def _choose_captions(self, rows: np.ndarray, epoch: int) -> list[str]:
+        offered = [self._split.captions(int(row)) for row in rows]
+        if not any(offered):
+            return []
+        first = self._random("captions", 0, len(self._split))
+        return [texts[(int(first[row]) + epoch) % len(texts)] for row, texts in zip(rows, offered, strict=True)]
+
+    def _random(self, purpose: Literal["order", "captions", "flip"], counter: int, count: int) -> np.ndarray:
+        """`count` uniform 64-bit words, a pure function of the arguments and the seed."""
+        key = np.random.SeedSequence([self._seed, _PURPOSES.index(purpose), counter])
+        return np.random.Philox(key).random_raw(count)

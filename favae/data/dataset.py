@@ -1,0 +1,130 @@
+"""Reading prepared data: memory-mapped shards behind one split, and one exact pass over it for evaluation."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from favae.config.dataset import Split
+from favae.data.records import SPLITS
+from favae.data.shards import shard_name
+
+
+class PreparedSplit:
+    """One split of a prepared data set. Legend: B pictures, C channels, H W pixels.
+
+    Rows are numbered 0..len-1 in the order of `index.csv`. Pixels stay on disk until asked for.
+
+    Attributes:
+        ids: the pictures' names.
+        labels: class indices, or None where the data set has none.
+        sources: the files that the pictures were made from, as in the index.
+
+    Raises:
+        ValueError: files missing, cut short, or not matching the index; or a split without pictures.
+    """
+
+    def __init__(self, folder: Path, split: Split) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}, expected one of {SPLITS}")
+        self.folder = Path(folder)
+        self.split = split
+        rows = [r for r in _read_csv(self.folder / "index.csv") if r["split"] == split]
+        if not rows:
+            raise ValueError(f"{self.folder} has no {split} pictures; choose another split or prepare with one")
+        self.ids: list[str] = [r["id"] for r in rows]
+        self.sources: list[str] = [r["source"] for r in rows]
+        self.labels: list[int | None] = [int(r["label"]) if r["label"] else None for r in rows]
+        self._shards = _open_shards(self.folder, split, [(int(r["shard"]), int(r["row"])) for r in rows])
+        self._starts = np.cumsum([0, *(len(s) for s in self._shards)])
+        self._captions = _captions_by_id(self.folder / "captions.csv")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every picture."""
+        height, width, channels = self._shards[0].shape[1:]
+        return channels, height, width
+
+    def images(self, rows: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Pictures as stored: uint8 [B,C,H,W] in the order of `rows`.
+
+        Raises:
+            IndexError: for a row outside 0..len-1.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"rows {rows.min()}..{rows.max()} of a split of {len(self)} pictures")
+        channels, height, width = self.image_shape
+        x_BHWC = np.empty((len(rows), height, width, channels), dtype=np.uint8)
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        for shard in np.unique(shards):
+            chosen = np.flatnonzero(shards == shard)
+            x_BHWC[chosen] = self._shards[shard][rows[chosen] - self._starts[shard]]
+        return torch.from_numpy(x_BHWC).permute(0, 3, 1, 2).contiguous()
+
+    def captions(self, row: int) -> list[str]:
+        """The captions of one picture, as published; empty where the data set has none."""
+        return self._captions.get(self.ids[row], [])
+
+
+def iterate_batches(
+    split: PreparedSplit, batch_size: int, rank: int = 0, world_size: int = 1
+) -> Iterator[tuple[range, torch.Tensor]]:
+    """One exact pass: every row once over all ranks, none twice, nothing padded; the last batch may be smaller.
+
+    Each rank gets one contiguous part of the split. Yields (rows, uint8 [B,C,H,W]).
+    """
+    if batch_size < 1 or not 0 <= rank < world_size:
+        raise ValueError(
+            f"got batch_size {batch_size}, rank {rank} of {world_size}; expected batch_size > 0, 0 <= rank < world_size"
+        )
+    start, stop = len(split) * rank // world_size, len(split) * (rank + 1) // world_size
+    for first in range(start, stop, batch_size):
+        rows = range(first, min(first + batch_size, stop))
+        yield rows, split.images(rows)
+
+
+def to_float(x_BCHW: torch.Tensor) -> torch.Tensor:
+    """Stored pixels, uint8 0..255, as float32 in [-1, 1] on the same device: x / 127.5 - 1."""
+    return x_BCHW.float().div_(127.5).sub_(1.0)
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: this is not a prepared data set, or its preparation did not finish")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _open_shards(folder: Path, split: Split, positions: list[tuple[int, int]]) -> list[np.ndarray]:
+    expected: dict[int, int] = defaultdict(int)
+    for shard, row in positions:
+        if row != expected[shard] or shard != len(expected) - 1:
+            raise ValueError(f"{folder / 'index.csv'}: rows of {split} shard {shard} are not in order; prepare again")
+        expected[shard] += 1
+    return [_open_shard(folder / shard_name(split, shard), rows) for shard, rows in expected.items()]
+
+
+def _open_shard(path: Path, rows: int) -> np.ndarray:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; fetch it again (dvc pull) or prepare the data set again")
+    try:
+        shard = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is damaged or cut short ({error}); fetch it or prepare the data set again") from error
+    if shard.dtype != np.uint8 or shard.ndim != 4 or len(shard) != rows:
+        raise ValueError(f"{path} holds {shard.dtype} {shard.shape}, expected uint8 [{rows},H,W,C] as in index.csv")
+    return shard
+
+
+def _captions_by_id(path: Path) -> dict[str, list[str]]:
+    captions: dict[str, list[str]] = defaultdict(list)
+    for row in _read_csv(path):
+        captions[row["id"]].append(row["caption"])
+    return dict(captions)

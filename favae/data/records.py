@@ -1,0 +1,104 @@
+"""What a layout yields: one record a picture, and the rules that choose among records without random numbers."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from favae.config.dataset import Split
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One picture to prepare.
+
+    Attributes:
+        id: unique name within the data set.
+        path: file to read.
+        source: the file's name in the index, relative to the raw data, equal on every machine.
+        split: train, val or test.
+        captions: what a text-to-image model may be told; empty where the data set has none.
+        label: class index, or None.
+        box: (left, top, right, bottom) in source pixels, right and bottom exclusive, or None for the whole picture.
+        item: position in a file that holds many pictures (MNIST), or None.
+    """
+
+    id: str
+    path: Path
+    source: str
+    split: Split
+    captions: tuple[str, ...] = ()
+    label: int | None = None
+    box: Box | None = None
+    item: int | None = None
+
+
+def name_hash(name: str) -> int:
+    """First 64 bits of the SHA-256 of `name`: an order that is arbitrary, fixed, and the same on every machine."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def carve_validation(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
+    """Move `count` training records, those with the smallest name hash, to `val`.
+
+    Raises:
+        ValueError: when nothing would be left to train on.
+    """
+    train = [r for r in records if r.split == "train"]
+    if count and count >= len(train):
+        raise ValueError(
+            f"val_from_train is {count} but there are {len(train)} training pictures; give a smaller number"
+        )
+    chosen = {r.id for r in _smallest(train, count)}
+    return [replace(r, split="val") if r.split == "train" and r.id in chosen else r for r in records]
+
+
+def apply_limit(records: Sequence[ImageRecord], limit: Mapping[Split, int] | None) -> list[ImageRecord]:
+    """Keep at most `limit[split]` records of each split named there, those with the smallest name hash, in order."""
+    kept: set[str] = set()
+    for split in SPLITS:
+        part = [r for r in records if r.split == split]
+        kept.update(r.id for r in _smallest(part, (limit or {}).get(split, len(part))))
+    return [r for r in records if r.id in kept]
+
+
+def check_counts(records: Sequence[ImageRecord], expected: Mapping[Split, int] | None) -> None:
+    """Compare the number of records in each split with the published one.
+
+    Raises:
+        ValueError: naming split, found and expected number.
+    """
+    counts = count_splits(records)
+    wrong = [f"{s}: found {counts[s]:,}, expected {n:,}" for s, n in (expected or {}).items() if counts[s] != n]
+    if wrong:
+        raise ValueError(
+            "the raw data are not the published ones: " + "; ".join(wrong) + ". Complete the download, or correct "
+            "expected_counts"
+        )
+
+
+def check_unique(records: Iterable[ImageRecord]) -> None:
+    """Raise ValueError when two records have one id."""
+    seen: dict[str, str] = {}
+    for record in records:
+        if record.id in seen:
+            raise ValueError(
+                f"two pictures have the id {record.id!r}: {seen[record.id]} and {record.source}; rename or remove one"
+            )
+        seen[record.id] = record.source
+
+
+def count_splits(records: Iterable[ImageRecord]) -> dict[Split, int]:
+    """Number of records in each of train, val, test."""
+    counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    for record in records:
+        counts[record.split] += 1
+    return counts
+
+
+def _smallest(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
+    return sorted(records, key=lambda r: (name_hash(r.id), r.id))[:count]
