@@ -1,0 +1,170 @@
+"""Focal frequency loss (Jiang et al., ICCV 2021, arXiv 2012.12821).
+
+Tensor legend: N batch, P patches, C channels, H W patch size, V = W // 2 + 1 columns of the half spectrum, M planes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+# Planes a CPU works on at a time: 2^18 numbers and their spectrum stay in the cache. A GPU takes all at once.
+_CPU_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class _Weighting:
+    """How the spectrum weights follow from the spectrum: |D|^alpha, optionally its logarithm, over a maximum."""
+
+    alpha: float
+    log_matrix: bool
+    batch_matrix: bool
+
+    def __call__(self, power_MHV: Tensor) -> Tensor:
+        """Powers |D|^2 of half spectra -> weights in [0, 1] of the same shape.
+
+        A real signal's spectrum is symmetric, so the half spectrum holds the maximum of the full one.
+        """
+        w_MHV = power_MHV.sqrt() if self.alpha == 1.0 else power_MHV.pow(self.alpha / 2)
+        if self.log_matrix:
+            w_MHV = w_MHV.log1p_()
+        largest = w_MHV.amax() if self.batch_matrix else w_MHV.amax((-2, -1), keepdim=True)
+        # Equal images have weights 0 rather than 0/0.
+        return w_MHV.div_(largest.clamp_(min=torch.finfo(w_MHV.dtype).tiny))
+
+
+class _FocalDistance(torch.autograd.Function):
+    """mean over planes and frequencies of w |F(diff)|^2, F orthonormal, w constant to the gradient.
+
+    Only half spectra are computed: F(diff) of a real diff is Hermitian. The gradient 2/count * F^-1(w F(diff)) is made in the
+    forward pass, block by block, and is all that is kept until the backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, diff_MHW: Tensor, matrix_MHV: Tensor | None, weighting: _Weighting) -> Tensor:
+        grad_MHW = torch.empty_like(diff_MHW) if ctx.needs_input_grad[0] else None
+        total = diff_MHW.new_zeros(())
+        for block in _blocks(diff_MHW, whole=matrix_MHV is None and weighting.batch_matrix):
+            spectrum_MHV = torch.fft.rfft2(diff_MHW[block], norm="ortho")
+            power_MHV = spectrum_MHV.real.square().addcmul_(spectrum_MHV.imag, spectrum_MHV.imag)
+            w_MHV = weighting(power_MHV) if matrix_MHV is None else matrix_MHV[block]
+            total += _full_sum(power_MHV.mul_(w_MHV), diff_MHW.shape[-1])
+            if grad_MHW is not None:
+                weighted_MHV = spectrum_MHV.mul_(w_MHV)
+                grad_MHW[block] = torch.fft.irfft2(weighted_MHV, s=diff_MHW.shape[-2:], norm="ortho")
+        ctx.count = diff_MHW.numel()
+        ctx.save_for_backward(grad_MHW)
+        return total / ctx.count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None, None]:
+        (grad_MHW,) = ctx.saved_tensors
+        return grad_MHW * (grad_loss * (2.0 / ctx.count)), None, None
+
+
+def _blocks(diff_MHW: Tensor, whole: bool) -> Iterator[slice]:
+    """Consecutive planes to work on together."""
+    planes, height, width = diff_MHW.shape
+    step = planes if whole or diff_MHW.device.type != "cpu" else max(1, _CPU_BLOCK // (height * width))
+    return (slice(start, start + step) for start in range(0, planes, step))
+
+
+def _full_sum(values_MHV: Tensor, width: int) -> Tensor:
+    """Sum over the full spectrum of symmetric values given on its half.
+
+    Every column stands for itself and its mirror image, except the first and, for even widths, the last: their own mirrors.
+    """
+    total = 2.0 * values_MHV.sum() - values_MHV[..., 0].sum()
+    return total - values_MHV[..., -1].sum() if width % 2 == 0 else total
+
+
+def _half_of_matrix(matrix: Tensor, shape: torch.Size) -> Tensor:
+    """Given weights, broadcast to [N, P, C, H, W], as weights [M, H, V] of half spectra with the same weighted sum.
+
+    |D|^2 is symmetric under (u, v) -> (-u, -v), so weights may be replaced by their mean with their mirror image.
+    """
+    full_NPCHW = matrix.broadcast_to(shape)
+    mirrored_NPCHW = full_NPCHW.flip((-2, -1)).roll((1, 1), (-2, -1))
+    half_NPCHV = (0.5 * (full_NPCHW + mirrored_NPCHW))[..., : shape[-1] // 2 + 1]
+    return half_NPCHV.flatten(0, 2)
+
+
+class FocalFrequencyLoss(nn.Module):
+    """Focal frequency loss: loss_weight * mean of w |F(pred) - F(target)|^2 over samples, channels and frequencies.
+
+    F is the orthonormal 2-D DFT of a channel, w = |F(pred) - F(target)|^alpha over its maximum in that sample and channel, a
+    constant to the gradient (paper, equations 8 to 10, as in the package focal-frequency-loss 0.3.0, whose values and
+    gradients these are). Because F keeps energy (Parseval), 0 <= loss <= loss_weight * MSE.
+
+    Args:
+        loss_weight: factor on the result.
+        alpha: exponent of the weights, >= 0; 1 in the paper, 0 gives the mean squared error.
+        patch_factor: the image is cut into patch_factor x patch_factor patches, each with its own spectrum (Table 10).
+        ave_spectrum: compare spectra averaged over the batch, for unpaired batches.
+        log_matrix: log(1 + w) before the division by the maximum.
+        batch_matrix: one maximum for the whole batch.
+
+    Raises:
+        ValueError: alpha < 0 or patch_factor < 1.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        alpha: float = 1.0,
+        patch_factor: int = 1,
+        ave_spectrum: bool = False,
+        log_matrix: bool = False,
+        batch_matrix: bool = False,
+    ) -> None:
+        super().__init__()
+        if alpha < 0 or patch_factor < 1:
+            raise ValueError(
+                f"FFL got alpha={alpha}, patch_factor={patch_factor}; expected alpha >= 0, patch_factor >= 1"
+            )
+        self.loss_weight = loss_weight
+        self.patch_factor = patch_factor
+        self.ave_spectrum = ave_spectrum
+        self._weighting = _Weighting(alpha, log_matrix, batch_matrix)
+
+    def forward(self, pred: Tensor, target: Tensor, matrix: Tensor | None = None) -> Tensor:
+        """Loss of `pred` against `target`, both [N, C, H, W] (batches may differ with `ave_spectrum`).
+
+        `matrix` gives w instead, in [0, 1], broadcastable to [N, P, C, H, W] with the zero frequency first. 16-bit inputs are
+        compared in fp32. Returns a scalar, fp32 or fp64. Differentiable once.
+
+        Raises:
+            ValueError: shapes that differ, or cannot be cut into patches.
+        """
+        return self.loss_weight * self.of_difference(self._difference(pred, target), matrix)
+
+    def of_difference(self, diff_NCHW: Tensor, matrix: Tensor | None = None) -> Tensor:
+        """Unweighted loss of the difference pred - target, [N, C, H, W] in fp32 or fp64; the DFT is linear."""
+        diff_NPCHW = self._patches(diff_NCHW)
+        half = None if matrix is None else _half_of_matrix(matrix.detach().to(diff_NPCHW), diff_NPCHW.shape)
+        return _FocalDistance.apply(diff_NPCHW.flatten(0, 2), half, self._weighting)
+
+    def _difference(self, pred: Tensor, target: Tensor) -> Tensor:
+        """pred - target, averaged over the batch where spectra are."""
+        first = 1 if self.ave_spectrum else 0
+        if pred.ndim != 4 or pred.shape[first:] != target.shape[first:] or target.ndim != 4:
+            raise ValueError(
+                f"FFL got shapes {tuple(pred.shape)} and {tuple(target.shape)}; expected the same [N, C, H, W] twice"
+            )
+        dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
+        if self.ave_spectrum:
+            return pred.mean(0, keepdim=True, dtype=dtype) - target.mean(0, keepdim=True, dtype=dtype)
+        return pred.to(dtype) - target.to(dtype)
+
+    def _patches(self, x_NCHW: Tensor) -> Tensor:
+        """[N, C, p*H, p*W] -> [N, p*p, C, H, W], contiguous, patches row by row."""
+        p = self.patch_factor
+        n, c, height, width = x_NCHW.shape
+        if height % p or width % p:
+            raise ValueError(f"FFL got images of {height}x{width}; patch_factor {p} must divide height and width")
+        x_NCpHpW = x_NCHW.reshape(n, c, p, height // p, p, width // p)
+        return x_NCpHpW.permute(0, 2, 4, 1, 3, 5).flatten(1, 2).contiguous()

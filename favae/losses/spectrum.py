@@ -1,0 +1,234 @@
+"""Spectrum loss (SL) and dynamic spectrum loss (DSL) of FA-VAE: encoder features against decoder complements.
+
+Both compare A_i with C_{3-i}, i = 0..3, by the focal frequency loss of the features after a Gaussian low-pass filter.
+Tensor legend: B batch, C channels, H W feature size, k kernel size.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from favae.losses.frequency import FocalFrequencyLoss
+
+SpectrumLossKind = Literal["none", "ffl", "sl", "dsl"]
+Sharing = Literal["pairwise", "per_feature"]
+SigmaIndex = Literal["paper", "official"]
+Gradients = Literal["both", "complements"]
+PAIRS = 4
+
+
+def gaussian_kernel_1d(kernel_size: int, sigma: Tensor) -> Tensor:
+    """g_n proportional to exp(-(n / sigma)^2 / 2), n = -(k-1)/2 .. (k-1)/2, sum 1: [k], differentiable in the scalar `sigma`.
+
+    Only sigma^2 enters; sigma = 0 gives NaN. The paper's mu is this kernel size, not a mean.
+
+    Raises:
+        ValueError: the kernel size is no positive odd number.
+    """
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size got {kernel_size}; expected a positive odd number")
+    radius = kernel_size // 2
+    n_k = torch.arange(-radius, radius + 1, dtype=sigma.dtype, device=sigma.device)
+    # softmax is exp over its sum, so nothing under- or overflows.
+    return torch.softmax(-0.5 * (n_k / sigma) ** 2, dim=0)
+
+
+def _blur_matrix(size: int, kernel_k: Tensor) -> Tensor:
+    """R [size, size]: R @ x is x filtered along its first axis after reflection at both ends (without repeating the edge)."""
+    radius = kernel_k.numel() // 2
+    if radius >= size:
+        raise ValueError(
+            f"a blur of kernel_size {kernel_k.numel()} got a feature of size {size}; reflection needs more than {radius}"
+        )
+    positions = torch.arange(size, device=kernel_k.device)
+    reach_Nk = positions[:, None] + torch.arange(-radius, radius + 1, device=kernel_k.device)
+    source_Nk = (size - 1) - ((size - 1) - reach_Nk.abs()).abs()
+    taps_NkN = (source_Nk[..., None] == positions).to(kernel_k.dtype)
+    return torch.einsum("k,nkm->nm", kernel_k, taps_NkN)
+
+
+def gaussian_blur(x_BCHW: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
+    """Filter H and W by the Gaussian of `gaussian_kernel_1d` after reflection at the borders, channel by channel, in fp32.
+
+    As two products with banded matrices, R_H x R_W^T: at feature sizes up to 256 faster than a depth-wise convolution, and
+    differentiable in x and sigma. Output [B, C, H, W], fp32 (fp64 for fp64 input).
+
+    Raises:
+        ValueError: even kernel size, or one that reaches past the reflected border.
+    """
+    dtype = torch.promote_types(x_BCHW.dtype, torch.float32)
+    with torch.autocast(x_BCHW.device.type, enabled=False):
+        kernel_k = gaussian_kernel_1d(kernel_size, sigma.to(dtype))
+        height, width = x_BCHW.shape[-2:]
+        rows_HH = _blur_matrix(height, kernel_k)
+        columns_WW = rows_HH if width == height else _blur_matrix(width, kernel_k)
+        return rows_HH @ (x_BCHW.to(dtype) @ columns_WW.T)
+
+
+class _PairLoss(nn.Module):
+    """weight * mean over the four pairs of FFL(D_i), D_i the difference of complement and tap after a filter.
+
+    Args:
+        weight: factor on the result; 0.01 in every released configuration.
+        gradients: "both" lets the loss move encoder and decoder (official code); "complements" holds the taps still, so that
+            the encoder cannot lower the loss by shrinking its features.
+    """
+
+    def __init__(self, weight: float, gradients: Gradients) -> None:
+        super().__init__()
+        if gradients not in ("both", "complements"):
+            raise ValueError(f"gradients got {gradients!r}; expected 'both' or 'complements'")
+        self.weight = weight
+        self.gradients = gradients
+        self.ffl = FocalFrequencyLoss()
+
+    def forward(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+        """Pairs (A_i, C_{3-i}), each [B, C, H, W] twice, i = 0..3 (`FAVAEOutput.pairs()`) -> scalar, fp32.
+
+        Raises:
+            ValueError: not four pairs, or a pair of different shapes.
+        """
+        losses = [self._pair_loss(i, tap, complement) for i, (tap, complement) in enumerate(pairs)]
+        if len(losses) != PAIRS:
+            raise ValueError(
+                f"got {len(losses)} pairs of features; expected {PAIRS}: a model with fcm 'none' has no spectrum loss"
+            )
+        return self.weight * torch.stack(losses).mean()
+
+    def _pair_loss(self, i: int, tap_BCHW: Tensor, complement_BCHW: Tensor) -> Tensor:
+        if tap_BCHW.shape != complement_BCHW.shape:
+            raise ValueError(
+                f"pair {i} has shapes {tuple(tap_BCHW.shape)} and {tuple(complement_BCHW.shape)}; expected equal ones: "
+                "tap A_i goes with complement C_(3-i)"
+            )
+        if self.gradients == "complements":
+            tap_BCHW = tap_BCHW.detach()
+        dtype = torch.promote_types(tap_BCHW.dtype, torch.float32)
+        return self.ffl.of_difference(self._difference(i, tap_BCHW.to(dtype), complement_BCHW.to(dtype)))
+
+    def _difference(self, i: int, tap_BCHW: Tensor, complement_BCHW: Tensor) -> Tensor:
+        """Filtered complement minus filtered tap of pair i."""
+        raise NotImplementedError
+
+
+class FeatureFrequencyLoss(_PairLoss):
+    """FFL of the features as they are, without a filter (paper Table 2, row 5: "FFL on 4 features")."""
+
+    def __init__(self, weight: float = 0.01, gradients: Gradients = "both") -> None:
+        super().__init__(weight, gradients)
+
+    def _difference(self, i: int, tap_BCHW: Tensor, complement_BCHW: Tensor) -> Tensor:
+        return complement_BCHW - tap_BCHW
+
+
+class SpectrumLoss(_PairLoss):
+    """SL: FFL of features filtered by one fixed Gaussian (paper Table 2, row 6; k = 5 in the official scripts, 9 in print)."""
+
+    sigma: Tensor
+
+    def __init__(
+        self, kernel_size: int = 5, sigma: float = 3.0, weight: float = 0.01, gradients: Gradients = "both"
+    ) -> None:
+        super().__init__(weight, gradients)
+        self.kernel_size = kernel_size
+        self.register_buffer("sigma", torch.tensor(_positive(sigma)), persistent=False)
+
+    def _difference(self, i: int, tap_BCHW: Tensor, complement_BCHW: Tensor) -> Tensor:
+        # The filter is linear: K*C - K*A = K*(C - A), half the work.
+        return gaussian_blur(complement_BCHW - tap_BCHW, self.kernel_size, self.sigma)
+
+
+class DynamicSpectrumLoss(_PairLoss):
+    """DSL: as SL, with learnable standard deviations (paper Fig. 2).
+
+    Nothing else depends on them, and wider filters leave less difference: where they can move, they only grow.
+
+    Args:
+        kernel_size: k, odd; the paper's mu.
+        sigma: initial standard deviation of every filter, in positions of the feature map.
+        weight, gradients: see `_PairLoss`.
+        sharing: "pairwise": four standard deviations, one a pair; "per_feature": eight, one a feature.
+        sigma_index: with "pairwise" sharing, which of the four filters a complement: "paper" the pair's own; "official" the
+            opposite end's: A_i is filtered by sigma_i, its partner C_{3-i} by sigma_{3-i} (official code, `VQGANFCM.forward`,
+            which counts both from the network's input).
+
+    Attributes:
+        sigma_taps: [4]; entry i filters A_i.
+        sigma_complements: [4]; entry j filters C_j; with "pairwise" sharing None, because `sigma_taps` serves both.
+
+    Raises:
+        ValueError: even kernel size, sigma <= 0, unknown variants, or "official" indices without "pairwise" sharing.
+    """
+
+    sigma_complements: nn.Parameter | None
+
+    def __init__(
+        self,
+        kernel_size: int = 9,
+        sigma: float = 3.0,
+        weight: float = 0.01,
+        sharing: Sharing = "pairwise",
+        sigma_index: SigmaIndex = "paper",
+        gradients: Gradients = "both",
+    ) -> None:
+        super().__init__(weight, gradients)
+        if sharing not in ("pairwise", "per_feature"):
+            raise ValueError(f"sharing got {sharing!r}; expected 'pairwise' or 'per_feature'")
+        if sigma_index not in ("paper", "official"):
+            raise ValueError(f"sigma_index got {sigma_index!r}; expected 'paper' or 'official'")
+        if sharing == "per_feature" and sigma_index == "official":
+            raise ValueError("sigma_index 'official' mixes up shared sigmas; use it with sharing 'pairwise' only")
+        initial = torch.full((PAIRS,), _positive(sigma))
+        gaussian_kernel_1d(kernel_size, initial[0])  # refuses an even size now rather than in training
+        self.kernel_size = kernel_size
+        self.sharing = sharing
+        self.sigma_index = sigma_index
+        self.sigma_taps = nn.Parameter(initial)
+        self.sigma_complements = nn.Parameter(initial.clone()) if sharing == "per_feature" else None
+
+    def pair_sigmas(self, i: int) -> tuple[Tensor, Tensor]:
+        """Standard deviations that filter A_i and C_{3-i}, scalars."""
+        opposite = PAIRS - 1 - i
+        if self.sigma_complements is not None:
+            return self.sigma_taps[i], self.sigma_complements[opposite]
+        return self.sigma_taps[i], self.sigma_taps[opposite if self.sigma_index == "official" else i]
+
+    def _difference(self, i: int, tap_BCHW: Tensor, complement_BCHW: Tensor) -> Tensor:
+        tap_sigma, complement_sigma = self.pair_sigmas(i)
+        if self.sharing == "pairwise" and self.sigma_index == "paper":
+            return gaussian_blur(complement_BCHW - tap_BCHW, self.kernel_size, tap_sigma)  # as in SpectrumLoss
+        blurred_complement = gaussian_blur(complement_BCHW, self.kernel_size, complement_sigma)
+        return blurred_complement - gaussian_blur(tap_BCHW, self.kernel_size, tap_sigma)
+
+
+def _positive(sigma: float) -> float:
+    if not sigma > 0:
+        raise ValueError(f"sigma got {sigma}; expected a number > 0")
+    return float(sigma)
+
+
+_KINDS: dict[SpectrumLossKind, type[_PairLoss]] = {
+    "ffl": FeatureFrequencyLoss,
+    "sl": SpectrumLoss,
+    "dsl": DynamicSpectrumLoss,
+}
+
+
+def build_spectrum_loss(kind: SpectrumLossKind = "none", **arguments: Any) -> nn.Module | None:
+    """The loss on pairs of features: "ffl", "sl" or "dsl" with that class' arguments, or None for "none".
+
+    Raises:
+        ValueError: unknown kind, or arguments that the class does not take.
+    """
+    if kind == "none" and not arguments:
+        return None
+    if kind not in _KINDS:
+        raise ValueError(
+            f"spectrum loss got kind {kind!r} with {sorted(arguments)}; expected one of {sorted(_KINDS)}, or 'none' alone"
+        )
+    try:
+        return _KINDS[kind](**arguments)
+    except TypeError as error:
+        raise ValueError(f"spectrum loss {kind!r} got {sorted(arguments)}: {error}") from error
