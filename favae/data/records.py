@@ -19,7 +19,7 @@ class ImageRecord:
     Attributes:
         id: unique name within the data set.
         path: file to read.
-        source: the file's name in the index, relative to the raw data, equal on every machine.
+        source: the file's name in the index, relative to the data set's root, equal on every machine.
         split: train, val or test.
         captions: what a text-to-image model may be told; empty where the data set has none.
         label: class index, or None.

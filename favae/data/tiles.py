@@ -35,7 +35,7 @@ def tile_records(layout: TilesLayout) -> list[ImageRecord]:
     unknown = [name for name in layout.pictures if name not in PICTURES]
     if unknown:
         raise ValueError(f"unknown pictures {unknown}; there are {sorted(PICTURES)}")
-    records = []
+    records: list[ImageRecord] = []
     for split in SPLITS:
         for name in layout.pictures:
             records.extend(_tiles_of(name, split, layout))
