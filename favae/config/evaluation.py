@@ -1,0 +1,106 @@
+"""Parameters of an evaluation: what decides the meaning of a metric's value, and the declared external weights."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from favae.config.base import Positive, Spec
+
+Metric = Literal["l1", "mse", "psnr", "ssim", "lfd", "log_spectral_error", "codebook", "lpips", "frechet"]
+FeatureNetworkName = Literal["inception", "squeezenet", "randconv"]
+LpipsNet = Literal["vgg", "alex", "squeeze"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class SsimSettings(Spec):
+    """Structural similarity (Wang et al. 2004): Gaussian window of `sigma` pixels, cut at 3.5 sigma (11x11 at 1.5).
+
+    `border: valid` averages only where the window fits into the image, as Wang et al., scikit-image and the focal
+    frequency loss paper; `reflect` pads by reflection and averages over all pixels, as torchmetrics.
+    """
+
+    sigma: Annotated[float, Field(gt=0)] = 1.5
+    k1: Annotated[float, Field(gt=0)] = 0.01
+    k2: Annotated[float, Field(gt=0)] = 0.03
+    border: Literal["valid", "reflect"] = "valid"
+
+
+class SpectrumSettings(Spec):
+    """Rings and bands of the radial power spectrum, in spatial frequency relative to Nyquist (0.5 cycles per pixel).
+
+    Rings are evenly spaced over [0, sqrt 2]: the corners, where checkerboard artefacts lie, are included.
+    Bands are [0, low_below), [low_below, high_from), [high_from, sqrt 2], without the DC term; a ring belongs to the
+    band in which its middle lies.
+    """
+
+    rings: Positive = 24
+    low_below: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    high_from: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low_below >= self.high_from:
+            raise ValueError(f"low_below {self.low_below} must be smaller than high_from {self.high_from}")
+        return self
+
+
+class EvaluationProtocol(Spec):
+    """Which images are compared, how they are prepared, and what is measured.
+
+    Images are taken at the size and crop in which the data set was prepared. `quantize: uint8` clamps a network's
+    output to [-1, 1] and rounds it to the 256 levels of a stored image; `none` only clamps.
+    `batch_size` decides speed and memory, not values.
+    """
+
+    split: Literal["train", "val", "test"] = "test"
+    n: Positive | Literal["all"] = "all"
+    quantize: Literal["uint8", "none"] = "uint8"
+    metrics: tuple[Metric, ...] = (
+        "l1",
+        "mse",
+        "psnr",
+        "ssim",
+        "lfd",
+        "log_spectral_error",
+        "codebook",
+        "lpips",
+        "frechet",
+    )
+    lpips_nets: tuple[LpipsNet, ...] = ("vgg",)
+    feature_networks: tuple[FeatureNetworkName, ...] = ("inception",)
+    ssim: SsimSettings = SsimSettings()
+    spectrum: SpectrumSettings = SpectrumSettings()
+    batch_size: Positive = 32
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name in ("metrics", "lpips_nets", "feature_networks"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} names something twice: {list(values)}")
+        for metric, name in (("lpips", "lpips_nets"), ("frechet", "feature_networks")):
+            if metric in self.metrics and not getattr(self, name):
+                raise ValueError(f"metrics has {metric!r}, but {name} is empty: name a network or leave {metric!r} out")
+        return self
+
+
+class WeightsFile(Spec):
+    """One accepted file of a network's pretrained weights, identified by its content."""
+
+    file: str
+    sha256: Sha256
+    source: str
+
+
+class WeightsEntry(Spec):
+    """Pretrained weights that a person must provide: `files` are alternatives, the first one found is used."""
+
+    purpose: str
+    files: Annotated[tuple[WeightsFile, ...], Field(min_length=1)]
+
+
+class WeightsCatalogue(Spec):
+    """`params/weights.yaml`. `folder` is searched first, then `$FAVAE_WEIGHTS`, then `$TORCH_HOME/hub/checkpoints`."""
+
+    folder: str | None = None
+    weights: dict[str, WeightsEntry]

@@ -1,0 +1,246 @@
+"""Evaluators: batches in, one pass, constant memory; every metric of the protocol out, measured or with the reason.
+
+Legend: B batch, C channels, H W pixels, h w latent. Images are compared as levels 0..255 (see `image_metrics`).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from favae.config.evaluation import EvaluationProtocol, WeightsCatalogue
+from favae.evaluation.frechet import FeatureStatistics
+from favae.evaluation.frechet_meters import FrechetMeters, load_available
+from favae.evaluation.image_metrics import PEAK, CodebookCounts, output_levels, pixel_metrics, stored_levels
+from favae.evaluation.perceptual import load_lpips
+from favae.evaluation.protocol import (
+    Images,
+    MetricResult,
+    measured,
+    metric_bases,
+    metric_protocol,
+    not_measured,
+    weights_record,
+)
+from favae.evaluation.spectrum import RadialSpectrum
+from favae.evaluation.totals import ReconstructionTotals, gather
+
+
+@contextmanager
+def reference_arithmetic() -> Iterator[None]:
+    """No gradients, and full float32 whatever training has set.
+
+    TF32, PyTorch's default for convolutions on recent GPUs, keeps 10 bits: SSIM subtracts squares of 16-bit size.
+    """
+    with (
+        torch.inference_mode(),
+        torch.autocast("cuda", enabled=False),
+        torch.autocast("cpu", enabled=False),
+        torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
+    ):
+        yield
+
+
+class ReconstructionEvaluator:
+    """Compares reconstructions with their originals under a protocol, in one pass.
+
+    `codebook_size` is the number of codes, None for a model without a codebook. `reference` holds statistics of exactly
+    the originals that will be shown, by feature network, where they are known from another run on the same split.
+    Missing pretrained weights are no error: the metric is reported as not measured.
+    """
+
+    def __init__(
+        self,
+        protocol: EvaluationProtocol,
+        device: torch.device | str = "cpu",
+        *,
+        codebook_size: int | None = None,
+        catalogue: WeightsCatalogue | None = None,
+        reference: Mapping[str, FeatureStatistics] | None = None,
+    ):
+        self.protocol = protocol
+        self.device = torch.device(device)
+        nets = protocol.lpips_nets if "lpips" in protocol.metrics else ()
+        self.lpips, self.lpips_missing = load_available(load_lpips, nets, catalogue, self.device)
+        self.meters = FrechetMeters(protocol, self.device, catalogue, reference)
+        self.totals = ReconstructionTotals()
+        if codebook_size is not None and "codebook" in protocol.metrics:
+            self.totals.codes = CodebookCounts(codebook_size)
+
+    def update(
+        self,
+        original_BCHW: Tensor,
+        reconstruction_BCHW: Tensor,
+        indices_Bhw: Tensor | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> None:
+        """Add a batch: stored uint8 originals, outputs in [-1, 1] (not yet clamped), code indices, image ids.
+
+        Without `ids`, images are numbered in the order they come, which only a single process may do.
+
+        Raises:
+            ValueError: shapes or types that do not fit, NaN, or indices outside the codebook.
+        """
+        self.totals.check_batch(original_BCHW, reconstruction_BCHW)
+        if self.totals.codes is not None:
+            if indices_Bhw is None:
+                raise ValueError("codebook_size was given: pass the code indices of every batch")
+            self.totals.codes.update(indices_Bhw)
+        with reference_arithmetic():
+            original_BCHW = stored_levels(original_BCHW.to(self.device))
+            other_BCHW = output_levels(reconstruction_BCHW.to(self.device), self.protocol.quantize)
+            self.totals.add_rows(ids, self._measure(original_BCHW, other_BCHW))
+            self.meters.update_real(original_BCHW)
+            self.meters.update_compared(other_BCHW)
+
+    def _measure(self, original_BCHW: Tensor, other_BCHW: Tensor) -> dict[str, Tensor]:
+        """Per-image values of two batches of levels: name without split -> [B]."""
+        values = pixel_metrics(original_BCHW, other_BCHW, self.protocol)
+        if "log_spectral_error" in self.protocol.metrics:
+            if self.totals.spectrum is None:
+                height, width = original_BCHW.shape[-2:]
+                self.totals.spectrum = RadialSpectrum(height, width, self.protocol.spectrum)
+            bands = self.totals.spectrum.update(original_BCHW, other_BCHW)
+            values |= {f"log_spectral_error_{band}": error_B for band, error_B in bands.items()}
+        for net, network in self.lpips.items():
+            values[f"lpips_{net}"] = network(original_BCHW / PEAK * 2 - 1, other_BCHW / PEAK * 2 - 1)
+        return values
+
+    def gather(self) -> None:
+        """Merge what all ranks have seen, on every rank; call once, after the last batch, before `result`."""
+        self.totals, self.meters.totals = gather(self.totals), gather(self.meters.totals)
+
+    def merge(self, other: "ReconstructionEvaluator") -> None:
+        """Add what another evaluator of the same protocol has seen. Raises ValueError for another protocol."""
+        _check_same(self, other)
+        self.totals.merge(other.totals)
+        self.meters.totals.merge(other.meters.totals)
+
+    def per_image(self) -> pd.DataFrame:
+        """One row an image, ordered by `id`; a column for each metric that has a value for one image."""
+        return self.totals.per_image()
+
+    def spectrum(self) -> pd.DataFrame:
+        """Radial spectra, see `RadialSpectrum.curves`; empty where the protocol has no `log_spectral_error`."""
+        return pd.DataFrame() if self.totals.spectrum is None else self.totals.spectrum.curves()
+
+    def real_statistics(self) -> dict[str, FeatureStatistics]:
+        """Feature statistics of the originals by network, to be given as `reference` to later evaluations."""
+        return self.meters.real()
+
+    def result(self) -> dict[str, MetricResult]:
+        """Every metric of the protocol by its name with split: the mean over images, or None and why.
+
+        Raises:
+            ValueError: no image, another number than the protocol's, or an image counted twice.
+        """
+        table = self.per_image()
+        _check_number(self.protocol, len(table))
+        results = self.meters.results("reconstruction", image=self.totals.image)
+        for base in metric_bases(self.protocol, "reconstruction"):
+            if base not in results:
+                results[base] = self._result(base, table)
+        return _with_split(self.protocol, "reconstruction", results)
+
+    def _result(self, base: str, table: pd.DataFrame) -> MetricResult:
+        """The result of any metric but the Frechet distances."""
+        record = metric_protocol(self.protocol, base, image=self.totals.image)
+        codes = self.totals.codes
+        if base.startswith("codebook"):
+            if codes is None:
+                return not_measured("the model has no codebook", record)
+            record["codes"] = len(codes.counts_K)
+            return measured(codes.usage if base == "codebook_usage" else codes.perplexity, len(table), record)
+        if base.startswith("lpips"):
+            net = base.removeprefix("lpips_")
+            if net in self.lpips_missing:
+                return not_measured(self.lpips_missing[net], record)
+            record |= {"implementation": f"lpips {version('lpips')}, v0.1", **weights_record(self.lpips[net].weights)}
+        if base not in table:
+            return not_measured("images this small have no frequency in the band", record)
+        return _mean(table[base], record)
+
+
+class GenerationEvaluator:
+    """Frechet distances between generated images and real ones, e.g. those of the test split.
+
+    `reference` as in `ReconstructionEvaluator`: with statistics of all real images given, none need be shown.
+    The protocol's `n` is the number of generated images; the number of real ones is recorded beside the value.
+    """
+
+    def __init__(
+        self,
+        protocol: EvaluationProtocol,
+        device: torch.device | str = "cpu",
+        *,
+        catalogue: WeightsCatalogue | None = None,
+        reference: Mapping[str, FeatureStatistics] | None = None,
+    ):
+        self.protocol = protocol
+        self.device = torch.device(device)
+        self.meters = FrechetMeters(protocol, self.device, catalogue, reference)
+        self.n = 0
+
+    def update_real(self, original_BCHW: Tensor) -> None:
+        """Add a batch of stored uint8 images."""
+        with reference_arithmetic():
+            self.meters.update_real(stored_levels(original_BCHW.to(self.device)))
+
+    def update_generated(self, generated_BCHW: Tensor) -> None:
+        """Add a batch of outputs in [-1, 1], not yet clamped."""
+        with reference_arithmetic():
+            self.meters.update_compared(output_levels(generated_BCHW.to(self.device), self.protocol.quantize))
+        self.n += len(generated_BCHW)
+
+    def gather(self) -> None:
+        """Merge what all ranks have seen, on every rank; call once, after the last batch, before `result`."""
+        self.meters.totals = gather(self.meters.totals)
+
+    def merge(self, other: "GenerationEvaluator") -> None:
+        """Add what another evaluator of the same protocol has seen. Raises ValueError for another protocol."""
+        _check_same(self, other)
+        self.meters.totals.merge(other.meters.totals)
+
+    def real_statistics(self) -> dict[str, FeatureStatistics]:
+        """Feature statistics of the real images by network, to be given as `reference` to later evaluations."""
+        return self.meters.real()
+
+    def result(self) -> dict[str, MetricResult]:
+        """`fid_<split>` or `fd_<network>_<split>` for each feature network of the protocol, or None and why.
+
+        Raises:
+            ValueError: no generated image, or another number than the protocol's.
+        """
+        _check_number(self.protocol, self.n)
+        return _with_split(self.protocol, "generation", self.meters.results("generation"))
+
+
+def _mean(values: pd.Series, record: dict[str, Any]) -> MetricResult:
+    """Mean over images. PSNR is infinite where a reconstruction equals its original: then there is no mean."""
+    infinite = int((values == math.inf).sum())
+    if infinite:
+        return not_measured(f"{infinite} of {len(values)} reconstructions equal their originals", record)
+    return measured(float(values.mean()), len(values), record)
+
+
+def _with_split(
+    protocol: EvaluationProtocol, images: Images, results: dict[str, MetricResult]
+) -> dict[str, MetricResult]:
+    return {f"{base}_{protocol.split}": results[base] for base in metric_bases(protocol, images)}
+
+
+def _check_number(protocol: EvaluationProtocol, n: int) -> None:
+    if n == 0:
+        raise ValueError(f"no image was evaluated: is the {protocol.split} split empty?")
+    if protocol.n != "all" and n != protocol.n:
+        raise ValueError(f"the protocol asks for n={protocol.n} images of {protocol.split}, {n} were evaluated")
+
+
+def _check_same(one: "ReconstructionEvaluator | GenerationEvaluator", other: Any) -> None:
+    if one.protocol != other.protocol:
+        raise ValueError("cannot merge evaluations under different protocols")

@@ -1,0 +1,98 @@
+"""Frechet distances of an evaluation: feature networks that could be loaded, and what they have seen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from favae.config.evaluation import EvaluationProtocol, FeatureNetworkName, WeightsCatalogue
+from favae.evaluation.features import load_feature_network
+from favae.evaluation.frechet import FeatureStatistics, frechet_distance, sample_size_warning
+from favae.evaluation.image_metrics import PEAK
+from favae.evaluation.protocol import (
+    Images,
+    MetricResult,
+    frechet_metric,
+    measured,
+    metric_protocol,
+    not_measured,
+    weights_record,
+)
+from favae.evaluation.totals import FrechetTotals
+from favae.evaluation.weights import MissingWeights
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def load_available(
+    load: Callable[[Any, WeightsCatalogue | None], Network],
+    names: Sequence[str],
+    catalogue: WeightsCatalogue | None,
+    device: torch.device,
+) -> tuple[dict[str, Network], dict[str, str]]:
+    """Networks by name, on the device; and for those whose weights are missing, the reason by name."""
+    networks, missing = {}, {}
+    for name in names:
+        try:
+            networks[name] = load(name, catalogue).to(device)
+        except MissingWeights as error:
+            missing[name] = error.reason
+    return networks, missing
+
+
+class FrechetMeters:
+    """Feature networks of a protocol, or why one is missing, and the statistics they gave.
+
+    `reference` holds statistics of real images, by network, that need not be measured again.
+    """
+
+    def __init__(
+        self,
+        protocol: EvaluationProtocol,
+        device: torch.device,
+        catalogue: WeightsCatalogue | None,
+        reference: Mapping[str, FeatureStatistics] | None,
+    ):
+        names = protocol.feature_networks if "frechet" in protocol.metrics else ()
+        self.protocol = protocol
+        self.networks, self.missing = load_available(load_feature_network, names, catalogue, device)
+        self.reference = dict(reference or {})
+        self.totals = FrechetTotals()
+        for name, network in self.networks.items():
+            self.totals.real[name] = FeatureStatistics(name, network.dimension)
+            self.totals.compared[name] = FeatureStatistics(name, network.dimension)
+
+    def update_real(self, levels_BCHW: Tensor) -> None:
+        """Add real images, for networks whose reference statistics were not given."""
+        for name, statistics in self.totals.real.items():
+            if name not in self.reference:
+                statistics.update(self.networks[name](levels_BCHW / PEAK))
+
+    def update_compared(self, levels_BCHW: Tensor) -> None:
+        """Add reconstructions or generated images."""
+        for name, statistics in self.totals.compared.items():
+            statistics.update(self.networks[name](levels_BCHW / PEAK))
+
+    def real(self) -> dict[str, FeatureStatistics]:
+        """Statistics of the real images by network: given, or measured here."""
+        return {name: self.reference.get(name, statistics) for name, statistics in self.totals.real.items()}
+
+    def results(self, images: Images, **seen: Any) -> dict[str, MetricResult]:
+        """Frechet distances by name without split."""
+        names = self.protocol.feature_networks if "frechet" in self.protocol.metrics else ()
+        return {frechet_metric(name, images): self._result(name, images, seen) for name in names}
+
+    def _result(self, name: FeatureNetworkName, images: Images, seen: Mapping[str, Any]) -> MetricResult:
+        record = metric_protocol(self.protocol, frechet_metric(name, images), features=name, **seen)
+        if name in self.missing:
+            return not_measured(self.missing[name], record)
+        real, compared = self.real()[name], self.totals.compared[name]
+        record |= {"n_real": real.n, "implementation": f"pytorch-fid {version('pytorch-fid')}"}
+        record |= weights_record(self.networks[name].weights)
+        try:
+            value = frechet_distance(real, compared)
+        except ValueError as error:
+            return not_measured(str(error), record)
+        return measured(value, compared.n, record, sample_size_warning(real, compared))

@@ -1,0 +1,113 @@
+"""What a metric's name means, and the form in which every measured value is reported.
+
+Names say metric and split: `psnr_test`, `lpips_vgg_test`. `rfid` and `fid` are reserved for the FID Inception network;
+with another feature network the distance is `rfd_<network>` for reconstructions, `fd_<network>` for generated images.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from favae.config.evaluation import EvaluationProtocol, FeatureNetworkName, WeightsFile
+from favae.evaluation.spectrum import BANDS
+
+Images = Literal["reconstruction", "generation"]
+
+
+class MetricResult(TypedDict):
+    """One measured value, or why there is none. `n` counts images; `protocol` holds what the value depends on."""
+
+    value: float | None
+    n: int
+    protocol: dict[str, Any]
+    note: str | None
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """What a reader of a table needs of a metric: its unit, and which direction is better."""
+
+    title: str
+    unit: str
+    better: Literal["lower", "higher", "neither"]
+
+
+_INFO = {
+    "l1": MetricInfo("L1", "of the [-1, 1] scale", "lower"),
+    "mse": MetricInfo("MSE", "of the [-1, 1] scale", "lower"),
+    "psnr": MetricInfo("PSNR", "dB", "higher"),
+    "ssim": MetricInfo("SSIM", "", "higher"),
+    "lfd": MetricInfo("LFD", "", "lower"),
+    "log_spectral_error_low": MetricInfo("Log spectral error, low frequencies", "dB", "lower"),
+    "log_spectral_error_mid": MetricInfo("Log spectral error, middle frequencies", "dB", "lower"),
+    "log_spectral_error_high": MetricInfo("Log spectral error, high frequencies", "dB", "lower"),
+    "codebook_usage": MetricInfo("Codebook usage", "", "higher"),
+    "codebook_perplexity": MetricInfo("Codebook perplexity", "codes", "higher"),
+    "lpips_vgg": MetricInfo("LPIPS (VGG)", "", "lower"),
+    "lpips_alex": MetricInfo("LPIPS (Alex)", "", "lower"),
+    "lpips_squeeze": MetricInfo("LPIPS (Squeeze)", "", "lower"),
+    "rfid": MetricInfo("rFID", "", "lower"),
+    "rfd_squeezenet": MetricInfo("Frechet distance of reconstructions (SqueezeNet features)", "", "lower"),
+    "rfd_randconv": MetricInfo("Frechet distance of reconstructions (random convolutions)", "", "lower"),
+    "fid": MetricInfo("FID", "", "lower"),
+    "fd_squeezenet": MetricInfo("Frechet distance (SqueezeNet features)", "", "lower"),
+    "fd_randconv": MetricInfo("Frechet distance (random convolutions)", "", "lower"),
+}
+
+
+def describe(name: str) -> MetricInfo:
+    """Title, unit and direction of a metric named with its split, as `psnr_test`. Raises ValueError if unknown."""
+    base, _, split = name.rpartition("_")
+    if base not in _INFO or split not in ("train", "val", "test"):
+        raise ValueError(f"unknown metric {name!r}: expected <metric>_<split> with a metric of {', '.join(_INFO)}")
+    return _INFO[base]
+
+
+def frechet_metric(network: FeatureNetworkName, images: Images) -> str:
+    """Name, without the split, of the Frechet distance on a network's features."""
+    prefix = "r" if images == "reconstruction" else ""
+    return f"{prefix}fid" if network == "inception" else f"{prefix}fd_{network}"
+
+
+def metric_bases(protocol: EvaluationProtocol, images: Images) -> list[str]:
+    """Names, without the split, of all that an evaluation under `protocol` reports, measured or not, in table order."""
+    groups = {
+        "log_spectral_error": [f"log_spectral_error_{band}" for band in BANDS],
+        "codebook": ["codebook_usage", "codebook_perplexity"],
+        "lpips": [f"lpips_{net}" for net in protocol.lpips_nets],
+        "frechet": [frechet_metric(network, images) for network in protocol.feature_networks],
+    }
+    pairwise = images == "reconstruction"  # a generated image has no original to be compared with
+    return [base for m in protocol.metrics if pairwise or m == "frechet" for base in groups.get(m, [m])]
+
+
+def metric_names(protocol: EvaluationProtocol, images: Images) -> list[str]:
+    """As `metric_bases`, with the split: the keys of an evaluator's result."""
+    return [f"{base}_{protocol.split}" for base in metric_bases(protocol, images)]
+
+
+def metric_protocol(protocol: EvaluationProtocol, base: str, **seen: Any) -> dict[str, Any]:
+    """What the value of one metric depends on: the common part, the metric's own settings, and what was `seen`."""
+    record = {"split": protocol.split, "n": protocol.n, "quantize": protocol.quantize, **seen}
+    if base == "ssim":
+        record["ssim"] = protocol.ssim.model_dump()
+    if base.startswith("log_spectral_error"):
+        record["spectrum"] = protocol.spectrum.model_dump()
+    return record
+
+
+def measured(value: float, n: int, record: dict[str, Any], note: str | None = None) -> MetricResult:
+    """A result with a value. JSON knows no infinity, so a value that is not finite is reported in words."""
+    if not math.isfinite(value):
+        return MetricResult(value=None, n=n, protocol=record, note=f"not finite: {value}")
+    return MetricResult(value=value, n=n, protocol=record, note=note)
+
+
+def not_measured(reason: str, record: dict[str, Any]) -> MetricResult:
+    """A result without a value, and why."""
+    return MetricResult(value=None, n=0, protocol=record, note=f"not measured: {reason}")
+
+
+def weights_record(weights: WeightsFile | None) -> dict[str, Any]:
+    """The file a network was read from, as part of a metric's protocol."""
+    return {} if weights is None else {"weights": {"file": weights.file, "sha256": weights.sha256}}
