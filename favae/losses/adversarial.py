@@ -56,7 +56,8 @@ def adaptive_weight(
 ) -> Tensor:
     """|grad_W L_rec| / (|grad_W L_adv| + epsilon), clamped to [0, maximum] (VQ-GAN, equation 7).
 
-    W is the weight of the decoder's last layer, L_rec is L1 + LPIPS without frequency terms. Both losses' graphs are kept.
+    W is the weight of the decoder's last layer, L_rec is L1 + LPIPS without frequency terms (official code). The graphs
+    of both losses are kept.
 
     Args:
         reconstruction_loss, adversarial_loss: scalars that depend on `last_layer_weight`.

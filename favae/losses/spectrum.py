@@ -20,9 +20,10 @@ PAIRS = 4
 
 
 def gaussian_kernel_1d(kernel_size: int, sigma: Tensor) -> Tensor:
-    """g_n proportional to exp(-(n / sigma)^2 / 2), n = -(k-1)/2 .. (k-1)/2, sum 1: [k], differentiable in the scalar `sigma`.
+    """Gaussian [k], g_n proportional to exp(-(n / sigma)^2 / 2) for n = -(k-1)/2 .. (k-1)/2, with sum 1.
 
-    Only sigma^2 enters; sigma = 0 gives NaN. The paper's mu is this kernel size, not a mean.
+    Differentiable in the scalar `sigma`, in positions; only sigma^2 enters, and 0 gives NaN. The paper's mu is this kernel
+    size, not a mean (official code).
 
     Raises:
         ValueError: the kernel size is no positive odd number.
@@ -36,11 +37,12 @@ def gaussian_kernel_1d(kernel_size: int, sigma: Tensor) -> Tensor:
 
 
 def _blur_matrix(size: int, kernel_k: Tensor) -> Tensor:
-    """R [size, size]: R @ x is x filtered along its first axis after reflection at both ends (without repeating the edge)."""
+    """R [size, size]: R @ x is x filtered along its first axis, reflected at both ends without repeating the edge."""
     radius = kernel_k.numel() // 2
     if radius >= size:
         raise ValueError(
-            f"a blur of kernel_size {kernel_k.numel()} got a feature of size {size}; reflection needs more than {radius}"
+            f"a blur of kernel_size {kernel_k.numel()} got a feature of size {size}; expected more than {radius}, "
+            "because it is reflected at its borders: use a smaller kernel_size or larger images"
         )
     positions = torch.arange(size, device=kernel_k.device)
     reach_Nk = positions[:, None] + torch.arange(-radius, radius + 1, device=kernel_k.device)
@@ -50,9 +52,9 @@ def _blur_matrix(size: int, kernel_k: Tensor) -> Tensor:
 
 
 def gaussian_blur(x_BCHW: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
-    """Filter H and W by the Gaussian of `gaussian_kernel_1d` after reflection at the borders, channel by channel, in fp32.
+    """Filter H and W by the Gaussian of `gaussian_kernel_1d`, channel by channel, reflected at the borders.
 
-    As two products with banded matrices, R_H x R_W^T: at feature sizes up to 256 faster than a depth-wise convolution, and
+    Computed as R_H x R_W^T with banded matrices: at feature sizes up to 256 faster than a depth-wise convolution, and
     differentiable in x and sigma. Output [B, C, H, W], fp32 (fp64 for fp64 input).
 
     Raises:
@@ -72,8 +74,8 @@ class _PairLoss(nn.Module):
 
     Args:
         weight: factor on the result; 0.01 in every released configuration.
-        gradients: "both" lets the loss move encoder and decoder (official code); "complements" holds the taps still, so that
-            the encoder cannot lower the loss by shrinking its features.
+        gradients: "both" lets the loss move encoder and decoder (official code); "complements" holds the taps still, so
+            that the encoder cannot lower the loss by shrinking its features.
     """
 
     def __init__(self, weight: float, gradients: Gradients) -> None:
@@ -124,7 +126,16 @@ class FeatureFrequencyLoss(_PairLoss):
 
 
 class SpectrumLoss(_PairLoss):
-    """SL: FFL of features filtered by one fixed Gaussian (paper Table 2, row 6; k = 5 in the official scripts, 9 in print)."""
+    """SL: FFL of features filtered by one fixed Gaussian (paper Table 2, row 6).
+
+    Args:
+        kernel_size: k, odd; 5 in the official scripts, which call the paper's 9 a misprint.
+        sigma: standard deviation in positions of the feature map.
+        weight, gradients: see `_PairLoss`.
+
+    Raises:
+        ValueError: even kernel size, or sigma <= 0.
+    """
 
     sigma: Tensor
 
@@ -134,6 +145,7 @@ class SpectrumLoss(_PairLoss):
         super().__init__(weight, gradients)
         self.kernel_size = kernel_size
         self.register_buffer("sigma", torch.tensor(_positive(sigma)), persistent=False)
+        gaussian_kernel_1d(kernel_size, self.sigma)  # refuses an even size now rather than in training
 
     def _difference(self, i: int, tap_BCHW: Tensor, complement_BCHW: Tensor) -> Tensor:
         # The filter is linear: K*C - K*A = K*(C - A), half the work.
@@ -143,16 +155,17 @@ class SpectrumLoss(_PairLoss):
 class DynamicSpectrumLoss(_PairLoss):
     """DSL: as SL, with learnable standard deviations (paper Fig. 2).
 
-    Nothing else depends on them, and wider filters leave less difference: where they can move, they only grow.
+    No other loss depends on them, so they follow whatever lowers this one: mostly wider filters, which leave less of a
+    difference. In the official code they hardly move (learning rate 2e-7).
 
     Args:
         kernel_size: k, odd; the paper's mu.
         sigma: initial standard deviation of every filter, in positions of the feature map.
         weight, gradients: see `_PairLoss`.
         sharing: "pairwise": four standard deviations, one a pair; "per_feature": eight, one a feature.
-        sigma_index: with "pairwise" sharing, which of the four filters a complement: "paper" the pair's own; "official" the
-            opposite end's: A_i is filtered by sigma_i, its partner C_{3-i} by sigma_{3-i} (official code, `VQGANFCM.forward`,
-            which counts both from the network's input).
+        sigma_index: with "pairwise" sharing, which of the four filters a complement: "paper" the pair's own; "official"
+            the opposite end's: A_i is filtered by sigma_i, its partner C_{3-i} by sigma_{3-i} (official code,
+            `VQGANFCM.forward`).
 
     Attributes:
         sigma_taps: [4]; entry i filters A_i.
@@ -226,7 +239,8 @@ def build_spectrum_loss(kind: SpectrumLossKind = "none", **arguments: Any) -> nn
         return None
     if kind not in _KINDS:
         raise ValueError(
-            f"spectrum loss got kind {kind!r} with {sorted(arguments)}; expected one of {sorted(_KINDS)}, or 'none' alone"
+            f"spectrum loss got kind {kind!r} with {sorted(arguments)}; expected one of {sorted(_KINDS)}, "
+            "or 'none' without arguments"
         )
     try:
         return _KINDS[kind](**arguments)

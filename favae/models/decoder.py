@@ -33,8 +33,8 @@ class Decoder(nn.Module):
         latent_channels: d.
         norm: makes a normalisation layer from its channels.
         dropout: inside residual blocks and `conv` / `residual` FCMs.
-        fcm: kind of the four FCMs. With "none" a 1x1 convolution d -> d comes first, VQ-GAN's `post_quant_conv`, which the
-            decoders with FCM do not have (official code).
+        fcm: kind of the four FCMs. With "none" a 1x1 convolution d -> d comes first, VQ-GAN's `post_quant_conv`, which
+            the decoders with FCM do not have (official code).
         latent_norm: normalisation of the FCM on the latent, whose channels may be few (3 at down-sampling 4).
     """
 
@@ -72,12 +72,13 @@ class Decoder(nn.Module):
             if level > 0:
                 layers.append(Upsample(width))
         self.up = nn.Sequential(*layers)
-        self.head = nn.Sequential(norm(previous), nn.SiLU(), conv3x3(previous, image_channels))
+        self.head = nn.Sequential(norm(previous), nn.SiLU())
+        self.conv_out = conv3x3(previous, image_channels)
 
     @property
     def last_layer_weight(self) -> nn.Parameter:
         """Weight of the last convolution, [image_channels, c, 3, 3], where the adaptive weight measures gradients."""
-        return self.head[-1].weight
+        return self.conv_out.weight
 
     def forward(self, z_BChw: Tensor) -> Decoding:
         """Quantised latent [B, d, h, w] -> image and complements.
@@ -91,7 +92,7 @@ class Decoder(nn.Module):
         h = self._complement(self.conv_in(h), complements)
         h = self._complement(self.middle(h), complements)
         h = self._complement(self.up(h), complements)
-        return Decoding(self.head(h), tuple(complements))
+        return Decoding(self.conv_out(self.head(h)), tuple(complements))
 
     def _complement(self, b_BCHW: Tensor, complements: list[Tensor]) -> Tensor:
         """Pass through the next FCM, if there are any, and record its complement."""

@@ -11,15 +11,16 @@ _LEAK = 0.2
 class PatchDiscriminator(nn.Module):
     """`layers` 4x4 convolutions of stride 2, one of stride 1, and a head of stride 1; batch norm from the second on.
 
-    FA-VAE uses 3 layers with PyTorch's own initialisation on faces and at down-sampling 4 (30x30 logits of a 256x256 image,
-    patches of 70x70), and 2 layers with `normal` for ImageNet at down-sampling 16 (62x62, patches of 34x34). VQ-GAN uses 3
-    layers with `normal`. Batch statistics stay each rank's own.
+    FA-VAE uses 3 layers with PyTorch's own initialisation on faces and at down-sampling 4 (30x30 logits of a 256x256
+    image, patches of 70x70), and 2 layers with `normal` for ImageNet at down-sampling 16 (62x62, patches of 34x34).
+    VQ-GAN uses 3 layers with `normal`. Batch statistics stay each rank's own.
 
     Args:
         in_channels: channels of the image.
         base_channels: channels after the first convolution; they double each layer, up to eight times the base.
         layers: convolutions of stride 2.
-        init: "pytorch" leaves the default; "normal" draws convolutions from N(0, 0.02) and batch norm gains from N(1, 0.02).
+        init: "pytorch" leaves the default; "normal" draws convolution weights from N(0, 0.02) and batch norm gains
+            from N(1, 0.02), as DCGAN and pix2pix do.
 
     Raises:
         ValueError: `layers` < 1 or unknown `init`.
@@ -54,7 +55,7 @@ class PatchDiscriminator(nn.Module):
 
 
 def _init_normal(module: nn.Module) -> None:
-    """Initialisation of DCGAN and pix2pix; biases of convolutions keep their default."""
+    """The `normal` initialisation of one module; biases of convolutions keep their default."""
     if isinstance(module, nn.Conv2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

@@ -52,7 +52,7 @@ class ResidualFCM(nn.Module):
 
 
 class AttentionFCM(nn.Module):
-    """A post-norm transformer encoder layer (8 heads, feed-forward 2048, ReLU, no position code) over normalised positions.
+    """A post-norm transformer encoder layer (8 heads, feed-forward 2048, ReLU) over normalised positions, uncoded.
 
     Raises:
         ValueError: the channels are no multiple of the 8 heads.
@@ -80,8 +80,8 @@ class AttentionFCM(nn.Module):
 def build_fcm(kind: FcmKind, place: int, channels: int, norm: Norm, dropout: float) -> nn.Module:
     """The FCM of one decoder place (0: latent, 1: before the middle, 2: after it, 3: before the head).
 
-    At place 3, at image resolution, `attention` is a residual block with dropout 0.1: attention over that many positions
-    does not fit (official code).
+    At place 3, at image resolution, `attention` is a residual block with dropout 0.1: attention over that many
+    positions does not fit (official code).
 
     Raises:
         ValueError: `kind` is no FCM.

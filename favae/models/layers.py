@@ -46,7 +46,7 @@ def conv_branch(in_channels: int, out_channels: int, norm: Norm, dropout: float)
 
 
 class ResBlock(nn.Module):
-    """Residual block of VQ-GAN (Esser et al. 2021, appendix): skip(x) + branch(x); the skip is 1x1 if channels change."""
+    """Residual block of VQ-GAN (Esser et al. 2021): skip(x) + branch(x), the skip a 1x1 conv where channels change."""
 
     def __init__(self, in_channels: int, out_channels: int, norm: Norm, dropout: float = 0.0) -> None:
         super().__init__()

@@ -18,7 +18,8 @@ BetaOn = Literal["codebook", "commitment"]
 class Quantized(NamedTuple):
     """What a quantiser returns.
 
-    z: quantised latent [B, C, h, w]; its value is the codes', its gradient goes to the encoder unchanged (straight-through).
+    z: quantised latent [B, C, h, w]; its value is the codes', its gradient reaches the encoder unchanged
+        (straight-through).
     indices: [B, h, w], int64, in [0, K).
     commitment_loss: scalar, fp32, unweighted.
     """
@@ -29,7 +30,11 @@ class Quantized(NamedTuple):
 
 
 class CodebookUsage(NamedTuple):
-    """How much of a codebook is used: `used` share of codes seen at least once, `perplexity` exp(entropy), in [1, K]."""
+    """How much of a codebook is used.
+
+    used: share of codes seen at least once, in [0, 1].
+    perplexity: exp(entropy) of the code frequencies, in [1, K].
+    """
 
     used: Tensor
     perplexity: Tensor
@@ -42,7 +47,7 @@ def code_counts(indices: Tensor, codes: int) -> Tensor:
 
 
 def codebook_usage(counts_K: Tensor) -> CodebookUsage:
-    """Share of used codes and perplexity exp(-sum p ln p) of code counts [K]; both are scalars on the counts' device."""
+    """Share of used codes and perplexity exp(-sum p ln p) of code counts [K]; fp64 scalars on the counts' device."""
     total = counts_K.sum().clamp(min=1)
     p_K = counts_K.double() / total
     entropy = -torch.special.xlogy(p_K, p_K).sum()
@@ -77,8 +82,8 @@ class Quantizer(nn.Module):
     def forward(self, z_BChw: Tensor, update: bool = True) -> Quantized:
         """Quantise a latent [B, C, h, w].
 
-        The codebook statistics are updated only in training mode and only with `update`; pass False where the same batch goes
-        through a second time, as in the discriminator's step.
+        The codebook's moving average is updated only in training mode and only with `update`; pass False where a batch
+        goes through a second time, as in the discriminator's step.
 
         Raises:
             ValueError: the latent has not C channels.
@@ -101,9 +106,10 @@ class Quantizer(nn.Module):
         return Quantized(q_BChw.to(z_BChw.dtype), indices_N.view(b, h, w), loss)
 
     def latents(self, indices_Bhw: Tensor) -> Tensor:
-        """Quantised latent [B, C, h, w] of indices [B, h, w] (int64, in [0, K)), through the projection back where there is one.
+        """Quantised latent [B, C, h, w] of indices [B, h, w], int64 in [0, K).
 
-        The official code leaves that projection out here, which is wrong for codebooks with one.
+        Goes through the projection back where there is one; the official code leaves it out here, and so decodes codes
+        of a projected codebook wrongly.
 
         Raises:
             ValueError: the indices are no [B, h, w].
@@ -175,12 +181,12 @@ class CosineQuantizer(Quantizer):
         return F.normalize(e_ND, dim=-1) if self.output == "normalized" else e_ND
 
     def _commitment_loss(self, z_ND: Tensor, e_ND: Tensor) -> Tensor:
-        """mean (sg[e] - z)^2 with z as the encoder gives it, so that the encoder is drawn to the codes' length as well."""
+        # z as the encoder gives it, not its direction: the encoder is drawn to the codes' length as well.
         return F.mse_loss(z_ND, e_ND.detach())
 
     @torch.no_grad()
     def _update(self, z_ND: Tensor, indices_N: Tensor) -> None:
-        """One step of the moving average, from the union of all ranks' batches: every rank ends with the same codebook."""
+        """One step of the moving average, from all ranks' batches together: every rank ends with the same codebook."""
         statistics = self.codebook.new_zeros(self.codes, self.dim + 1)  # sums and counts together: one all-reduce
         sums_KD, counts_K1 = statistics[:, :-1], statistics[:, -1:]
         sums_KD.index_add_(0, indices_N, F.normalize(z_ND, dim=-1))
@@ -199,8 +205,8 @@ class EuclideanQuantizer(Quantizer):
         channels, codes, dim: see `Quantizer`.
         beta: weight of one of the two terms of the loss, >= 0.
         beta_on: "commitment": mean (sg[z] - e)^2 + beta mean (z - sg[e])^2, as published (VQ-VAE, equation 3);
-            "codebook": mean (z - sg[e])^2 + beta mean (sg[z] - e)^2, what taming-transformers' `legacy` default computes and
-            its published models were trained with.
+            "codebook": mean (z - sg[e])^2 + beta mean (sg[z] - e)^2, what taming-transformers' `legacy` default
+            computes and its published models were trained with.
 
     Raises:
         ValueError: `beta` or `beta_on` is none of the above.
