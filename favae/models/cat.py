@@ -120,9 +120,9 @@ class CAT(nn.Module):
         length = 1 + indices_Bn.shape[1]
         start_B1d = self.start_token.expand(len(indices_Bn), 1, -1)
         x_Bnd = self.input_norm(torch.cat((start_B1d, self._embed(indices_Bn, 0)), dim=1))
-        mask = self._text_mask(text_mask_BT, keep_text_B)
+        text_bias = self._text_bias(text_mask_BT, keep_text_B)
         for block, bias_nHM in zip(self.blocks, self._self_biases(length), strict=True):
-            x_Bnd = block(x_Bnd, bias_nHM, block.cross_attention.keys(text_BTD), mask)
+            x_Bnd = block(x_Bnd, bias_nHM, block.cross_attention.keys(text_BTD), text_bias)
         return self._logits(x_Bnd)
 
     def loss(
@@ -190,12 +190,12 @@ class CAT(nn.Module):
         offsets_nn = self.offsets_NN[: length - start, : length - start]
         return (block.self_bias(offsets_nn, self.visible_NM[:length, : 1 + length]) for block in self.blocks)
 
-    @staticmethod
-    def _text_mask(text_mask_BT: Tensor, keep_text_B: Tensor | None) -> Tensor:
-        """[B,T] and [B] -> [B,1,1,1+T], the null always visible."""
+    def _text_bias(self, text_mask_BT: Tensor, keep_text_B: Tensor | None) -> Tensor:
+        """Masks [B,T] and [B] -> [B,1,1,1+T]: 0 where a query may look, the null always, else -inf."""
         if keep_text_B is not None:
             text_mask_BT = text_mask_BT & keep_text_B[:, None]
-        return F.pad(text_mask_BT, (1, 0), value=True)[:, None, None]
+        hidden = ~F.pad(text_mask_BT, (1, 0), value=True)[:, None, None]
+        return torch.zeros_like(hidden, dtype=self.start_token.dtype).masked_fill(hidden, -torch.inf)
 
     def _check_inputs(self, indices_Bn: Tensor, text_BTD: Tensor, text_mask_BT: Tensor) -> None:
         """Shapes and types only: looking at values would make the device wait."""
@@ -218,12 +218,11 @@ class _Decoder:
 
     def __init__(self, model: CAT, text_BTD: Tensor, text_mask_BT: Tensor, *, guided: bool):
         self.model, self.guided = model, guided
-        mask = model._text_mask(text_mask_BT, None)
-        null_mask = model._text_mask(torch.zeros_like(text_mask_BT), None)
-        self.text_mask = torch.cat((mask, null_mask)) if guided else mask
+        masks = (text_mask_BT, torch.zeros_like(text_mask_BT)) if guided else (text_mask_BT,)
+        self.text_bias = model._text_bias(torch.cat(masks), None)
         self.text_kvs = [self._both(block.cross_attention.keys(text_BTD)) for block in model.blocks]
         self.biases = list(model._self_biases(model.tokens))
-        batch = len(self.text_mask)
+        batch = len(self.text_bias)
         self.caches = []
         for block in model.blocks:
             null_k = block.self_attention.null_kv.to(self.text_kvs[0].dtype)
@@ -236,7 +235,7 @@ class _Decoder:
         """Guided logits [B,K] of the code at `position`, given the embedding of the token before it."""
         x_B1d = self.model.input_norm(self._both(x_B1d))
         for block, bias, text_kv, cache in zip(self.model.blocks, self.biases, self.text_kvs, self.caches, strict=True):
-            x_B1d = block(x_B1d, bias[position, None, :, : 2 + position], text_kv, self.text_mask, cache)
+            x_B1d = block(x_B1d, bias[position, None, :, : 2 + position], text_kv, self.text_bias, cache)
         logits = self.model._logits(x_B1d)[:, 0].float()
         if not self.guided:
             return logits

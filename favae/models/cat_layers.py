@@ -1,6 +1,6 @@
 """Layers of CAT: multi-query attention with a null key-value, transformer block. Source and legend: `cat.py`."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -39,27 +39,26 @@ class MultiQueryAttention(nn.Module):
         kv_BMk = self.to_kv(context_BMc)
         return torch.cat((self.null_kv.to(kv_BMk.dtype).expand(len(kv_BMk), 1, -1), kv_BMk), dim=1)
 
-    def attend(self, x_Bnd: Tensor, kv_BMk: Tensor, mask: Tensor) -> Tensor:
+    def attend(self, x_Bnd: Tensor, kv_BMk: Tensor, bias: Tensor) -> Tensor:
         """Attention of normalised x to prepared key-values: [B,n,d], [B,M,k] -> [B,n,d].
 
         Heads are folded into the query axis (row i*H + h), so the single key-value head is never copied.
 
         Args:
-            mask: broadcasts to [B,1,n*H,M]; a bias added to the logits (-inf hides a key), or bool (False hides it).
+            bias: added to the logits, broadcasts to [B,1,n*H,M]; -inf hides a key.
         """
         batch, length, _ = x_Bnd.shape
         q = self.to_q(x_Bnd).view(batch, 1, length * self.heads, self.head_dim)
         key = kv_BMk[:, None, :, : self.head_dim]
         value = kv_BMk[:, None, :, -self.head_dim :]
-        mask = mask if mask.dtype == torch.bool else mask.to(q.dtype)
-        out = F.scaled_dot_product_attention(q, key, value, attn_mask=mask)
+        out = F.scaled_dot_product_attention(q, key, value, attn_mask=bias.to(q.dtype))  # softmax accumulates in fp32
         return self.to_out(out.view(batch, length, self.heads * self.head_dim))
 
 
 class CatBlock(nn.Module):
     """One layer: causal self-attention, cross-attention to the text, feed-forward, each a pre-norm residual branch."""
 
-    def __init__(self, dim: int, text_dim: int, offsets: int, multiplier: int, attention: dict):
+    def __init__(self, dim: int, text_dim: int, offsets: int, multiplier: int, attention: dict[str, Any]):
         super().__init__()
         self.relative_bias = nn.Embedding(offsets, attention["heads"])
         self.self_attention = MultiQueryAttention(dim, dim, **attention)
@@ -87,7 +86,7 @@ class CatBlock(nn.Module):
         x_Bnd: Tensor,
         bias_nHM: Tensor,
         text_kv: Tensor,
-        text_mask: Tensor,
+        text_bias: Tensor,
         cache_BMk: Tensor | None = None,
     ) -> Tensor:
         """[B,n,d] -> [B,n,d].
@@ -95,7 +94,7 @@ class CatBlock(nn.Module):
         Args:
             bias_nHM: from `self_bias`, its last axis the null and the tokens up to the last of x.
             text_kv: [B,1+T,k], from `cross_attention.keys`.
-            text_mask: [B,1,1,1+T] bool.
+            text_bias: [B,1,1,1+T], -inf hides a text token.
             cache_BMk: key-values of earlier tokens, M at least that of the bias; those of x, its one new token, are
                 written at the last place the bias covers. None: x holds all tokens.
         """
@@ -106,5 +105,5 @@ class CatBlock(nn.Module):
             kv_BMk = cache_BMk[:, : bias_nHM.shape[-1]]
             kv_BMk[:, -1:] = self.self_attention.to_kv(normed_Bnd)
         x_Bnd = x_Bnd + self.self_attention.attend(normed_Bnd, kv_BMk, bias_nHM.flatten(0, 1))
-        x_Bnd = x_Bnd + self.cross_attention.attend(self.cross_attention.norm(x_Bnd), text_kv, text_mask)
+        x_Bnd = x_Bnd + self.cross_attention.attend(self.cross_attention.norm(x_Bnd), text_kv, text_bias)
         return x_Bnd + self.feedforward(x_Bnd)

@@ -3,7 +3,7 @@
 Legend: B batch, T = 77 positions, D width of CLIP's joint space (768 for ViT-L/14).
 """
 
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +15,8 @@ from favae.compat import ensure_torchvision
 
 TextMask = Literal["official", "length"]
 WEIGHTS_HELP = (
-    "download open_clip_model.safetensors from "
-    "https://huggingface.co/timm/vit_large_patch14_clip_224.openai and name the file under `text: weights:`"
+    "get ViT-L-14.pt from https://openaipublic.azureedge.net/clip/models/"
+    "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836/ViT-L-14.pt (declared in params/weights.yaml)"
 )
 
 
@@ -29,10 +29,11 @@ class ClipText(nn.Module):
     token, where the official code raises.
 
     Args:
-        weights: state of the CLIP model or of its text tower, `.safetensors`, or a `.pt`/`.bin` of plain tensors.
+        weights: file with the state of the CLIP model or of its text tower: OpenAI's TorchScript archive, safetensors,
+            or tensors saved by torch.
         model: name of an open_clip configuration; OpenAI's weights need a `-quickgelu` one.
-        mask: "official" hides the positions whose token id is 0, which is padding and also the token "!";
-            "length" hides what follows the end token.
+        mask: "official" hides the positions whose token id is 0: padding, and "!" where another sign follows it directly;
+            "length" hides padding only.
 
     Raises:
         FileNotFoundError: `weights` does not exist.
@@ -126,9 +127,17 @@ def _read_tensors(path: Path, names: set[str]) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         with safetensors.safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in names & set(file.keys())}
-    try:
+    if _is_torchscript(path):
+        state = torch.jit.load(path, map_location="cpu").state_dict()
+    else:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a file of plain tensors (a TorchScript archive?): {WEIGHTS_HELP}") from error
-    state = state.get("state_dict", state)
+        state = state.get("state_dict", state)
     return {name: state[name] for name in names & set(state)}
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive, the form of OpenAI's files: torch.jit.load reads it without pickle."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
