@@ -1,14 +1,6 @@
 """Loss functions; they need torch and nothing else of this package."""
 
-from favae.losses.adversarial import (
-    DISCRIMINATOR_LOSSES,
-    GENERATOR_LOSSES,
-    adaptive_weight,
-    hinge_discriminator_loss,
-    hinge_generator_loss,
-    non_saturating_generator_loss,
-    vanilla_discriminator_loss,
-)
+from favae.losses.adversarial import AdversarialLoss, adaptive_weight, build_adversarial_loss
 from favae.losses.frequency import FocalFrequencyLoss
 from favae.losses.spectrum import (
     DynamicSpectrumLoss,
@@ -20,18 +12,14 @@ from favae.losses.spectrum import (
 )
 
 __all__ = [
-    "DISCRIMINATOR_LOSSES",
-    "GENERATOR_LOSSES",
+    "AdversarialLoss",
     "DynamicSpectrumLoss",
     "FeatureFrequencyLoss",
     "FocalFrequencyLoss",
     "SpectrumLoss",
     "adaptive_weight",
+    "build_adversarial_loss",
     "build_spectrum_loss",
     "gaussian_blur",
     "gaussian_kernel_1d",
-    "hinge_discriminator_loss",
-    "hinge_generator_loss",
-    "non_saturating_generator_loss",
-    "vanilla_discriminator_loss",
 ]

@@ -39,8 +39,8 @@ class _Weighting:
 class _FocalDistance(torch.autograd.Function):
     """mean over planes and frequencies of w |F(diff)|^2, F orthonormal, w constant to the gradient.
 
-    Only half spectra are computed: F(diff) of a real diff is Hermitian. The gradient 2/count * F^-1(w F(diff)) is made in
-    the forward pass, block by block, and is all that is kept until the backward pass.
+    Only half spectra are computed: F(diff) of a real diff is Hermitian. The gradient 2/count * F^-1(w F(diff)) is made
+    in the forward pass, block by block, and is all that is kept until the backward pass.
     """
 
     @staticmethod
@@ -96,8 +96,8 @@ def _half_of_matrix(matrix: Tensor, shape: torch.Size) -> Tensor:
 class FocalFrequencyLoss(nn.Module):
     """Focal frequency loss: loss_weight * mean of w |F(pred) - F(target)|^2 over samples, channels and frequencies.
 
-    F is the orthonormal 2-D DFT of a channel, w = |F(pred) - F(target)|^alpha over its maximum in that sample and channel,
-    a constant to the gradient (paper, equations 8 to 10; values and gradients are those of the authors' package
+    F is the orthonormal 2-D DFT of a channel, w = |F(pred) - F(target)|^alpha over its maximum in that sample and
+    channel, a constant to the gradient (paper, equations 8 to 10; values and gradients are those of the authors' package
     focal-frequency-loss 0.3.0). Because F keeps energy (Parseval), 0 <= loss <= loss_weight * MSE.
 
     Args:
@@ -134,8 +134,8 @@ class FocalFrequencyLoss(nn.Module):
     def forward(self, pred: Tensor, target: Tensor, matrix: Tensor | None = None) -> Tensor:
         """Loss of `pred` against `target`, both [N, C, H, W] (batches may differ with `ave_spectrum`).
 
-        `matrix` gives w instead, in [0, 1], broadcastable to [N, P, C, H, W] with the zero frequency first. 16-bit inputs
-        are compared in fp32. Returns a scalar, fp32 or fp64. Differentiable once.
+        `matrix` gives w instead, in [0, 1], broadcastable to [N, P, C, H, W] with the zero frequency first. 16-bit
+        inputs are compared in fp32. Returns a scalar, fp32 or fp64. Differentiable once.
 
         Raises:
             ValueError: shapes that differ, or cannot be cut into patches.

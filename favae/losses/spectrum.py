@@ -5,7 +5,7 @@ Tensor legend: B batch, C channels, H W feature size, k kernel size.
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +15,15 @@ from favae.losses.frequency import FocalFrequencyLoss
 SpectrumLossKind = Literal["none", "ffl", "sl", "dsl"]
 Sharing = Literal["pairwise", "per_feature"]
 SigmaIndex = Literal["paper", "official"]
-Gradients = Literal["both", "complements"]
+DetachTaps = Literal["no", "yes"]
 PAIRS = 4
 
 
 def gaussian_kernel_1d(kernel_size: int, sigma: Tensor) -> Tensor:
     """Gaussian [k], g_n proportional to exp(-(n / sigma)^2 / 2) for n = -(k-1)/2 .. (k-1)/2, with sum 1.
 
-    Differentiable in the scalar `sigma`, in positions; only sigma^2 enters, and 0 gives NaN. The paper's mu is this kernel
-    size, not a mean (official code).
+    Differentiable in the scalar `sigma`, in positions; only sigma^2 enters, and 0 gives NaN. The paper's mu is this
+    kernel size, not a mean (official code).
 
     Raises:
         ValueError: the kernel size is no positive odd number.
@@ -74,16 +74,16 @@ class _PairLoss(nn.Module):
 
     Args:
         weight: factor on the result; 0.01 in every released configuration.
-        gradients: "both" lets the loss move encoder and decoder (official code); "complements" holds the taps still, so
-            that the encoder cannot lower the loss by shrinking its features.
+        detach_taps: "no" lets the loss move encoder and decoder (official code); "yes" holds the taps still, so that the
+            encoder cannot lower the loss by shrinking its features.
     """
 
-    def __init__(self, weight: float, gradients: Gradients) -> None:
+    def __init__(self, weight: float, detach_taps: DetachTaps) -> None:
         super().__init__()
-        if gradients not in ("both", "complements"):
-            raise ValueError(f"gradients got {gradients!r}; expected 'both' or 'complements'")
+        if detach_taps not in ("no", "yes"):
+            raise ValueError(f"detach_taps got {detach_taps!r}; expected 'no' or 'yes'")
         self.weight = weight
-        self.gradients = gradients
+        self.detach_taps = detach_taps
         self.ffl = FocalFrequencyLoss()
 
     def forward(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
@@ -105,7 +105,7 @@ class _PairLoss(nn.Module):
                 f"pair {i} has shapes {tuple(tap_BCHW.shape)} and {tuple(complement_BCHW.shape)}; expected equal ones: "
                 "tap A_i goes with complement C_(3-i)"
             )
-        if self.gradients == "complements":
+        if self.detach_taps == "yes":
             tap_BCHW = tap_BCHW.detach()
         dtype = torch.promote_types(tap_BCHW.dtype, torch.float32)
         return self.ffl.of_difference(self._difference(i, tap_BCHW.to(dtype), complement_BCHW.to(dtype)))
@@ -118,8 +118,8 @@ class _PairLoss(nn.Module):
 class FeatureFrequencyLoss(_PairLoss):
     """FFL of the features as they are, without a filter (paper Table 2, row 5: "FFL on 4 features")."""
 
-    def __init__(self, weight: float = 0.01, gradients: Gradients = "both") -> None:
-        super().__init__(weight, gradients)
+    def __init__(self, weight: float = 0.01, detach_taps: DetachTaps = "no") -> None:
+        super().__init__(weight, detach_taps)
 
     def _difference(self, i: int, tap_BCHW: Tensor, complement_BCHW: Tensor) -> Tensor:
         return complement_BCHW - tap_BCHW
@@ -131,7 +131,7 @@ class SpectrumLoss(_PairLoss):
     Args:
         kernel_size: k, odd; 5 in the official scripts, which call the paper's 9 a misprint.
         sigma: standard deviation in positions of the feature map.
-        weight, gradients: see `_PairLoss`.
+        weight, detach_taps: see `_PairLoss`.
 
     Raises:
         ValueError: even kernel size, or sigma <= 0.
@@ -140,9 +140,9 @@ class SpectrumLoss(_PairLoss):
     sigma: Tensor
 
     def __init__(
-        self, kernel_size: int = 5, sigma: float = 3.0, weight: float = 0.01, gradients: Gradients = "both"
+        self, kernel_size: int = 5, sigma: float = 3.0, weight: float = 0.01, detach_taps: DetachTaps = "no"
     ) -> None:
-        super().__init__(weight, gradients)
+        super().__init__(weight, detach_taps)
         self.kernel_size = kernel_size
         self.register_buffer("sigma", torch.tensor(_positive(sigma)), persistent=False)
         gaussian_kernel_1d(kernel_size, self.sigma)  # refuses an even size now rather than in training
@@ -161,7 +161,7 @@ class DynamicSpectrumLoss(_PairLoss):
     Args:
         kernel_size: k, odd; the paper's mu.
         sigma: initial standard deviation of every filter, in positions of the feature map.
-        weight, gradients: see `_PairLoss`.
+        weight, detach_taps: see `_PairLoss`.
         sharing: "pairwise": four standard deviations, one a pair; "per_feature": eight, one a feature.
         sigma_index: with "pairwise" sharing, which of the four filters a complement: "paper" the pair's own; "official"
             the opposite end's: A_i is filtered by sigma_i, its partner C_{3-i} by sigma_{3-i} (official code,
@@ -184,9 +184,9 @@ class DynamicSpectrumLoss(_PairLoss):
         weight: float = 0.01,
         sharing: Sharing = "pairwise",
         sigma_index: SigmaIndex = "paper",
-        gradients: Gradients = "both",
+        detach_taps: DetachTaps = "no",
     ) -> None:
-        super().__init__(weight, gradients)
+        super().__init__(weight, detach_taps)
         if sharing not in ("pairwise", "per_feature"):
             raise ValueError(f"sharing got {sharing!r}; expected 'pairwise' or 'per_feature'")
         if sigma_index not in ("paper", "official"):
@@ -222,27 +222,45 @@ def _positive(sigma: float) -> float:
     return float(sigma)
 
 
-_KINDS: dict[SpectrumLossKind, type[_PairLoss]] = {
-    "ffl": FeatureFrequencyLoss,
-    "sl": SpectrumLoss,
-    "dsl": DynamicSpectrumLoss,
-}
+class NoSpectrumLoss(nn.Module):
+    """Zero, whatever the features: for models without FCM and for the rows of Table 2 without a loss on features."""
+
+    zero: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("zero", torch.zeros(()), persistent=False)
+
+    def forward(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+        """Any pairs -> 0, a scalar without gradient."""
+        return self.zero
 
 
-def build_spectrum_loss(kind: SpectrumLossKind = "none", **arguments: Any) -> nn.Module | None:
-    """The loss on pairs of features: "ffl", "sl" or "dsl" with that class' arguments, or None for "none".
+def build_spectrum_loss(
+    kind: SpectrumLossKind,
+    *,
+    weight: float = 0.01,
+    kernel_size: int = 9,
+    sigma: float = 3.0,
+    sharing: Sharing = "pairwise",
+    sigma_index: SigmaIndex = "paper",
+    detach_taps: DetachTaps = "no",
+) -> nn.Module:
+    """The loss on the four pairs of features: a module from pairs to a scalar, with the learnable sigmas as parameters.
+
+    "none", "ffl" (`FeatureFrequencyLoss`), "sl" (`SpectrumLoss`) or "dsl" (`DynamicSpectrumLoss`); each takes the
+    arguments that concern it.
 
     Raises:
-        ValueError: unknown kind, or arguments that the class does not take.
+        ValueError: unknown kind, or arguments that the class refuses.
     """
-    if kind == "none" and not arguments:
-        return None
-    if kind not in _KINDS:
-        raise ValueError(
-            f"spectrum loss got kind {kind!r} with {sorted(arguments)}; expected one of {sorted(_KINDS)}, "
-            "or 'none' without arguments"
-        )
-    try:
-        return _KINDS[kind](**arguments)
-    except TypeError as error:
-        raise ValueError(f"spectrum loss {kind!r} got {sorted(arguments)}: {error}") from error
+    match kind:
+        case "none":
+            return NoSpectrumLoss()
+        case "ffl":
+            return FeatureFrequencyLoss(weight, detach_taps)
+        case "sl":
+            return SpectrumLoss(kernel_size, sigma, weight, detach_taps)
+        case "dsl":
+            return DynamicSpectrumLoss(kernel_size, sigma, weight, sharing, sigma_index, detach_taps)
+    raise ValueError(f"spectrum loss got kind {kind!r}; expected 'none', 'ffl', 'sl' or 'dsl'")

@@ -5,13 +5,12 @@ from favae.models.decoder import Decoding
 from favae.models.discriminators import PatchDiscriminator
 from favae.models.encoder import Encoding
 from favae.models.favae import FAVAE, FAVAEOutput
-from favae.models.quantizers import CodebookUsage, Quantized, build_quantizer, code_counts, codebook_usage
+from favae.models.quantizers import Quantized, build_quantizer
 from favae.models.text_encoder import LearnedTextEncoder
 
 __all__ = [
     "CAT",
     "FAVAE",
-    "CodebookUsage",
     "Decoding",
     "Encoding",
     "FAVAEOutput",
@@ -20,6 +19,4 @@ __all__ = [
     "Quantized",
     "build_quantizer",
     "cat_parameter_groups",
-    "code_counts",
-    "codebook_usage",
 ]

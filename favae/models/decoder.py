@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         self.conv_out = conv3x3(previous, image_channels)
 
     @property
-    def last_layer_weight(self) -> nn.Parameter:
+    def last_layer_weight(self) -> Tensor:
         """Weight of the last convolution, [image_channels, c, 3, 3], where the adaptive weight measures gradients."""
         return self.conv_out.weight
 

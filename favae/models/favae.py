@@ -135,8 +135,8 @@ class FAVAE(nn.Module):
         return self._config["image_size"] // self.downsampling_factor
 
     @property
-    def last_layer_weight(self) -> nn.Parameter:
-        """Weight of the decoder's last convolution, for `favae.losses.adaptive_weight`."""
+    def last_layer_weight(self) -> Tensor:
+        """Weight of the decoder's last convolution: `favae.losses.adaptive_weight` compares gradients there."""
         return self.decoder.last_layer_weight
 
     def encode(self, x_BCHW: Tensor) -> Encoding:

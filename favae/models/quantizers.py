@@ -29,31 +29,6 @@ class Quantized(NamedTuple):
     commitment_loss: Tensor
 
 
-class CodebookUsage(NamedTuple):
-    """How much of a codebook is used.
-
-    used: share of codes seen at least once, in [0, 1].
-    perplexity: exp(entropy) of the code frequencies, in [1, K].
-    """
-
-    used: Tensor
-    perplexity: Tensor
-
-
-def code_counts(indices: Tensor, codes: int) -> Tensor:
-    """How often each code occurs in `indices` (any shape, int64): [codes], int64; add up over batches."""
-    flat = indices.reshape(-1)
-    return torch.zeros(codes, dtype=torch.int64, device=flat.device).index_add_(0, flat, torch.ones_like(flat))
-
-
-def codebook_usage(counts_K: Tensor) -> CodebookUsage:
-    """Share of used codes and perplexity exp(-sum p ln p) of code counts [K]; fp64 scalars on the counts' device."""
-    total = counts_K.sum().clamp(min=1)
-    p_K = counts_K.double() / total
-    entropy = -torch.special.xlogy(p_K, p_K).sum()
-    return CodebookUsage((counts_K > 0).double().mean(), entropy.exp())
-
-
 class Quantizer(nn.Module):
     """Layout, projection and straight-through estimation; how codes are chosen and learned is the subclass'.
 
