@@ -63,15 +63,15 @@ def adaptive_weight(
     """|grad_W L_rec| / (|grad_W L_adv| + eps), clamped to [0, maximum] (VQ-GAN, equation 7).
 
     Args:
-        reconstruction_gradient: gradient of L1 + LPIPS, without frequency terms (official code), with respect to W, the weight
-            of the decoder's last layer; any shape.
+        reconstruction_gradient: gradient of L1 + LPIPS, without frequency terms (official code), with respect to W, the
+            weight of the decoder's last layer; any shape.
         adversarial_gradient: gradient of the generator's adversarial loss with respect to W.
         maximum: largest weight.
         eps: keeps the weight finite where the discriminator gives no gradient.
 
     Returns:
-        A detached scalar, fp32, on the gradients' device. Gradients averaged over ranks beforehand give every rank the weight
-        of the union of the batches; otherwise each rank has its own, as in the official code.
+        A detached scalar, fp32, on the gradients' device. Gradients averaged over ranks beforehand give every rank the
+        weight of the union of the batches; otherwise each rank has its own, as in the official code.
     """
     reconstruction_norm = torch.linalg.vector_norm(reconstruction_gradient.detach().float())
     adversarial_norm = torch.linalg.vector_norm(adversarial_gradient.detach().float())

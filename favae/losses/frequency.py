@@ -97,8 +97,8 @@ class FocalFrequencyLoss(nn.Module):
     """Focal frequency loss: loss_weight * mean of w |F(pred) - F(target)|^2 over samples, channels and frequencies.
 
     F is the orthonormal 2-D DFT of a channel, w = |F(pred) - F(target)|^alpha over its maximum in that sample and
-    channel, a constant to the gradient (paper, equations 8 to 10; values and gradients are those of the authors' package
-    focal-frequency-loss 0.3.0). Because F keeps energy (Parseval), 0 <= loss <= loss_weight * MSE.
+    channel, a constant to the gradient (paper, equations 8 to 10; values and gradients are those of the authors'
+    package focal-frequency-loss 0.3.0). Because F keeps energy (Parseval), 0 <= loss <= loss_weight * MSE.
 
     Args:
         loss_weight: factor on the result.

@@ -74,8 +74,8 @@ class _PairLoss(nn.Module):
 
     Args:
         weight: factor on the result; 0.01 in every released configuration.
-        detach_taps: "no" lets the loss move encoder and decoder (official code); "yes" holds the taps still, so that the
-            encoder cannot lower the loss by shrinking its features.
+        detach_taps: "no" lets the loss move encoder and decoder (official code); "yes" holds the taps still, so that
+            the encoder cannot lower the loss by shrinking its features.
     """
 
     def __init__(self, weight: float, detach_taps: DetachTaps) -> None:
