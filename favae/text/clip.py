@@ -32,7 +32,7 @@ class ClipText(nn.Module):
         weights: file with the state of the CLIP model or of its text tower: OpenAI's TorchScript archive, safetensors,
             or tensors saved by torch.
         model: name of an open_clip configuration; OpenAI's weights need a `-quickgelu` one.
-        mask: "official" hides the positions whose token id is 0: padding, and "!" where another sign follows it directly;
+        mask: "official" hides the positions whose token id is 0: padding, and "!" where another sign follows;
             "length" hides padding only.
 
     Raises:
