@@ -82,9 +82,10 @@ class RandomConvFeatures(FeatureNetwork):
     """A fixed random convolutional network that needs no file: 64 features, so that about 100 images suffice.
 
     Four levels of conv 3x3 (16 channels, no bias, reflection padding), ReLU, 2x2 average pooling; the features are the
-    means over positions of each level's 16 maps after ReLU. Input is centred levels, -127.5 to 127.5, of at least 16x16.
-    Weights are uniform in +-sqrt(6 / fan in) (He et al. 2015) from NumPy's frozen `RandomState(0)`, level by level, in
-    the order [out, in, row, column]: the same bits on every machine.
+    means over positions of each level's 16 maps after ReLU. Input is levels 0 to 255 of at least 16x16 pixels. Weights
+    are s / 64 sqrt(6 / fan in) (the bound of He et al. 2015) with integers s uniform in [-64, 64] from NumPy's frozen
+    `RandomState(0)`, level by level, in the order [out, in, row, column]: the same bits on every machine. From each
+    3x3 kernel of the first level its mean is subtracted, so that structure counts and a shift of brightness does not.
     """
 
     dimension = 64
@@ -97,14 +98,16 @@ class RandomConvFeatures(FeatureNetwork):
         for level in range(self.LEVELS):
             inputs = self.CHANNELS if level else 3
             bound = np.sqrt(6 / (inputs * 9))
-            kernels = (2 * generator.random_sample((self.CHANNELS, inputs, 3, 3)) - 1) * bound
+            steps = generator.randint(-64, 65, size=(self.CHANNELS, inputs, 3, 3))
+            means = steps.mean((2, 3), keepdims=True) if level == 0 else 0
+            kernels = (steps - means) / 64 * bound
             self.register_buffer(f"kernels{level}", torch.from_numpy(kernels.astype(np.float32)))
 
     def features(self, image_B3HW: Tensor) -> Tensor:
         """[B, 64] of images in [0, 1]. Raises ValueError below 16x16."""
         if min(image_B3HW.shape[-2:]) < 2**self.LEVELS:
             raise ValueError(f"randconv features need images of at least 16x16, got {tuple(image_B3HW.shape[-2:])}")
-        maps_BCHW, pooled = 255 * image_B3HW - 127.5, []
+        maps_BCHW, pooled = 255 * image_B3HW, []
         for level in range(self.LEVELS):
             padded_BCHW = F.pad(maps_BCHW, (1, 1, 1, 1), mode="reflect")
             maps_BCHW = F.conv2d(padded_BCHW, getattr(self, f"kernels{level}")).relu()
