@@ -92,7 +92,7 @@ def iterate_batches(
 
 def to_float(x_BCHW: torch.Tensor) -> torch.Tensor:
     """Stored pixels, uint8 0..255, as float32 in [-1, 1] on the same device: x / 127.5 - 1."""
-    return x_BCHW.float().div_(127.5).sub_(1.0)
+    return x_BCHW.float().div(127.5).sub_(1.0)
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from favae.config.dataset import DatasetSpec, TilesLayout
 from favae.data.images import BadImage, Decoded, read_image, resize, to_array
@@ -216,8 +217,6 @@ _read_source = functools.lru_cache(maxsize=2)(read_image)
 
 
 def _load_item(record: ImageRecord, spec: DatasetSpec) -> _Loaded:
-    from PIL import Image
-
     image = Image.fromarray(read_images(record.path)[record.item], mode="L")
     sha256 = hashlib.sha256(image.tobytes()).hexdigest()
     changes = ("upscaled",) if image.width < spec.image_size else ()

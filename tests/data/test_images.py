@@ -1,0 +1,163 @@
+"""Every way in which a picture can be wrong is named, and what is accepted becomes the right pixels."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from favae.compat import ensure_torchvision
+from favae.data.images import BadImage, read_image, resize, to_array
+
+
+def _pixels(path: Path, **options: object) -> np.ndarray:
+    return to_array(read_image(path, **options).image)
+
+
+@pytest.fixture
+def jpeg(tmp_path: Path, noise) -> Path:
+    Image.fromarray(noise(40, 60, 3)).save(tmp_path / "a.jpg", quality=90)
+    return tmp_path / "a.jpg"
+
+
+def test_rgb_png_is_read_exactly_and_unchanged(tmp_path, noise):
+    x = noise(5, 7, 3)
+    Image.fromarray(x).save(tmp_path / "a.png")
+    assert np.array_equal(_pixels(tmp_path / "a.png"), x)
+    assert read_image(tmp_path / "a.png").changes == ()
+
+
+def test_missing_and_empty_and_text_files_are_bad(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("<html>404 Not Found</html>")
+    for name, reason in (("gone.jpg", "missing"), ("empty.jpg", "empty"), ("text.jpg", "not an image")):
+        with pytest.raises(BadImage, match=reason) as caught:
+            read_image(tmp_path / name)
+        assert caught.value.path.endswith(name)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".gif", ".tif", ".webp"])
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.9])
+def test_a_file_cut_short_is_bad_in_every_format(tmp_path, noise, suffix, kept):
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(noise(64, 64, 3)).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(BadImage):
+        read_image(path)
+
+
+def test_a_flipped_bit_in_png_data_is_found_by_its_checksum(tmp_path, noise):
+    path = tmp_path / "a.png"
+    Image.fromarray(noise(64, 64, 3)).save(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BadImage, match="corrupt"):
+        read_image(path)
+
+
+def test_grey_becomes_three_equal_channels(tmp_path, noise):
+    x = noise(6, 6)
+    Image.fromarray(x).save(tmp_path / "a.png")
+    assert np.array_equal(_pixels(tmp_path / "a.png"), np.stack([x] * 3, axis=2))
+    assert read_image(tmp_path / "a.png").changes == ("L to RGB",)
+
+
+def test_one_channel_keeps_grey_and_weighs_colours_by_rec_601(tmp_path, noise):
+    grey, colour = noise(6, 6), noise(6, 6, 3)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(colour).save(tmp_path / "colour.png")
+    assert np.array_equal(_pixels(tmp_path / "grey.png", channels=1), grey[:, :, None])
+    luma = colour @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(_pixels(tmp_path / "colour.png", channels=1)[:, :, 0] - luma).max() <= 0.51
+
+
+def test_transparency_is_composited_on_white(tmp_path, noise):
+    x = noise(9, 9, 4)
+    x[0, 0, 3], x[0, 1, 3] = 0, 255
+    Image.fromarray(x, mode="RGBA").save(tmp_path / "a.png")
+    got = _pixels(tmp_path / "a.png").astype(float)
+    alpha = x[:, :, 3:] / 255
+    assert np.abs(got - (x[:, :, :3] * alpha + 255 * (1 - alpha))).max() <= 1
+    assert (got[0, 0] == 255).all() and (got[0, 1] == x[0, 1, :3]).all()
+    assert read_image(tmp_path / "a.png").changes == ("RGBA to RGB",)
+
+
+def test_palette_with_transparent_colour_is_white_there(tmp_path):
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((0, 0), 0)
+    image.save(tmp_path / "a.png", transparency=0)
+    got = _pixels(tmp_path / "a.png")
+    assert got[0, 0].tolist() == [255, 255, 255] and got[1, 1].tolist() == [200, 100, 50]
+
+
+def test_cmyk_is_converted_by_the_complement_formula(tmp_path):
+    Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save(tmp_path / "a.jpg", quality=100)
+    assert np.abs(_pixels(tmp_path / "a.jpg")[4, 4].astype(int) - [0, 255, 255]).max() <= 3
+    assert read_image(tmp_path / "a.jpg").changes == ("CMYK to RGB",)
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+    levels = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    assert _pixels(tmp_path / "a.png", channels=1)[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_floating_point_pixels_are_bad(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(BadImage, match="floating-point"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK"])
+def test_policy_bad_names_the_mode(tmp_path, mode):
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    Image.new(mode, (8, 8)).save(path)
+    with pytest.raises(BadImage, match=f"mode {mode}"):
+        read_image(path, non_rgb="bad")
+
+
+# Where the stored top-left pixel belongs once the picture is upright (EXIF 2.3, tag 0x0112).
+@pytest.mark.parametrize(
+    ("orientation", "corner"),
+    [(1, (0, 0)), (2, (0, -1)), (3, (-1, -1)), (4, (-1, 0)), (5, (0, 0)), (6, (0, -1)), (7, (-1, -1)), (8, (-1, 0))],
+)
+def test_exif_orientation_is_applied_unless_ignored(tmp_path, orientation, corner):
+    x = np.zeros((20, 30, 3), np.uint8)
+    x[0, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(x).save(tmp_path / "a.png", exif=exif)
+    upright = _pixels(tmp_path / "a.png")
+    assert upright.shape == ((30, 20, 3) if orientation >= 5 else (20, 30, 3))
+    assert upright[corner].tolist() == [255, 255, 255]
+    assert ("EXIF rotation" in read_image(tmp_path / "a.png").changes) == (orientation != 1)
+    assert np.array_equal(_pixels(tmp_path / "a.png", exif="ignore"), x)
+
+
+def test_bad_image_survives_a_process_boundary():
+    error = pickle.loads(pickle.dumps(BadImage("a.jpg", "missing")))
+    assert (error.path, error.reason, str(error)) == ("a.jpg", "missing", "a.jpg: missing")
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 3), (61, 40, 3), (17, 90, 3), (24, 24, 3), (20, 33)])
+@pytest.mark.parametrize("method", ["squash", "center_crop"])
+def test_resize_equals_torchvision(noise, shape, method):
+    ensure_torchvision()
+    from torchvision import transforms
+
+    bilinear = transforms.InterpolationMode.BILINEAR
+    steps = {
+        "squash": transforms.Resize((24, 24), bilinear),
+        "center_crop": transforms.Compose([transforms.Resize(24, bilinear), transforms.CenterCrop(24)]),
+    }
+    image = Image.fromarray(noise(*shape))
+    assert np.array_equal(np.asarray(resize(image, 24, method)), np.asarray(steps[method](image)))
+
+
+def test_to_array_always_has_three_axes(jpeg):
+    assert to_array(Image.open(jpeg)).shape == (40, 60, 3)
+    assert to_array(Image.open(jpeg).convert("L")).shape == (40, 60, 1)

@@ -1,0 +1,133 @@
+"""Splits share no source pixel, captions are true, and the pictures are the ones that were described."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from favae.config.dataset import DatasetSpec, TilesLayout
+from favae.data.layouts import list_records
+from favae.data.pictures import PICTURES, picture_path
+from favae.data.records import SPLITS, ImageRecord
+from favae.data.tiles import regions, tile_caption, tile_records
+
+WINDOWS = [0.16, 0.22, 0.3]
+
+
+def _layout(pictures: list[str] | None = None, **changes: object) -> TilesLayout:
+    return TilesLayout(kind="tiles", pictures=pictures or sorted(PICTURES), **{"windows": WINDOWS, **changes})
+
+
+@pytest.fixture(scope="module")
+def records() -> list[ImageRecord]:
+    return tile_records(_layout())
+
+
+def test_no_source_pixel_is_in_two_splits(records):
+    for name, picture in PICTURES.items():
+        width, height = picture.size
+        painted = {split: np.zeros((height, width), bool) for split in SPLITS}
+        for record in records:
+            if record.id.startswith(f"{name}-"):
+                left, top, right, bottom = record.box
+                assert 0 <= left < right <= width and 0 <= top < bottom <= height
+                painted[record.split][top:bottom, left:right] = True
+        assert all(area.any() for area in painted.values()), name
+        assert not (painted["train"] & painted["val"]).any()
+        assert not (painted["train"] & painted["test"]).any()
+        assert not (painted["val"] & painted["test"]).any()
+
+
+def test_regions_are_the_gap_apart_and_use_the_rest():
+    layout = _layout(gap=10, held_out=0.4, val_share=0.5)
+    for picture in PICTURES.values():
+        used = np.zeros(picture.size[::-1], int)
+        for left, top, right, bottom in regions(picture, layout).values():
+            used[top:bottom, left:right] += 1
+        assert used.max() == 1
+        width, height = picture.size
+        horizontal = picture.band in ("left", "right")
+        across, along = (height, width) if horizontal else (width, height)
+        band = round(0.4 * along)
+        unused = 10 * across + 10 * (band - 5)
+        assert abs((used == 0).sum() - unused) <= across + along  # rounding of the cuts
+
+
+def test_sizes_and_hashes_of_the_shipped_pictures_are_as_recorded():
+    for name, picture in PICTURES.items():
+        with Image.open(picture_path(picture)) as image:
+            assert image.size == picture.size, name
+        for what, (left, top, right, bottom) in picture.parts:
+            assert 0 <= left < right <= picture.size[0] and 0 <= top < bottom <= picture.size[1], (name, what)
+
+
+def test_another_file_is_noticed(monkeypatch):
+    monkeypatch.setattr("favae.data.tiles.picture_path", lambda picture: picture_path(PICTURES["coffee"]))
+    with pytest.raises(ValueError, match="SHA-256"):
+        tile_records(_layout(["moon"]))
+
+
+def test_unknown_picture_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown pictures \['dog'\].*astronaut.*retina"):
+        tile_records(_layout(["coffee", "dog"]))
+
+
+def test_a_window_that_fits_nowhere_is_an_error():
+    with pytest.raises(ValueError, match=r"does not fit the \w+ region .*coffee"):
+        tile_records(_layout(["coffee"], windows=[0.9]))
+
+
+def test_records_are_unique_and_deterministic(records):
+    assert records == tile_records(_layout())
+    assert len({r.id for r in records}) == len(records)
+
+
+def test_smaller_stride_gives_more_tiles_only_in_its_split(records):
+    dense = tile_records(_layout(train_stride=0.2))
+    for split in SPLITS:
+        before, after = (sum(r.split == split for r in rs) for rs in (records, dense))
+        assert after > before if split == "train" else after == before
+
+
+def test_caption_names_the_part_that_fills_the_tile(records):
+    wheel = [r for r in records if r.id.startswith("motorcycle") and "a front wheel" in r.captions[0]]
+    assert wheel and all(r.split == "test" for r in wheel)  # the front wheel lies in the test region
+    eyes = [r.box for r in records if "a green eye" in r.captions[0]]
+    assert all(box[1] < 165 and box[3] > 85 for box in eyes)
+
+
+@pytest.mark.parametrize(
+    ("colour", "words"),
+    [
+        ((250, 250, 250), "bright, smooth, mostly white"),
+        ((5, 5, 5), "dark, smooth, mostly black"),
+        ((128, 128, 128), "of medium brightness, smooth, mostly grey"),
+        ((220, 30, 20), "mostly red"),
+        ((240, 140, 40), "mostly orange"),
+        ((120, 70, 30), "mostly brown"),
+        ((30, 160, 40), "mostly green"),
+        ((20, 40, 200), "mostly blue"),
+    ],
+)
+def test_caption_says_what_is_measured(colour, words):
+    pixels = np.full((16, 16, 3), colour, np.uint8)
+    pixels[:5] = 128  # a minority of other pixels does not change the word
+    record = ImageRecord("a", picture_path(PICTURES["moon"]), "s", "train", ("a view of a thing",))
+    caption = tile_caption(record, pixels)
+    assert caption.startswith("a view of a thing; ") and caption.endswith(words.split(", ")[-1])
+    assert tile_caption(record, np.full((16, 16, 3), colour, np.uint8)).endswith(words)
+
+
+def test_caption_tells_noise_from_a_plain_surface(noise):
+    record = ImageRecord("a", picture_path(PICTURES["moon"]), "s", "train", ("a view",))
+    assert "finely detailed" in tile_caption(record, noise(16, 16, 3))
+    assert "smooth" in tile_caption(record, noise(1, 1, 3).repeat(16, 0).repeat(16, 1))
+
+
+def test_layout_needs_no_raw_data_and_rejects_unknown_keys():
+    spec = DatasetSpec(layout=_layout(["coffee"]), image_size=64)
+    assert {r.source for r in list_records(spec, Path())} == {"skimage/data/coffee.png"}
+    with pytest.raises(ValidationError, match="strde"):
+        _layout(strde=1)
