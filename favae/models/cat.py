@@ -9,7 +9,7 @@ D width of the text embeddings, H heads, d width of the model, k width of a head
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,9 @@ class CAT(nn.Module):
         ValueError: a size is not positive, or an option is unknown.
     """
 
+    offsets_NN: Tensor
+    visible_NM: Tensor
+
     def __init__(
         self,
         *,
@@ -68,6 +71,7 @@ class CAT(nn.Module):
         _check_option("key_value", key_value, KeyValue)
         rows, columns = grid
         sizes = {"codes": codes, "grid": min(grid), "layers": layers, "dim": dim, "heads": heads, "head_dim": head_dim}
+        sizes |= {"text_dim": text_dim, "feedforward_multiplier": feedforward_multiplier}
         if min(sizes.values()) < 1:
             raise ValueError(f"CAT needs positive sizes, got {sizes}")
         self.codes, self.tokens, self.text_dim = codes, rows * columns, text_dim
@@ -121,7 +125,7 @@ class CAT(nn.Module):
         start_B1d = self.start_token.expand(len(indices_Bn), 1, -1)
         x_Bnd = self.input_norm(torch.cat((start_B1d, self._embed(indices_Bn, 0)), dim=1))
         text_bias = self._text_bias(text_mask_BT, keep_text_B)
-        for block, bias_nHM in zip(self.blocks, self._self_biases(length), strict=True):
+        for block, bias_nHM in zip(self.layers, self._self_biases(length), strict=True):
             x_Bnd = block(x_Bnd, bias_nHM, block.cross_attention.keys(text_BTD), text_bias)
         return self._logits(x_Bnd)
 
@@ -176,6 +180,11 @@ class CAT(nn.Module):
                 x_B1d = self._embed(codes_BN[:, position : position + 1], position)
         return codes_BN
 
+    @property
+    def layers(self) -> list[CatBlock]:
+        """The blocks, with their type."""
+        return cast(list[CatBlock], list(self.blocks))
+
     def _embed(self, indices_Bn: Tensor, first: int) -> Tensor:
         """Token plus axial position embedding of codes at the cells first, first+1, ...: [B,n] -> [B,n,d]."""
         position_Nd = (self.row_position[:, None] + self.column_position).flatten(0, 1)
@@ -188,7 +197,7 @@ class CAT(nn.Module):
         """Bias and causal mask of every block for the first `length` tokens, [n,H,1+n] each."""
         start = self.tokens - len(self.offsets_NN)  # tokens at the start that have no relative bias
         offsets_nn = self.offsets_NN[: length - start, : length - start]
-        return (block.self_bias(offsets_nn, self.visible_NM[:length, : 1 + length]) for block in self.blocks)
+        return (block.self_bias(offsets_nn, self.visible_NM[:length, : 1 + length]) for block in self.layers)
 
     def _text_bias(self, text_mask_BT: Tensor, keep_text_B: Tensor | None) -> Tensor:
         """Masks [B,T] and [B] -> [B,1,1,1+T]: 0 where a query may look, the null always, else -inf."""
@@ -220,13 +229,10 @@ class _Decoder:
         self.model, self.guided = model, guided
         masks = (text_mask_BT, torch.zeros_like(text_mask_BT)) if guided else (text_mask_BT,)
         self.text_bias = model._text_bias(torch.cat(masks), None)
-        self.text_kvs = [self._both(block.cross_attention.keys(text_BTD)) for block in model.blocks]
+        self.text_kvs = [self._both(block.cross_attention.keys(text_BTD)) for block in model.layers]
         self.biases = list(model._self_biases(model.tokens))
-        batch = len(self.text_bias)
-        self.caches = []
-        for block in model.blocks:
-            null_k = block.self_attention.null_kv.to(self.text_kvs[0].dtype)
-            self.caches.append(null_k.expand(batch, 1 + model.tokens, -1).clone())
+        size = (len(self.text_bias), model.tokens, self.text_kvs[0].dtype)
+        self.caches = [block.self_attention.empty_cache(*size) for block in model.layers]
 
     def _both(self, x: Tensor) -> Tensor:
         return torch.cat((x, x)) if self.guided else x
@@ -234,7 +240,7 @@ class _Decoder:
     def step(self, x_B1d: Tensor, position: int, guidance: float) -> Tensor:
         """Guided logits [B,K] of the code at `position`, given the embedding of the token before it."""
         x_B1d = self.model.input_norm(self._both(x_B1d))
-        for block, bias, text_kv, cache in zip(self.model.blocks, self.biases, self.text_kvs, self.caches, strict=True):
+        for block, bias, text_kv, cache in zip(self.model.layers, self.biases, self.text_kvs, self.caches, strict=True):
             x_B1d = block(x_B1d, bias[position, None, :, : 2 + position], text_kv, self.text_bias, cache)
         logits = self.model._logits(x_B1d)[:, 0].float()
         if not self.guided:

@@ -39,6 +39,10 @@ class MultiQueryAttention(nn.Module):
         kv_BMk = self.to_kv(context_BMc)
         return torch.cat((self.null_kv.to(kv_BMk.dtype).expand(len(kv_BMk), 1, -1), kv_BMk), dim=1)
 
+    def empty_cache(self, batch: int, tokens: int, dtype: torch.dtype) -> Tensor:
+        """Room for the key-values of a sequence, [B,1+tokens,k], with the null in its place."""
+        return self.null_kv.detach().to(dtype).expand(batch, 1 + tokens, -1).clone()
+
     def attend(self, x_Bnd: Tensor, kv_BMk: Tensor, bias: Tensor) -> Tensor:
         """Attention of normalised x to prepared key-values: [B,n,d], [B,M,k] -> [B,n,d].
 

@@ -3,15 +3,19 @@
 Legend: B batch, T = 77 positions, D width of CLIP's joint space (768 for ViT-L/14).
 """
 
+import pickle
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import safetensors
 import torch
 from torch import Tensor, nn
 
 from favae.compat import ensure_torchvision
+
+if TYPE_CHECKING:
+    from open_clip.transformer import TextTransformer
 
 TextMask = Literal["official", "length"]
 WEIGHTS_HELP = (
@@ -37,7 +41,7 @@ class ClipText(nn.Module):
 
     Raises:
         FileNotFoundError: `weights` does not exist.
-        ValueError: the file does not hold this model's text tower, or an option is unknown.
+        ValueError: the file is damaged, or does not hold this model's text tower, or an option is unknown.
     """
 
     trainable = False
@@ -50,13 +54,13 @@ class ClipText(nn.Module):
         tower = text_tower(model)
         load_text_tower(tower, Path(weights), model)
         self.tower = tower.requires_grad_(False).eval()
-        self.dim = tower.output_dim
+        self.dim, self.length = int(tower.output_dim), int(tower.context_length)
         self.truncated = 0
         self._tokenizer = clip_tokenizer()
 
     def tokenize(self, captions: list[str]) -> tuple[Tensor, Tensor]:
         """Captions -> ids [B,77] int64 (start, byte pairs, end, zeros) and mask [B,77] bool, by the option `mask`."""
-        length, (start, end) = self.tower.context_length, self._tokenizer.all_special_ids
+        length, (start, end) = self.length, self._tokenizer.all_special_ids
         ids_BT = torch.zeros(len(captions), length, dtype=torch.int64)
         inside_BT = torch.zeros(len(captions), length, dtype=torch.bool)
         for row, inside, caption in zip(ids_BT, inside_BT, captions, strict=True):
@@ -86,7 +90,7 @@ def clip_tokenizer() -> Any:
     return SimpleTokenizer()
 
 
-def text_tower(model: str) -> nn.Module:
+def text_tower(model: str) -> "TextTransformer":
     """CLIP text transformer with random weights that returns every position projected: [B,77] ids -> [B,77,D].
 
     Raises:
@@ -104,7 +108,7 @@ def text_tower(model: str) -> nn.Module:
 
 
 def load_text_tower(tower: nn.Module, path: Path, model: str) -> None:
-    """Copy the tower's weights out of the state of a whole CLIP model, or of the tower alone, nothing unpickled.
+    """Copy the tower's weights out of the state of a whole CLIP model, or of the tower alone; no pickled code runs.
 
     Raises:
         FileNotFoundError, ValueError: as in `ClipText`.
@@ -124,19 +128,22 @@ def load_text_tower(tower: nn.Module, path: Path, model: str) -> None:
 
 def _read_tensors(path: Path, names: set[str]) -> dict[str, Tensor]:
     """Those of the named tensors that the file holds."""
-    if path.suffix == ".safetensors":
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in names & set(file.keys())}
-    if _is_torchscript(path):
-        state = torch.jit.load(path, map_location="cpu").state_dict()
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
+    try:
+        if path.suffix == ".safetensors":
+            with safetensors.safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in names & set(file.keys())}
+        if _is_torchscript(path):
+            state = torch.jit.load(path, map_location="cpu").state_dict()
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = state.get("state_dict", state)
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as a file of tensors: {WEIGHTS_HELP}") from error
     return {name: state[name] for name in names & set(state)}
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, the form of OpenAI's files: torch.jit.load reads it without pickle."""
+    """Whether a file is a TorchScript archive, the form of OpenAI's files (torch.jit.load runs no Python from it)."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -18,7 +18,11 @@ class TextEncoder(Protocol):
 
     dim: int
     trainable: bool
-    truncated: int
+
+    @property
+    def truncated(self) -> int:
+        """See above."""
+        ...
 
     def tokenize(self, captions: list[str]) -> tuple[Tensor, Tensor]:
         """Captions -> ids [B,T] int64 and mask [B,T] bool (True where CAT may look), on the CPU."""
