@@ -32,15 +32,21 @@ class PreparedSplit:
             raise ValueError(f"unknown split {split!r}, expected one of {SPLITS}")
         self.folder = Path(folder)
         self.split = split
-        rows = [r for r in _read_csv(self.folder / "index.csv") if r["split"] == split]
-        if not rows:
+        self.ids: list[str] = []
+        self.sources: list[str] = []
+        self.labels: list[int | None] = []
+        positions = []
+        for row in _read_csv(self.folder / "index.csv"):
+            if row["split"] == split:
+                self.ids.append(row["id"])
+                self.sources.append(row["source"])
+                self.labels.append(int(row["label"]) if row["label"] else None)
+                positions.append((int(row["shard"]), int(row["row"])))
+        if not positions:
             raise ValueError(f"{self.folder} has no {split} pictures; choose another split or prepare with one")
-        self.ids: list[str] = [r["id"] for r in rows]
-        self.sources: list[str] = [r["source"] for r in rows]
-        self.labels: list[int | None] = [int(r["label"]) if r["label"] else None for r in rows]
-        self._shards = _open_shards(self.folder, split, [(int(r["shard"]), int(r["row"])) for r in rows])
+        self._shards = _open_shards(self.folder, split, positions)
         self._starts = np.cumsum([0, *(len(s) for s in self._shards)])
-        self._captions = _captions_by_id(self.folder / "captions.csv")
+        self._captions = _read_captions(self.folder / "captions.csv", set(self.ids))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,11 +101,11 @@ def to_float(x_BCHW: torch.Tensor) -> torch.Tensor:
     return x_BCHW.float().div(127.5).sub_(1.0)
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
+def _read_csv(path: Path) -> Iterator[dict[str, str]]:
     if not path.is_file():
         raise ValueError(f"{path} is missing: this is not a prepared data set, or its preparation did not finish")
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        yield from csv.DictReader(file)
 
 
 def _open_shards(folder: Path, split: Split, positions: list[tuple[int, int]]) -> list[np.ndarray]:
@@ -123,8 +129,9 @@ def _open_shard(path: Path, rows: int) -> np.ndarray:
     return shard
 
 
-def _captions_by_id(path: Path) -> dict[str, list[str]]:
+def _read_captions(path: Path, ids: set[str]) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = defaultdict(list)
     for row in _read_csv(path):
-        captions[row["id"]].append(row["caption"])
+        if row["id"] in ids:
+            captions[row["id"]].append(row["caption"])
     return dict(captions)

@@ -7,7 +7,8 @@ import multiprocessing
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ Progress = Callable[[int, int], None]
 class BadImagesError(ValueError):
     """Some pictures cannot be used and the policy is to fail. `bad` has them all."""
 
-    def __init__(self, bad: list[tuple[ImageRecord, str]], total: int) -> None:
+    def __init__(self, bad: list[tuple[ImageRecord, str]], total: int, report: Path) -> None:
         lines = [f"  {record.source}: {reason}" for record, reason in bad[:_NAMED]]
         if len(bad) > _NAMED:
-            lines.append(f"  ... and {len(bad) - _NAMED:,} more in bad_images.csv")
+            lines.append(f"  ... and {len(bad) - _NAMED:,} more in {report}")
         super().__init__(
             f"{len(bad):,} of {total:,} pictures cannot be used:\n" + "\n".join(lines) + "\n"
             "Replace them, or set on_bad_image: skip to go on without them (the card then says how many)"
@@ -50,19 +51,6 @@ class _Loaded:
     pixels: np.ndarray
     sha256: str
     changes: tuple[str, ...]
-
-
-@dataclass
-class _Tally:
-    """What preparation counts while pictures go by."""
-
-    bad: list[tuple[ImageRecord, str]] = field(default_factory=list)
-    changes: Counter[str] = field(default_factory=Counter)
-    rows: Counter[str] = field(default_factory=Counter)
-    flat: int = 0
-    captions: int = 0
-    pixels: dict[str, Any] = field(default_factory=lambda: {split: hashlib.sha256() for split in SPLITS})
-    splits_of: dict[str, set[str]] = field(default_factory=dict)
 
 
 def prepare(
@@ -78,7 +66,7 @@ def prepare(
         progress: called with (pictures done, pictures in all).
 
     Returns:
-        For the card: `counts`, `found` (before skipping), `image_shape`, `pixel_sha256` per split, `bad_images`,
+        For the card: `found` (before skipping), `counts`, `image_shape`, `pixel_sha256` per split, `bad_images`,
         `bad_image_reasons`, `conversions`, `flat_tiles`, `captions`, and `in_several_splits`, the number of files that
         occur byte for byte in more than one split.
 
@@ -88,72 +76,95 @@ def prepare(
         ValueError: raw data that do not match the layout, its lists or the expected counts, or an empty training split.
     """
     records = list_records(spec, raw_root)
-    tally = _Tally()
-    loaded = _load_all(records, spec, workers)
-    writers = {s: ShardWriter(out_dir, s, spec.shard_rows, _image_shape(spec)) for s in SPLITS}
-    with (
-        (out_dir / "index.csv").open("w", newline="", encoding="utf-8") as index_file,
-        (out_dir / "captions.csv").open("w", newline="", encoding="utf-8") as captions_file,
-    ):
-        index, captions = csv.writer(index_file, lineterminator="\n"), csv.writer(captions_file, lineterminator="\n")
-        index.writerow(INDEX_COLUMNS)
-        captions.writerow(CAPTION_COLUMNS)
-        for done, (record, result) in enumerate(zip(records, loaded, strict=True), start=1):
+    bad: list[tuple[ImageRecord, str]] = []
+    with _Output(spec, out_dir) as output:
+        results = zip(records, _load_all(records, spec, workers), strict=True)
+        for done, (record, result) in enumerate(results, start=1):
             if isinstance(result, str):
-                tally.bad.append((record, result))
-            elif not (tally.bad and spec.on_bad_image == "fail"):  # no data will be kept: only look for more bad ones
-                _write(record, result, spec, writers, index, captions, tally)
+                bad.append((record, result))
+            elif not (bad and spec.on_bad_image == "fail"):  # no data will be kept: only look for more bad ones
+                output.add(record, result)
             if progress:
                 progress(done, len(records))
-    for writer in writers.values():
-        writer.close()
-    _write_bad_images(out_dir / "bad_images.csv", tally.bad)
-    if tally.bad and spec.on_bad_image == "fail":
-        raise BadImagesError(tally.bad, len(records))
-    if not tally.rows["train"]:
-        raise ValueError(f"no training picture is left of {len(records)} found ({len(tally.bad)} bad)")
-    return _summary(spec, records, tally)
-
-
-def _write(
-    record: ImageRecord,
-    loaded: _Loaded,
-    spec: DatasetSpec,
-    writers: dict[Any, ShardWriter],
-    index: Any,
-    captions: Any,
-    tally: _Tally,
-) -> None:
-    tiles = isinstance(spec.layout, TilesLayout)
-    if isinstance(spec.layout, TilesLayout) and loaded.pixels.std() < spec.layout.min_std:
-        tally.flat += 1
-        return
-    shard, row = writers[record.split].append(loaded.pixels)
-    label = "" if record.label is None else record.label
-    box = "" if record.box is None else " ".join(map(str, record.box))
-    index.writerow((record.split, shard, row, record.id, record.source, loaded.sha256, label, box))
-    texts = (tile_caption(record, loaded.pixels),) if tiles else record.captions
-    captions.writerows((record.id, text) for text in texts)
-    tally.captions += len(texts)
-    tally.rows[record.split] += 1
-    tally.changes.update(loaded.changes)
-    tally.pixels[record.split].update(loaded.pixels.tobytes())
-    tally.splits_of.setdefault(loaded.sha256, set()).add(record.split)
-
-
-def _summary(spec: DatasetSpec, records: list[ImageRecord], tally: _Tally) -> dict[str, Any]:
+    report = out_dir / "bad_images.csv"
+    _write_bad_images(report, bad)
+    if bad and spec.on_bad_image == "fail":
+        raise BadImagesError(bad, len(records), report)
+    if not output.counts["train"]:
+        raise ValueError(f"no training picture is left of {len(records)} found ({len(bad)} bad)")
     return {
-        "counts": {split: tally.rows[split] for split in SPLITS},
         "found": dict(count_splits(records)),
-        "image_shape": list(_image_shape(spec)),
-        "pixel_sha256": {split: tally.pixels[split].hexdigest() for split in SPLITS},
-        "bad_images": len(tally.bad),
-        "bad_image_reasons": dict(sorted(Counter(reason.split(":")[0] for _, reason in tally.bad).items())),
-        "conversions": dict(sorted(tally.changes.items())),
-        "flat_tiles": tally.flat,
-        "captions": tally.captions,
-        "in_several_splits": sum(len(splits) > 1 for splits in tally.splits_of.values()),
+        "bad_images": len(bad),
+        "bad_image_reasons": dict(sorted(Counter(reason.split(":")[0] for _, reason in bad).items())),
+        **output.summary(),
     }
+
+
+class _Output:
+    """The files of a prepared data set while they are written, and what is counted meanwhile."""
+
+    def __init__(self, spec: DatasetSpec, folder: Path) -> None:
+        self._tiles = spec.layout if isinstance(spec.layout, TilesLayout) else None
+        self._image_shape = (spec.image_size, spec.image_size, spec.channels)
+        self._stack = ExitStack()
+        self._writers = {
+            split: self._stack.enter_context(ShardWriter(folder, split, spec.shard_rows, self._image_shape))
+            for split in SPLITS
+        }
+        self._index = self._table(folder / "index.csv", INDEX_COLUMNS)
+        self._captions = self._table(folder / "captions.csv", CAPTION_COLUMNS)
+        self._pixels = {split: hashlib.sha256() for split in SPLITS}
+        self._changes: Counter[str] = Counter()
+        self._first_split: dict[str, str] = {}
+        self._copied: set[str] = set()
+        self._flat_tiles = 0
+        self._caption_count = 0
+        self.counts: dict[str, int] = dict.fromkeys(SPLITS, 0)
+
+    def __enter__(self) -> "_Output":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, record: ImageRecord, loaded: _Loaded) -> None:
+        """Write one picture, unless it is a tile that shows nothing."""
+        texts = record.captions
+        if self._tiles:
+            if loaded.pixels.std() < self._tiles.min_std:
+                self._flat_tiles += 1
+                return
+            texts = (tile_caption(record, loaded.pixels),)
+        shard, row = self._writers[record.split].append(loaded.pixels)
+        label = "" if record.label is None else record.label
+        box = "" if record.box is None else " ".join(map(str, record.box))
+        self._index.writerow((record.split, shard, row, record.id, record.source, loaded.sha256, label, box))
+        self._captions.writerows((record.id, text) for text in texts)
+        self._caption_count += len(texts)
+        self._changes.update(loaded.changes)
+        self._pixels[record.split].update(loaded.pixels.tobytes())
+        if self._first_split.setdefault(loaded.sha256, record.split) != record.split:
+            self._copied.add(loaded.sha256)
+        self.counts[record.split] += 1
+
+    def summary(self) -> dict[str, Any]:
+        """What was written."""
+        return {
+            "counts": self.counts,
+            "image_shape": list(self._image_shape),
+            "pixel_sha256": {split: digest.hexdigest() for split, digest in self._pixels.items()},
+            "conversions": dict(sorted(self._changes.items())),
+            "flat_tiles": self._flat_tiles,
+            "captions": self._caption_count,
+            "in_several_splits": len(self._copied),
+        }
+
+    def _table(self, path: Path, columns: tuple[str, ...]) -> Any:
+        writer = csv.writer(
+            self._stack.enter_context(path.open("w", newline="", encoding="utf-8")), lineterminator="\n"
+        )
+        writer.writerow(columns)
+        return writer
 
 
 def _write_bad_images(path: Path, bad: list[tuple[ImageRecord, str]]) -> None:
@@ -161,10 +172,6 @@ def _write_bad_images(path: Path, bad: list[tuple[ImageRecord, str]]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(BAD_IMAGE_COLUMNS)
         writer.writerows((record.split, record.id, record.source, reason) for record, reason in bad)
-
-
-def _image_shape(spec: DatasetSpec) -> tuple[int, int, int]:
-    return spec.image_size, spec.image_size, spec.channels
 
 
 def _load_all(records: list[ImageRecord], spec: DatasetSpec, workers: int) -> Iterator[_Loaded | str]:
