@@ -2,10 +2,16 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from favae.config.base import Duration, NonNegative, Positive, Spec
 from favae.config.training import TrainingSpec
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError(f"must be odd (found {value})")
+    return value
 
 
 class CosineQuantizer(Spec):
@@ -74,22 +80,45 @@ class ImageFFL(Spec):
     alpha: NonNegative = 1.0
 
 
-class Spectrum(Spec):
-    """Loss on the four pairs of encoder features and decoder complements."""
+DetachTaps = Literal["no", "yes"]  # yes: the loss moves the complements only, not the encoder
+KernelSize = Annotated[int, Field(gt=0), AfterValidator(_odd)]
+Sigma = Annotated[float, Field(gt=0)]
 
-    kind: Literal["none", "ffl", "sl", "dsl"]
+
+class NoSpectrum(Spec):
+    """No loss on features (Table 2, row 4 and the baseline)."""
+
+    kind: Literal["none"]
+
+
+class FeatureFFL(Spec):
+    """Focal frequency loss on the four pairs of features as they are (Table 2, row 5)."""
+
+    kind: Literal["ffl"]
     weight: NonNegative = 0.01
-    kernel_size: Annotated[int, Field(gt=0)] = 9
-    sigma: Annotated[float, Field(gt=0)] = 3.0
+    detach_taps: DetachTaps = "no"
+
+
+class FixedSpectrum(Spec):
+    """Spectrum Loss: features blurred with one fixed Gaussian (Table 2, row 6)."""
+
+    kind: Literal["sl"]
+    weight: NonNegative = 0.01
+    kernel_size: KernelSize = 5
+    sigma: Sigma = 3.0
+    detach_taps: DetachTaps = "no"
+
+
+class DynamicSpectrum(Spec):
+    """Dynamic Spectrum Loss: sigmas are learned, shared by a pair or one a feature (Table 2, rows 7-14)."""
+
+    kind: Literal["dsl"]
+    weight: NonNegative = 0.01
+    kernel_size: KernelSize = 9
+    sigma: Sigma = 3.0
     sharing: Literal["pairwise", "per_feature"] = "pairwise"
     sigma_index: Literal["paper", "official"] = "paper"
-    detach_taps: Literal["no", "yes"] = "no"
-
-    @model_validator(mode="after")
-    def _odd(self) -> Self:
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd (found {self.kernel_size})")
-        return self
+    detach_taps: DetachTaps = "no"
 
 
 class Discriminator(Spec):
@@ -106,8 +135,9 @@ class Adversarial(Spec):
     weight: NonNegative
     start: Duration
     loss: Literal["hinge", "vanilla"] = "hinge"
-    adaptive_max: NonNegative = 1e4
-    adaptive_eps: NonNegative = 1e-4
+    adaptive_maximum: NonNegative = 1e4
+    adaptive_epsilon: NonNegative = 1e-4
+    adaptive_scope: Literal["world", "rank"] = "world"  # official: each rank by its own batch
     reconstruction: Literal["reuse", "recompute"] = "reuse"  # official: a second forward pass after the G step
     codebook_update: Literal["once", "official"] = "once"  # official: again in the D step (needs recompute)
     discriminator: Discriminator = Discriminator()
@@ -126,7 +156,7 @@ class Objective(Spec):
     perceptual: Perceptual
     commitment: NonNegative = 1.0
     image_ffl: ImageFFL
-    spectrum: Spectrum
+    spectrum: Annotated[NoSpectrum | FeatureFFL | FixedSpectrum | DynamicSpectrum, Field(discriminator="kind")]
     adversarial: Adversarial
 
 

@@ -1,6 +1,6 @@
 """Parameters of CAT: tokens, text, training, sampling. `model` is passed to `favae.models.CAT` beside codes and grid."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -32,11 +32,46 @@ class AdamWSpec(Spec):
         return self.base_lr * (batch_size if self.scaling == "linear" else 1)
 
 
+class CatModel(Spec):
+    """Keyword arguments of `favae.models.CAT`; codes, grid and text width come from tokens and text encoder."""
+
+    layers: Positive = 24
+    dim: Positive = 1536
+    heads: Positive = 16
+    head_dim: Positive = 64
+    feedforward_multiplier: Positive = 4
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    relative_position: Literal["official", "aligned"] = "official"
+    key_value: Literal["shared", "separate"] = "shared"
+    token_embedding_std: Annotated[float, Field(gt=0)] = 1.0
+
+
+class LearnedText(Spec):
+    """A small text encoder trained with CAT, for scales where CLIP's weights are not at hand."""
+
+    kind: Literal["learned"]
+    dim: Positive = 256
+    layers: Positive = 2
+    heads: Positive = 4
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    max_tokens: Positive = 64
+    min_count: Positive = 1
+
+
+class ClipText(Spec):
+    """OpenAI's CLIP text tower, frozen; `weights` names an entry of `params/weights.yaml`."""
+
+    kind: Literal["clip"]
+    model: str = "ViT-L-14-quickgelu"
+    weights: str
+    mask: Literal["official", "length"] = "official"
+
+
 class CatSpec(Spec):
     """Everything that decides the weights of one CAT, its tokens apart."""
 
-    model: dict[str, Any]
-    text: dict[str, Any]
+    model: CatModel
+    text: Annotated[LearnedText | ClipText, Field(discriminator="kind")]
     text_drop: Probability = 0.25
     optimizer: AdamWSpec
     training: TrainingSpec

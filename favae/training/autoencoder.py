@@ -1,17 +1,15 @@
 """Training FA-VAE and VQ-GAN: the total objective of the paper, G and D steps in one forward pass."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from favae.config.autoencoder import AutoencoderSpec
-from favae.data.batches import to_float
-from favae.data.dataset import PreparedSplit, iterate_batches
-from favae.losses.adversarial import adaptive_weight, build_adversarial_loss
-from favae.losses.frequency import FocalFrequencyLoss
-from favae.losses.spectrum import build_spectrum_loss
+from favae.data.batches import Batch
+from favae.data.dataset import PreparedSplit, iterate_batches, to_float
+from favae.losses import FocalFrequencyLoss, adaptive_weight, build_adversarial_loss, build_spectrum_loss
 from favae.models import FAVAE, PatchDiscriminator
 from favae.models.favae import FAVAEOutput
 from favae.training.distributed import Ranks, average, average_gradients
@@ -67,9 +65,12 @@ class AutoencoderTask:
             self.ranks.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16"
         )
 
-    def train_step(self, batch: Tensor, step: int) -> dict[str, Tensor]:
-        """G step, then from `adversarial_start` on the D step, on uint8 images [B,C,H,W]."""
-        image = to_float(batch, self.ranks.device)
+    def _to_device(self, image: Tensor) -> Tensor:
+        return to_float(image.to(self.ranks.device, non_blocking=True))
+
+    def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """G step, then from `adversarial_start` on the D step."""
+        image = self._to_device(batch.images)
         if self.spec.training.memory_format == "channels_last":
             image = image.contiguous(memory_format=torch.channels_last)
         self.model.train()
@@ -77,14 +78,14 @@ class AutoencoderTask:
         output, losses = self._generator_step(image, adversarial)
         if adversarial:
             losses |= self._discriminator_step(image, output)
-        losses |= {f"sigma/{name}": sigma for name, sigma in self._sigmas()}
+        for name, sigmas in self.spectrum.named_parameters():
+            losses |= {f"{name}_{i}": sigma for i, sigma in enumerate(sigmas.detach().clone())}
         return losses
 
     def _generator_step(self, image: Tensor, adversarial: bool) -> tuple[FAVAEOutput, dict[str, Tensor]]:
         objective = self.spec.objective
         with self._autocast():
             output = self.forward(image)
-        spectrum = self.spectrum(output.pairs())
         # Losses of the picture are differentiated up to the picture only, once each. Their sum, omega included, then goes back
         # through the decoder once; omega itself costs two gradients of the last convolution's weight.
         picture = output.reconstruction.detach().float().requires_grad_()
@@ -101,8 +102,8 @@ class AutoencoderTask:
             omega = self._adaptive_weight(output.reconstruction, gradient, push)
             total += objective.adversarial.weight * omega * push
             losses["adaptive_weight"] = omega
-        losses |= {"commitment": output.commitment_loss, "spectrum": spectrum}
-        features = objective.commitment * output.commitment_loss + spectrum
+        losses |= {"commitment": output.commitment_loss, "spectrum": self.spectrum(output.pairs())}
+        features = objective.commitment * losses["commitment"] + losses["spectrum"]
         self.optimizers["generator"].zero_grad()
         torch.autograd.backward([output.reconstruction, features], [total.to(output.reconstruction.dtype), None])
         self._step("generator", [*self.model.parameters(), *self.spectrum.parameters()])
@@ -118,13 +119,15 @@ class AutoencoderTask:
         return total, losses
 
     def _adaptive_weight(self, reconstruction: Tensor, gradient: Tensor, push: Tensor) -> Tensor:
-        weight = self.model.last_layer_weight
-        kept = [
-            average(torch.autograd.grad(reconstruction, weight, g.to(reconstruction.dtype), retain_graph=True)[0].float())
+        """Omega, from the gradients of both losses with respect to the picture: one convolution's backward each."""
+        adversarial, weight = self.spec.objective.adversarial, self.model.last_layer_weight
+        at_weight = [
+            torch.autograd.grad(reconstruction, weight, g.to(reconstruction.dtype), retain_graph=True)[0].float()
             for g in (gradient, push)
         ]
-        adversarial = self.spec.objective.adversarial
-        return adaptive_weight(*kept, maximum=adversarial.adaptive_max, eps=adversarial.adaptive_eps)
+        if adversarial.adaptive_scope == "world":
+            at_weight = [average(g) for g in at_weight]
+        return adaptive_weight(*at_weight, maximum=adversarial.adaptive_maximum, eps=adversarial.adaptive_epsilon)
 
     def _discriminator_step(self, image: Tensor, output: FAVAEOutput) -> dict[str, Tensor]:
         adversarial = self.spec.objective.adversarial
@@ -148,24 +151,20 @@ class AutoencoderTask:
         average_gradients(parameters)
         self.optimizers[name].step()
 
-    def _sigmas(self) -> Iterator[tuple[str, Tensor]]:
-        for name, parameter in self.spectrum.named_parameters():
-            for i, sigma in enumerate(parameter.detach().flatten()):
-                yield f"{name}_{i}", sigma
-
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """L1, LPIPS and FFL on val; `objective` = the reconstruction loss, as the official code selects (there, on test)."""
         self.model.eval()
         sums: dict[str, Tensor] = {}
-        for batch in iterate_batches(self.val, self.spec.training.batch_size, self.ranks.rank, self.ranks.world_size):
-            image = to_float(batch, self.ranks.device)
+        size = self.spec.training.batch_size
+        for _, stored in iterate_batches(self.val, size, self.ranks.rank, self.ranks.world_size):
+            image = self._to_device(stored)
             with self._autocast():
                 picture = self.model.reconstruct(image).float()
             objective, losses = self._reconstruction_loss(image, picture)
             losses |= {"objective": objective, "image_ffl": self.image_ffl(picture, image), "n": torch.tensor(1.0)}
             for name, loss in losses.items():
-                sums[name] = sums.get(name, torch.zeros((), device=image.device)) + loss * len(batch)
+                sums[name] = sums.get(name, torch.zeros((), device=image.device)) + loss * len(stored)
         totals = average(torch.stack([v.double() for v in sums.values()])).tolist()
         by_name = dict(zip(sums, totals, strict=True))
         n = by_name.pop("n")
@@ -176,7 +175,7 @@ class AutoencoderTask:
         """The first val images above their reconstructions."""
         self.model.eval()
         rows = torch.linspace(0, len(self.val) - 1, min(_SAMPLES, len(self.val))).long().tolist()
-        image = to_float(self.val.images(rows), self.ranks.device)
+        image = self._to_device(self.val.images(rows))
         return side_by_side([image, self.model.reconstruct(image)])
 
     def exported(self) -> dict[str, Tensor]:

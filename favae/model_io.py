@@ -1,0 +1,73 @@
+"""Trained models on disk: `model.safetensors` with `config.json` beside it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from favae.models import CAT, FAVAE
+from favae.text import TextEncoder, build_text_encoder
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+def save_weights(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Write weights and configuration into `folder`."""
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
+
+
+def _read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        tensors = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{folder}: no trained model here ({error.filename} is missing)") from None
+    except (json.JSONDecodeError, SafetensorError) as error:
+        raise ValueError(f"{folder}: the model's files are damaged ({error}); fetch or train it again") from error
+    if config.get("kind") != kind:
+        raise ValueError(f"{folder / CONFIG}: this is a {config.get('kind')!r}, expected a {kind!r}")
+    return config, tensors
+
+
+def load_autoencoder(folder: Path, device: torch.device | str = "cpu") -> FAVAE:
+    """An FA-VAE or VQ-GAN in evaluation mode, frozen. Raises FileNotFoundError or ValueError naming the folder."""
+    config, tensors = _read(folder, "autoencoder")
+    model = FAVAE.from_config(config["model"])
+    model.load_state_dict(tensors)
+    return model.to(device).eval().requires_grad_(False)
+
+
+class TextToImage(nn.Module):
+    """CAT with its text encoder: what is trained together and kept together."""
+
+    def __init__(self, cat: CAT, text: TextEncoder) -> None:
+        super().__init__()
+        self.cat, self.text = cat, text
+
+    def embed(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Captions to embeddings [B,T,D] and mask [B,T] on the model's device."""
+        device = self.cat.start_token.device
+        ids_BT, mask_BT = self.text.tokenize(captions)
+        return self.text.encode(ids_BT.to(device)), mask_BT.to(device)
+
+    def kept(self) -> dict[str, Tensor]:
+        """Weights worth keeping: a frozen text encoder is an input, not a result."""
+        return {n: t for n, t in self.state_dict().items() if self.text.trainable or not n.startswith("text.")}
+
+
+def load_text_to_image(folder: Path, device: torch.device | str = "cpu") -> TextToImage:
+    """A trained CAT in evaluation mode, frozen. Raises FileNotFoundError or ValueError naming the folder."""
+    config, tensors = _read(folder, "cat")
+    model = TextToImage(CAT(**config["model"]), build_text_encoder(config["text"]))
+    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    lost = [n for n in missing if not n.startswith("text.") or model.text.trainable]
+    if lost or unexpected:
+        raise ValueError(f"{folder}: weights do not fit the configuration (missing {lost[:3]}, unknown {unexpected[:3]})")
+    return model.to(device).eval().requires_grad_(False)

@@ -1,0 +1,77 @@
+"""Stage `generate_images`: sample CAT from held-out captions, decode, compare with real images."""
+
+import json
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from favae import paths
+from favae.config.cat import GenerateSpec
+from favae.config.grid import Job
+from favae.data.dataset import PreparedSplit, iterate_batches
+from favae.data.tokens import TokenSplit
+from favae.evaluation.evaluators import GenerationEvaluator
+from favae.model_io import load_autoencoder, load_text_to_image
+from favae.progress import Progress
+from favae.stages.devices import choose_device
+from favae.stages.runner import Context
+from favae.training.pictures import to_uint8
+
+
+def run(job: Job, context: Context) -> None:
+    """Write `metrics.json` (per guidance scale) and `examples.npz` (captions, real images, samples at each scale)."""
+    spec = cast(GenerateSpec, job.spec)
+    device = choose_device(context)
+    cat = load_text_to_image(paths.result_dir(job.scale, "train_cat", job.roles["cat"]), device)
+    decoder = load_autoencoder(paths.result_dir(job.scale, "train_autoencoder", job.roles["model"]), device)
+    if decoder.quantizer.codes != cat.cat.codes:
+        raise ValueError(f"{job.where}: CAT knows {cat.cat.codes} codes, the decoder {decoder.quantizer.codes}")
+    split = PreparedSplit(paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", spec.protocol.split)
+    prompts = _prompts(split, spec)
+    total = len(prompts) * len(spec.guidance)
+    progress = Progress(f"sampling {job.cell}", total)
+    result: dict[str, Any] = {}
+    chosen = {int(i) for i in np.linspace(0, len(prompts) - 1, min(spec.examples, len(prompts)))}
+    examples: dict[str, list[Any]] = {"caption": [prompts[i][1] for i in sorted(chosen)], "real": []}
+    examples["real"] = [split.images([prompts[i][0]])[0].permute(1, 2, 0).numpy() for i in sorted(chosen)]
+    for scale in spec.guidance:
+        evaluator = GenerationEvaluator(spec.protocol, device)
+        for _, stored in iterate_batches(split, spec.batch_size):
+            evaluator.update_real(stored.to(device))
+        generator = torch.Generator(device).manual_seed(spec.seed)
+        samples = []
+        for first in range(0, len(prompts), spec.batch_size):
+            batch = prompts[first : first + spec.batch_size]
+            picture = _sample(cat, decoder, [caption for _, caption in batch], scale, spec, generator)
+            evaluator.update_generated(picture)
+            samples += [p for i, p in enumerate(to_uint8(picture).numpy(), first) if i in chosen]
+            progress.advance(len(batch))
+        examples[f"guidance_{scale:g}"] = samples
+        result |= {f"{name}_guidance{scale:g}": metric for name, metric in evaluator.result().items()}
+    progress.close()
+    (context.build / "metrics.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    np.savez_compressed(context.build / "examples.npz", **{name: np.stack(values) for name, values in examples.items()})
+    context.summary = {"cat": job.roles["cat"], "prompts": len(prompts)}
+    context.metrics = {name: m["value"] for name, m in result.items() if m["value"] is not None}
+
+
+def _prompts(split: PreparedSplit, spec: GenerateSpec) -> list[tuple[int, str]]:
+    """(row, caption): the first captions of each held-out image, at most `captions_per_image`."""
+    rows = range(len(split) if spec.protocol.n == "all" else min(spec.protocol.n, len(split)))
+    prompts = [(row, caption) for row in rows for caption in split.captions(row)[: spec.captions_per_image]]
+    if not prompts:
+        raise ValueError(f"{split.folder}: the {split.split} split has no captions to sample from")
+    return prompts
+
+
+@torch.inference_mode()
+def _sample(
+    cat: Any, decoder: Any, captions: list[str], guidance: float, spec: GenerateSpec, generator: torch.Generator
+) -> torch.Tensor:
+    text, mask = cat.embed(captions)
+    indices = cat.cat.generate(
+        text, mask, guidance=guidance, top_k=spec.top_k, top_p=spec.top_p, temperature=spec.temperature, generator=generator
+    )
+    side = decoder.latent_size
+    return decoder.decode_indices(indices.view(-1, side, side))

@@ -1,0 +1,49 @@
+"""Stage `train_autoencoder`: FA-VAE or VQ-GAN on a prepared data set."""
+
+from typing import cast
+
+import torch
+
+from favae import paths
+from favae.config.autoencoder import AutoencoderSpec
+from favae.config.grid import Job
+from favae.data.batches import TrainingBatches
+from favae.data.dataset import PreparedSplit
+from favae.model_io import save_weights
+from favae.stages.runner import Context
+from favae.stages.training import finish_training, per_rank, save_picture
+from favae.training.autoencoder import AutoencoderTask
+from favae.training.distributed import start_ranks
+from favae.training.loop import Loop, Plan
+
+
+def run(job: Job, context: Context) -> None:
+    """Write `model.safetensors`, `config.json`, `samples.png` and the curves."""
+    spec = cast(AutoencoderSpec, job.spec)
+    ranks = start_ranks(spec.training.threads)
+    shards = paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards"
+    train, val = PreparedSplit(shards, "train"), PreparedSplit(shards, "val")
+    torch.manual_seed(spec.training.seed)
+    batch_size = per_rank(spec.training.batch_size, ranks)
+    batches = TrainingBatches(
+        train, batch_size, spec.training.seed, ranks.rank, ranks.world_size, augment=spec.training.augment
+    )
+    start = spec.objective.adversarial.start.in_steps(len(train), spec.training.batch_size)
+    task = AutoencoderTask(spec, val, ranks, start, _lpips(spec, ranks.device))
+    plan = Plan.of(spec.training, len(train))
+    result = Loop(task, plan, context.state, ranks, spec.training, job.cell).run(batches.iter_from)
+    if not ranks.is_main:
+        return
+    save_weights(context.build, result.exported, {"kind": "autoencoder", "model": spec.model.model_dump()})
+    save_picture(result.picture, context.build / "samples.png")
+    context.artifacts.append("samples.png")
+    finish_training(job, context, result, ranks)
+
+
+def _lpips(spec: AutoencoderSpec, device: torch.device) -> torch.nn.Module | None:
+    perceptual = spec.objective.perceptual
+    if perceptual.network == "none" or perceptual.weight == 0:
+        return None
+    from favae.evaluation.perceptual import load_lpips
+
+    return load_lpips(perceptual.network).to(device)

@@ -1,0 +1,56 @@
+"""Stage `train_cat`: the text-to-image transformer on tokens of a frozen FA-VAE."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from favae import paths
+from favae.config.cat import CatSpec, ClipText
+from favae.config.grid import Job
+from favae.data.tokens import TokenSplit
+from favae.evaluation.weights import MissingWeights, find_weights
+from favae.model_io import TextToImage, save_weights
+from favae.models import CAT
+from favae.stages.runner import Context
+from favae.stages.training import finish_training, per_rank
+from favae.text import build_text_encoder
+from favae.training.cat import CatTask
+from favae.training.distributed import start_ranks
+from favae.training.loop import Loop, Plan
+
+
+def run(job: Job, context: Context) -> None:
+    """Write `model.safetensors`, `config.json` (with the vocabulary of a learned text encoder) and the curves."""
+    spec = cast(CatSpec, job.spec)
+    ranks = start_ranks(spec.training.threads)
+    folder = paths.result_dir(job.scale, "tokenize_images", job.roles["tokens"])
+    train, val = TokenSplit(folder, "train"), TokenSplit(folder, "val")
+    torch.manual_seed(spec.training.seed)
+    text = build_text_encoder(_text_config(spec), (caption for _, caption in train.pairs))
+    arguments = {"codes": train.codes, "grid": train.grid, "text_dim": text.dim, **spec.model.model_dump()}
+    plan = Plan.of(spec.training, len(train))
+    warmup = spec.optimizer.warmup.in_steps(len(train), spec.training.batch_size)
+    task = CatTask(spec, TextToImage(CAT(**arguments), text), val, ranks, warmup, plan.length)
+    size = per_rank(spec.training.batch_size, ranks)
+
+    def batches(step: int) -> Iterator[tuple[Tensor, list[str]]]:
+        while True:
+            yield train.training_batch(step, size, spec.training.seed, ranks.rank, ranks.world_size)
+            step += 1
+
+    result = Loop(task, plan, context.state, ranks, spec.training, job.cell).run(batches)
+    if ranks.is_main:
+        save_weights(context.build, result.exported, {"kind": "cat", "model": arguments, "text": text.spec()})
+        finish_training(job, context, result, ranks)
+
+
+def _text_config(spec: CatSpec) -> dict[str, Any]:
+    config = spec.text.model_dump()
+    if isinstance(spec.text, ClipText):
+        found = find_weights(spec.text.weights)
+        if isinstance(found, MissingWeights):
+            raise found
+        config["weights"] = str(found.path)
+    return config

@@ -1,0 +1,40 @@
+"""What the training stages share: batch per rank, curves, the summary of a run."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from favae import paths
+from favae.config.grid import Job
+from favae.provenance.files import replacing
+from favae.stages.runner import Context
+from favae.training.distributed import Ranks
+from favae.training.loop import Result
+
+
+def per_rank(batch_size: int, ranks: Ranks) -> int:
+    """Share of the global batch of each rank. Raises ValueError where it does not divide."""
+    if batch_size % ranks.world_size:
+        raise ValueError(f"training.batch_size {batch_size} is not divisible by {ranks.world_size} ranks")
+    return batch_size // ranks.world_size
+
+
+def save_picture(picture: Tensor | None, path: Path) -> None:
+    """Write uint8 [H,W,3] as PNG."""
+    if picture is not None:
+        Image.fromarray(picture.numpy()).save(path)
+
+
+def finish_training(job: Job, context: Context, result: Result, ranks: Ranks) -> None:
+    """Write the curves; fill in summary, metrics and device."""
+    target = paths.curves(job.scale, job.stage.name, job.cell)
+    with replacing(target) as temporary:
+        result.curves.table().to_csv(temporary, index=False)
+    context.published.append(target)
+    context.summary = {"steps": result.step, "best_step": result.best_step, "best_objective": result.best_objective}
+    context.metrics = {f"val/{name}": value for name, value in result.metrics.items()} | {"best_step": float(result.best_step)}
+    context.resumed = result.resumed
+    if ranks.device.type == "cuda":
+        context.device = torch.cuda.get_device_name(ranks.device)

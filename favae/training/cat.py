@@ -1,0 +1,83 @@
+"""Training CAT on the tokens of a frozen FA-VAE."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from favae.config.cat import CatSpec
+from favae.data.tokens import TokenSplit
+from favae.model_io import TextToImage
+from favae.models.cat import cat_parameter_groups
+from favae.training.distributed import Ranks, average, average_gradients
+
+
+class CatTask:
+    """Cross-entropy of the codes given text; the text of a sample is hidden with probability `text_drop`."""
+
+    def __init__(self, spec: CatSpec, model: TextToImage, val: TokenSplit, ranks: Ranks, warmup: int, length: int) -> None:
+        self.spec, self.val, self.ranks, self.warmup, self.length = spec, val, ranks, warmup, length
+        self.model = model.to(ranks.device)
+        self.modules: Mapping[str, nn.Module] = {"model": self.model}
+        optimizer = spec.optimizer
+        self.rate = optimizer.learning_rate(spec.training.batch_size)
+        groups = cat_parameter_groups(self.model, optimizer.weight_decay, optimizer.no_decay)
+        self.optimizers: Mapping[str, Optimizer] = {"cat": AdamW(groups, lr=self.rate, betas=optimizer.betas)}
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16")
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up from zero, then a cosine to zero at the last step."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(self.length - self.warmup, 1)
+        return self.rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def train_step(self, batch: tuple[Tensor, list[str]], step: int) -> dict[str, Tensor]:
+        """One AdamW step on a batch of (tokens, captions)."""
+        tokens, captions = batch
+        self.model.train()
+        optimizer = self.optimizers["cat"]
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate(step)
+        keep = torch.rand(len(captions)) >= self.spec.text_drop
+        with self._autocast():
+            text, mask = self.model.embed(captions)
+            loss = self.model.cat.loss(tokens.to(self.ranks.device), text, mask, keep.to(self.ranks.device))
+        optimizer.zero_grad()
+        loss.backward()
+        average_gradients(self.parameters)
+        if self.spec.optimizer.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters, self.spec.optimizer.clip_norm)
+        optimizer.step()
+        return {"cross_entropy": loss.detach(), "learning_rate": torch.tensor(self.learning_rate(step), device=loss.device)}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Cross-entropy on val pairs with their text, and without it (the official code drops text here too)."""
+        self.model.eval()
+        limit = min(len(self.val), self.spec.training.validation_images or len(self.val))
+        first, last = limit * self.ranks.rank // self.ranks.world_size, limit * (self.ranks.rank + 1) // self.ranks.world_size
+        sums = torch.zeros(3, dtype=torch.float64)
+        size = self.spec.training.batch_size
+        for start in range(first, last, size):
+            tokens, captions = self.val.batch(range(start, min(start + size, last)))
+            tokens = tokens.to(self.ranks.device)
+            text, mask = self.model.embed(captions)
+            none = torch.zeros(len(captions), dtype=torch.bool, device=self.ranks.device)
+            given = self.model.cat.loss(tokens, text, mask)
+            hidden = self.model.cat.loss(tokens, text, mask, none)
+            sums += torch.tensor([given.item(), hidden.item(), 1.0], dtype=torch.float64) * len(captions)
+        given_sum, hidden_sum, n = average(sums.to(self.ranks.device)).tolist()
+        return {"objective": given_sum / n, "cross_entropy": given_sum / n, "cross_entropy_without_text": hidden_sum / n}
+
+    def sample(self) -> None:
+        """Pictures need the decoder, which only the sampling stage loads."""
+
+    def exported(self) -> dict[str, Tensor]:
+        """Weights of CAT and, where it was trained, of the text encoder."""
+        return self.model.kept()
