@@ -23,13 +23,13 @@ class RadialSpectrum:
 
     def __init__(self, height: int, width: int, settings: SpectrumSettings):
         y_H, x_W = (2 * torch.fft.fftfreq(n, dtype=torch.float64) for n in (height, width))
-        radius_HW = torch.hypot(y_H[:, None], x_W[None, :])
-        edges = torch.linspace(0, math.sqrt(2), settings.rings + 1, dtype=torch.float64)
-        ring_HW = (torch.bucketize(radius_HW, edges, right=True) - 1).clamp(max=settings.rings - 1)
+        # In squares, so that diagonal frequencies, which lie exactly on edges, get the same ring on every machine.
+        squared_HW = (y_H[:, None].square() + x_W[None, :].square()) / 2
+        ring_HW = (settings.rings**2 * squared_HW).sqrt().long().clamp(max=settings.rings - 1)
         ring_HW[0, 0] = settings.rings  # DC is brightness, not structure: a ring of its own, dropped below
         self.ring_F = ring_HW.flatten()
         self.frequencies_R = torch.bincount(self.ring_F, minlength=settings.rings + 1)[:-1].double()
-        self.radius_R = ((edges[:-1] + edges[1:]) / 2).numpy()
+        self.radius_R = (np.arange(settings.rings) + 0.5) * math.sqrt(2) / settings.rings
         band_R = np.digitize(self.radius_R, [settings.low_below, settings.high_from])
         self.filled_R = self.frequencies_R.numpy() > 0  # small images leave rings without a frequency
         self.bands = {name: torch.from_numpy((band_R == i) & self.filled_R) for i, name in enumerate(BANDS)}
