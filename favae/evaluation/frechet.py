@@ -18,7 +18,7 @@ class FeatureStatistics:
     """Number, mean and scatter matrix of feature vectors, accumulated in float64 in constant memory.
 
     Batches and ranks are combined by the pairwise update of Chan et al. (1979), which does not cancel digits as sums of
-    squares do. `source` names the network, so that statistics of different networks are never compared.
+    squares do. `source` names network and weights, so that statistics of different features are never compared.
     """
 
     def __init__(self, source: str, dimension: int):
@@ -56,7 +56,7 @@ class FeatureStatistics:
         self._add(other.n, other.mean_D, other.scatter_DD)
 
     def check_comparable(self, other: "FeatureStatistics") -> None:
-        """Raise ValueError unless both are statistics of the same network's features."""
+        """Raise ValueError unless both are statistics of the same features."""
         if (self.source, self.dimension) != (other.source, other.dimension):
             raise ValueError(
                 f"statistics of {self.source} ({self.dimension} features) and {other.source} ({other.dimension} "

@@ -45,7 +45,8 @@ def load_available(
 class FrechetMeters:
     """Feature networks of a protocol, or why one is missing, and the statistics they gave.
 
-    `reference` holds statistics of real images, by network, that need not be measured again.
+    `reference` holds statistics of real images, by network, that need not be measured again; ValueError is raised where
+    they come from another network or from other weights.
     """
 
     def __init__(
@@ -61,8 +62,11 @@ class FrechetMeters:
         self.reference = dict(reference or {})
         self.totals = FrechetTotals()
         for name, network in self.networks.items():
-            self.totals.real[name] = FeatureStatistics(name, network.dimension)
-            self.totals.compared[name] = FeatureStatistics(name, network.dimension)
+            source = name if network.weights is None else f"{name}-{network.weights.sha256[:8]}"
+            self.totals.real[name] = FeatureStatistics(source, network.dimension)
+            self.totals.compared[name] = FeatureStatistics(source, network.dimension)
+            if name in self.reference:
+                self.totals.real[name].check_comparable(self.reference[name])
 
     def update_real(self, levels_BCHW: Tensor) -> None:
         """Add real images, for networks whose reference statistics were not given."""

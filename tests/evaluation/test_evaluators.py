@@ -17,6 +17,7 @@ from torch import Tensor
 from favae.config.evaluation import EvaluationProtocol, WeightsCatalogue
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
 from favae.evaluation.features import load_feature_network
+from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.image_metrics import output_levels
 
 NO_WEIGHTS = WeightsCatalogue(
@@ -114,6 +115,15 @@ def test_given_reference_statistics_replace_the_originals(pairs: tuple[Tensor, T
     again = _evaluate(pairs, reference=first.real_statistics())
     assert again.meters.totals.real["randconv"].n == 0
     assert _values(again) == _values(first)
+
+
+def test_reference_statistics_from_other_weights_are_refused(
+    pairs: tuple[Tensor, Tensor], random_squeezenet: WeightsCatalogue
+) -> None:
+    protocol = EvaluationProtocol(metrics=("frechet",), feature_networks=("squeezenet",))
+    stale = {"squeezenet": FeatureStatistics("squeezenet-00000000", 512)}
+    with pytest.raises(ValueError, match="squeezenet-00000000"):
+        GenerationEvaluator(protocol, catalogue=random_squeezenet, reference=stale)
 
 
 def test_missing_weights_are_reported_and_measured_metrics_are_not_hindered(pairs: tuple[Tensor, Tensor]) -> None:
