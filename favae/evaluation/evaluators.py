@@ -87,6 +87,9 @@ class ReconstructionEvaluator:
             ValueError: shapes or types that do not fit, NaN, or indices outside the codebook.
         """
         self.totals.check_batch(original_BCHW, reconstruction_BCHW)
+        ids = self.totals.next_ids(len(original_BCHW)) if ids is None else ids
+        if len(ids) != len(original_BCHW):
+            raise ValueError(f"got {len(ids)} ids for {len(original_BCHW)} images")
         if self.totals.codes is not None:
             if indices_Bhw is None:
                 raise ValueError("codebook_size was given: pass the code indices of every batch")
@@ -184,7 +187,6 @@ class GenerationEvaluator:
         self.protocol = protocol
         self.device = torch.device(device)
         self.meters = FrechetMeters(protocol, self.device, catalogue, reference)
-        self.n = 0
 
     def update_real(self, original_BCHW: Tensor) -> None:
         """Add a batch of stored uint8 images."""
@@ -195,7 +197,6 @@ class GenerationEvaluator:
         """Add a batch of outputs in [-1, 1], not yet clamped."""
         with reference_arithmetic():
             self.meters.update_compared(output_levels(generated_BCHW.to(self.device), self.protocol.quantize))
-        self.n += len(generated_BCHW)
 
     def gather(self) -> None:
         """Merge what all ranks have seen, on every rank; call once, after the last batch, before `result`."""
@@ -216,7 +217,7 @@ class GenerationEvaluator:
         Raises:
             ValueError: no generated image, or another number than the protocol's.
         """
-        _check_number(self.protocol, self.n)
+        _check_number(self.protocol, self.meters.totals.n)
         return _with_split(self.protocol, "generation", self.meters.results("generation"))
 
 

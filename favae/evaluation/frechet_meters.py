@@ -76,6 +76,7 @@ class FrechetMeters:
 
     def update_compared(self, levels_BCHW: Tensor) -> None:
         """Add reconstructions or generated images."""
+        self.totals.n += len(levels_BCHW)
         for name, statistics in self.totals.compared.items():
             statistics.update(self.networks[name](levels_BCHW / PEAK))
 

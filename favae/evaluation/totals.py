@@ -15,13 +15,15 @@ from favae.evaluation.spectrum import RadialSpectrum
 
 @dataclass
 class FrechetTotals:
-    """Feature statistics of real images and of those compared with them, by feature network."""
+    """Feature statistics of real images and of those compared with them, by feature network; `n` counts the latter."""
 
+    n: int = 0
     real: dict[str, FeatureStatistics] = field(default_factory=dict)
     compared: dict[str, FeatureStatistics] = field(default_factory=dict)
 
     def merge(self, other: Self) -> None:
         """Add another rank's statistics."""
+        self.n += other.n
         for mine, theirs in ((self.real, other.real), (self.compared, other.compared)):
             for network, statistics in theirs.items():
                 mine[network].merge(statistics)
@@ -53,14 +55,13 @@ class ReconstructionTotals:
             raise ValueError(f"images of {image} [C,H,W] after images of {self.image}: a split has one size")
         self.image = image
 
-    def add_rows(self, ids: Sequence[str] | None, values: dict[str, Tensor]) -> None:
-        """Add one row an image; every tensor is [B]. Raises ValueError where ids and images differ in number."""
+    def next_ids(self, batch: int) -> list[str]:
+        """Ids for images that have none: their number in the order they come."""
+        return [f"{self.n + i:08d}" for i in range(batch)]
+
+    def add_rows(self, ids: Sequence[str], values: dict[str, Tensor]) -> None:
+        """Add one row an image; every tensor is [B]."""
         columns = {name: value_B.double().cpu().numpy() for name, value_B in values.items()}
-        batch = len(next(iter(columns.values())))
-        if ids is None:
-            ids = [f"{self.n + i:08d}" for i in range(batch)]
-        if len(ids) != batch:
-            raise ValueError(f"got {len(ids)} ids for {batch} images")
         self.rows.append(pd.DataFrame({"id": [str(i) for i in ids], **columns}))
 
     def merge(self, other: Self) -> None:

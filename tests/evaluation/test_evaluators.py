@@ -232,6 +232,22 @@ def test_generated_images_against_real_ones(pairs: tuple[Tensor, Tensor]) -> Non
         cached.result()
 
 
+def test_merged_generation_is_the_whole(pairs: tuple[Tensor, Tensor]) -> None:
+    protocol = EvaluationProtocol(feature_networks=("inception", "randconv"), n=12)
+    whole, one, two = (GenerationEvaluator(protocol, catalogue=NO_WEIGHTS) for _ in range(3))
+    for evaluator, part in ((whole, slice(None)), (one, slice(0, 5)), (two, slice(5, 12))):
+        evaluator.update_real(pairs[0][part])
+        evaluator.update_generated(pairs[1][part])
+    one.merge(two)
+    assert _values(one) == {"fid_test": None, "fd_randconv_test": pytest.approx(_values(whole)["fd_randconv_test"])}
+
+
+def test_a_protocol_may_hold_no_metric_of_single_images(pairs: tuple[Tensor, Tensor]) -> None:
+    result = _evaluate(pairs, EvaluationProtocol(metrics=("lpips", "codebook"))).result()
+    assert list(result) == ["lpips_vgg_test", "codebook_usage_test", "codebook_perplexity_test"]
+    assert result["codebook_usage_test"]["n"] == 12
+
+
 def test_no_image_to_compare_with_is_said_and_not_raised(pairs: tuple[Tensor, Tensor]) -> None:
     evaluator = GenerationEvaluator(PROTOCOL, catalogue=NO_WEIGHTS)
     evaluator.update_generated(pairs[1])
