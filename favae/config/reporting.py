@@ -1,0 +1,224 @@
+"""Parameters of tables and figures, and the schema of the published numbers that stand beside ours."""
+
+from collections.abc import Collection, Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from favae.config.base import NonNegative, Positive, Spec
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+RowReference = Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[a-z0-9_-]+$", description="<published table>/<row>")]
+CellReference = Annotated[str, Field(pattern=r"^[a-z_]+/[a-z0-9_-]+$", description="<stage>/<cell>")]
+Number = Annotated[float, Field(strict=True)]
+EvaluatedBy = Literal["evaluate_reconstruction", "generate_images"]
+
+
+class PublishedColumn(Spec):
+    """What a column of a published table holds."""
+
+    metric: str
+    better: Literal["lower", "higher"]
+    unit: str = ""
+
+
+class PublishedRow(Spec):
+    """One row: a value for every column of its table, null where no source gives it."""
+
+    label: str
+    values: dict[str, Number | None] = {}
+    doubt: str | None = None
+
+
+class PublishedTable(Spec):
+    """A table or figure of a paper. `source` says where the numbers were read; `doubts` what speaks against them.
+
+    `columns` is empty where not even the metrics of the table are known.
+    """
+
+    paper: Name
+    title: str
+    source: str
+    doubts: list[str] = []
+    columns: dict[Name, PublishedColumn]
+    rows: Annotated[dict[Name, PublishedRow], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name, row in self.rows.items():
+            if set(row.values) != set(self.columns):
+                raise ValueError(
+                    f"rows.{name}.values has the keys {sorted(row.values)}, expected the columns "
+                    f"{sorted(self.columns)}: write null for a value that is not reported"
+                )
+        return self
+
+
+class Published(Spec):
+    """`params/published.yaml`: numbers of the papers. They are shown beside ours and are never a result."""
+
+    papers: dict[Name, str]
+    tables: dict[Name, PublishedTable]
+
+    @model_validator(mode="after")
+    def _papers_known(self) -> Self:
+        for name, table in self.tables.items():
+            if table.paper not in self.papers:
+                raise ValueError(f"tables.{name}.paper: no paper {table.paper!r}; there are: {', '.join(self.papers)}")
+        return self
+
+    def find(self, reference: str) -> tuple[PublishedTable, PublishedRow]:
+        """Table and row of `<table>/<row>`. Raises ValueError listing what there is."""
+        name, _, row = reference.partition("/")
+        if name not in self.tables:
+            raise ValueError(f"no published table {name!r}; there are: {', '.join(self.tables)}")
+        table = self.tables[name]
+        if row not in table.rows:
+            raise ValueError(f"no row {row!r} in the published table {name!r}; there are: {', '.join(table.rows)}")
+        return table, table.rows[row]
+
+
+class TableRow(Spec):
+    """A row of our table: the published row it answers to, and the evaluation that measured it (null: not run).
+
+    `guidance` picks one of the guidance scales at which a generation was measured.
+    """
+
+    label: str
+    published: RowReference | None = None
+    cell: CellReference | None = None
+    guidance: NonNegative | None = None
+
+    def key(self, metric: str) -> str:
+        """Name of a metric in the `metrics.json` of the row's cell."""
+        return metric if self.guidance is None else f"{metric}_guidance{self.guidance:g}"
+
+
+class TableSpec(Spec):
+    """One table. `published_columns` maps a metric of ours to the column of the published tables that stands beside it.
+
+    `comparable: no` forbids differences: data, sizes or protocol are not those of the published rows, as `note` says.
+    """
+
+    id: Name
+    title: str
+    note: str = ""
+    comparable: Literal["yes", "no"]
+    columns: Annotated[list[str], Field(min_length=1)]
+    published_columns: dict[str, Name] = {}
+    rows: Annotated[list[TableRow], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if strangers := sorted(set(self.published_columns) - set(self.columns)):
+            raise ValueError(f"published_columns names {strangers[0]!r}, which is not in columns {self.columns}")
+        for values, what in ((self.columns, "columns"), ([row.label for row in self.rows], "labels of rows")):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{what} name something twice: {values}")
+        if self.comparable == "no" and not self.note:
+            raise ValueError("comparable is 'no': say why in note")
+        for row in self.rows:
+            if row.cell is None and row.published is None:
+                raise ValueError(f"the row {row.label!r} has neither a cell nor a published row")
+        return self
+
+
+class TablesSpec(Spec):
+    """Parameters of the stage `make_tables`."""
+
+    tables: list[TableSpec]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        _check_distinct([table.id for table in self.tables], "tables")
+        return self
+
+    def disagreements(self, published: Published, cells: Collection[str]) -> Iterator[str]:
+        """What refers to a published row, a published column or a cell that is not there, one sentence each.
+
+        `cells` are the names `<stage>/<cell>` of the evaluations at the scale.
+        """
+        for table in self.tables:
+            where = f"table {table.id!r}"
+            known: set[str] = set()
+            for row in table.rows:
+                if row.cell is not None and row.cell not in cells:
+                    yield f"{where}, row {row.label!r}: no cell {row.cell!r}; there are: {', '.join(sorted(cells))}"
+                try:
+                    known |= set(published.find(row.published)[0].columns) if row.published else set()
+                except ValueError as error:
+                    yield f"{where}, row {row.label!r}: {error}"
+            for metric, column in table.published_columns.items():
+                if column not in known:
+                    there = ", ".join(sorted(known)) or "none"
+                    yield f"{where}: published_columns: {metric}: no column {column!r} in its rows; there are: {there}"
+
+
+FigureKind = Literal["reconstructions", "spectrum_error", "learning_curves", "sigma", "samples"]
+FIGURE_STAGES: dict[FigureKind, tuple[str, ...]] = {
+    "reconstructions": ("evaluate_reconstruction",),
+    "spectrum_error": ("evaluate_reconstruction",),
+    "learning_curves": ("train_autoencoder", "train_cat"),
+    "sigma": ("train_autoencoder",),
+    "samples": ("generate_images",),
+}
+
+
+class Series(Spec):
+    """One curve, or one row of pictures: whose, and the label that it bears. `panel` groups the curves of one axis."""
+
+    label: str
+    cell: CellReference
+    panel: str = ""
+
+
+class FigureSpec(Spec):
+    """One figure; `examples` is the number of pictures of a kind that shows pictures."""
+
+    id: Name
+    kind: FigureKind
+    title: str
+    series: Annotated[list[Series], Field(min_length=1)]
+    examples: Positive = 5
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Self:
+        allowed = FIGURE_STAGES[self.kind]
+        for series in self.series:
+            if series.cell.partition("/")[0] not in allowed:
+                raise ValueError(f"a figure of kind {self.kind!r} shows cells of {' or '.join(allowed)}: {series.cell!r}")
+        return self
+
+
+class FigureStyle(Spec):
+    """Looks of all figures. Width in inches, font size in points; `palette` is a seaborn palette."""
+
+    palette: str = "colorblind"
+    dpi: Positive = 160
+    width: Annotated[float, Field(gt=2, le=40)] = 10.0
+    font_size: Annotated[float, Field(gt=0)] = 10.0
+
+
+class FiguresSpec(Spec):
+    """Parameters of the stage `make_figures`."""
+
+    style: FigureStyle = FigureStyle()
+    figures: list[FigureSpec]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        _check_distinct([figure.id for figure in self.figures], "figures")
+        return self
+
+    def disagreements(self, cells: Collection[str]) -> Iterator[str]:
+        """What refers to a cell (`<stage>/<cell>`) that is not there, one sentence each."""
+        for figure in self.figures:
+            for series in figure.series:
+                if series.cell not in cells:
+                    there = ", ".join(sorted(cells))
+                    yield f"figure {figure.id!r}, {series.label!r}: no cell {series.cell!r}; there are: {there}"
+
+
+def _check_distinct(names: list[str], what: str) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two {what} have the id {twice[0]!r}: each is a file of its own")
