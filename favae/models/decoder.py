@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from favae.models.encoder import level_blocks
 from favae.models.fcm import PLACES, FcmKind, build_fcm
-from favae.models.layers import Norm, Upsample, check_spatial, conv3x3, middle
+from favae.models.layers import Norm, Upsample, check_spatial, conv3x3, level_blocks, middle
 
 
 class Decoding(NamedTuple):

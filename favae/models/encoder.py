@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from favae.models.layers import Downsample, Norm, ResBlock, SelfAttention, check_spatial, conv3x3, middle
+from favae.models.layers import Downsample, Norm, check_spatial, conv3x3, level_blocks, middle
 
 
 class Encoding(NamedTuple):
@@ -18,23 +18,6 @@ class Encoding(NamedTuple):
 
     z: Tensor
     taps: tuple[Tensor, Tensor, Tensor, Tensor]
-
-
-def level_channels(base_channels: int, channel_multipliers: Sequence[int]) -> list[int]:
-    """Channels of each resolution level, finest first."""
-    return [base_channels * multiplier for multiplier in channel_multipliers]
-
-
-def level_blocks(
-    in_channels: int, out_channels: int, count: int, attention: bool, norm: Norm, dropout: float
-) -> list[nn.Module]:
-    """`count` residual blocks of one level, each followed by attention where the level has it."""
-    layers: list[nn.Module] = []
-    for block in range(count):
-        layers.append(ResBlock(in_channels if block == 0 else out_channels, out_channels, norm, dropout))
-        if attention:
-            layers.append(SelfAttention(out_channels, norm))
-    return layers
 
 
 class Encoder(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 from torch import Tensor, nn
 
 from favae.models.decoder import Decoder, Decoding
-from favae.models.encoder import Encoder, Encoding, level_channels
+from favae.models.encoder import Encoder, Encoding
 from favae.models.fcm import FcmKind
 from favae.models.layers import group_norm
 from favae.models.quantizers import Quantized, build_quantizer
@@ -98,7 +98,7 @@ class FAVAE(nn.Module):
             "norm_eps": norm_eps,
         }
         levels = _attention_levels(image_size, len(channel_multipliers), attention_resolutions)
-        channels = level_channels(base_channels, channel_multipliers)
+        channels = [base_channels * multiplier for multiplier in channel_multipliers]
         norm = partial(group_norm, groups=norm_groups, eps=norm_eps)
         latent_norm = partial(group_norm, groups=fcm_groups, eps=norm_eps)
         self.encoder = Encoder(image_channels, channels, levels, res_blocks, latent_channels, norm, dropout)

@@ -106,6 +106,18 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x_BCHW, scale_factor=2.0, mode="nearest"))
 
 
+def level_blocks(
+    in_channels: int, out_channels: int, count: int, attention: bool, norm: Norm, dropout: float
+) -> list[nn.Module]:
+    """`count` residual blocks of one level, each followed by attention where the level has it."""
+    layers: list[nn.Module] = []
+    for block in range(count):
+        layers.append(ResBlock(in_channels if block == 0 else out_channels, out_channels, norm, dropout))
+        if attention:
+            layers.append(SelfAttention(out_channels, norm))
+    return layers
+
+
 def middle(channels: int, norm: Norm, dropout: float) -> nn.Sequential:
     """Res, attention, res at the bottleneck; its attention is there whatever `attention_resolutions` says."""
     return nn.Sequential(
