@@ -186,7 +186,9 @@ class FigureSpec(Spec):
         allowed = FIGURE_STAGES[self.kind]
         for series in self.series:
             if series.cell.partition("/")[0] not in allowed:
-                raise ValueError(f"a figure of kind {self.kind!r} shows cells of {' or '.join(allowed)}: {series.cell!r}")
+                raise ValueError(
+                    f"a figure of kind {self.kind!r} shows cells of {' or '.join(allowed)}: {series.cell!r}"
+                )
         return self
 
 

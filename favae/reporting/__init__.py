@@ -1,0 +1,1 @@
+"""Tables beside the papers' numbers, and figures: made from result files only, never from checkpoints."""

@@ -1,0 +1,177 @@
+"""A table as people read it: wide, in words where there is no number, with the notes that belong to it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from favae.config.reporting import Published, TableSpec
+from favae.evaluation.protocol import describe
+from favae.reporting.tables import NOT_COMPARABLE, NOT_REPORTED, Entry
+
+ABSENT = "–"
+_MODEL, _PUBLISHED = "Model", "Published row"
+_ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
+# Decimals as the papers print them; distances on stand-in networks have no customary scale: three significant digits.
+_DECIMALS = {
+    "psnr": 2,
+    "rfid": 2,
+    "fid": 2,
+    "log_spectral_error_low": 2,
+    "log_spectral_error_mid": 2,
+    "log_spectral_error_high": 2,
+    "codebook_perplexity": 1,
+    "mse": 4,
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A table ready to be written in any markup: all cells are text, the columns `words` hold no numbers."""
+
+    id: str
+    title: str
+    frame: pd.DataFrame
+    words: tuple[str, ...]
+    notes: list[str]
+
+
+@dataclass
+class _Footnotes:
+    """Reasons and caveats, each printed once and marked [a], [b], ... in the cells."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        if text not in self.texts:
+            self.texts.append(text)
+        return f"[{_letters(self.texts.index(text))}]"
+
+    def paragraphs(self) -> list[str]:
+        return [f"[{_letters(i)}] {text}." for i, text in enumerate(self.texts)]
+
+
+def _letters(index: int) -> str:
+    return chr(ord("a") + index) if index < 26 else _letters(index // 26 - 1) + _letters(index % 26)
+
+
+def format_value(metric: str, value: float, *, sign: str = "") -> str:
+    """A value of a metric named with its split, with sensible digits; `sign="+"` for a difference."""
+    base = metric.rpartition("_")[0]
+    if base.startswith(("rfd_", "fd_")) and value != 0:
+        decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    else:
+        decimals = _DECIMALS.get(base, 3)
+    return f"{value:{sign}.{decimals}f}"
+
+
+def heading(metric: str) -> str:
+    """Title, unit and an arrow towards better."""
+    info = describe(metric)
+    return info.title + (f" ({info.unit})" if info.unit else "") + _ARROWS[info.better]
+
+
+def make_page(table: TableSpec, published: Published, entries: list[Entry]) -> Page:
+    """Lay out a table. `entries` as from `table_entries`."""
+    footnotes = _Footnotes()
+    with_numbers = {entry.metric for entry in entries if entry.reported is not None}
+    lines = []
+    for row in table.rows:
+        own = [entry for entry in entries if entry.row == row.label]
+        line = {_MODEL: row.label}
+        if any(r.published for r in table.rows):
+            line[_PUBLISHED] = _counterpart(row.published, own, published)
+        for entry in own:
+            line |= _cells(entry, entry.metric in with_numbers, footnotes)
+        lines.append(line)
+    notes = [table.note] if table.note else []
+    notes += footnotes.paragraphs() + _sources(table, published) + _protocols(entries) + _runs(entries)
+    return Page(table.id, table.title, pd.DataFrame(lines), (_MODEL, _PUBLISHED), notes)
+
+
+def _counterpart(reference: str | None, own: list[Entry], published: Published) -> str:
+    if reference is None:
+        return ABSENT
+    label = published.find(reference)[1].label
+    return label if any(entry.reported is not None for entry in own) else f"{label}: {NOT_REPORTED}"
+
+
+def _cells(entry: Entry, beside_reported: bool, footnotes: _Footnotes) -> dict[str, str]:
+    """Cells of one metric in one row: three where any row has a published number for it, otherwise one."""
+    title, reproduced = heading(entry.metric), _reproduced(entry, footnotes)
+    if not beside_reported:
+        return {title: reproduced}
+    if entry.reported is not None:
+        reported = format_value(entry.metric, entry.reported)
+    else:
+        reported = ABSENT if entry.reported_source is None else NOT_REPORTED
+    if entry.difference is not None:
+        difference = format_value(entry.metric, entry.difference, sign="+")
+    else:
+        both = entry.reported is not None and entry.reproduced is not None
+        difference = NOT_COMPARABLE if both else ABSENT
+    return {f"{title} reported": reported, f"{title} reproduced": reproduced, f"{title} difference": difference}
+
+
+def _reproduced(entry: Entry, footnotes: _Footnotes) -> str:
+    word, _, reason = (entry.note or "").partition(":")
+    if entry.reproduced is not None:
+        value = format_value(entry.metric, entry.reproduced)
+        return f"{value} {footnotes.mark(entry.note)}" if entry.note else value
+    return f"{word} {footnotes.mark(entry.note)}" if reason and entry.note else word or ABSENT
+
+
+def _sources(table: TableSpec, published: Published) -> list[str]:
+    """Where the published rows come from, and what speaks against them."""
+    references = list(dict.fromkeys(row.published for row in table.rows if row.published))
+    notes = []
+    for name in dict.fromkeys(reference.partition("/")[0] for reference in references):
+        source = published.tables[name]
+        rows = [published.find(r)[1] for r in references if r.partition("/")[0] == name]
+        doubts = [*source.doubts, *(f"{row.label}: {row.doubt}" for row in rows if row.doubt)]
+        text = f"Published rows: {published.papers[source.paper]}; {source.title}. Source: {source.source}."
+        notes.append(" ".join([text, *doubts]))
+    return notes
+
+
+def _protocols(entries: Iterable[Entry]) -> list[str]:
+    """What the measured values depend on: first what all share, then what is special to some metrics."""
+    records: dict[str, list[dict[str, str]]] = {}  # title -> distinct protocols
+    for entry in entries:
+        if entry.reproduced is not None:
+            known = records.setdefault(describe(entry.metric).title, [])
+            flat = dict(_flat(entry.protocol))
+            known.extend([flat] if flat not in known else [])
+    everything = [flat for known in records.values() for flat in known]
+    if not everything:
+        return []
+    shared = {k: v for k, v in everything[0].items() if all(flat.get(k) == v for flat in everything)}
+    special: dict[str, list[str]] = {}  # what is special -> titles
+    for title, known in records.items():
+        listings = [_listing({k: v for k, v in flat.items() if k not in shared}) for flat in known]
+        special.setdefault(" / ".join(listings), []).append(title)
+    parts = [f"{', '.join(titles)}: {text}" for text, titles in special.items() if text]
+    return [f"Protocol: {'; '.join([_listing(shared), *parts])}."]
+
+
+def _flat(record: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in record.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key} ")
+        else:
+            yield f"{prefix}{key}".replace("_", " "), str(value)
+
+
+def _listing(pairs: dict[str, str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in pairs.items())
+
+
+def _runs(entries: Iterable[Entry]) -> list[str]:
+    """Which result each row shows, and on how many images."""
+    counts: dict[tuple[str, str], set[int]] = {}
+    for entry in entries:
+        if entry.run is not None:
+            counts.setdefault((entry.row, entry.run), set()).update([entry.n] if entry.n else [])
+    return [f"{row}: {run} (n = {', '.join(map(str, sorted(n))) or 0})" for (row, run), n in counts.items()]
