@@ -165,7 +165,7 @@ def reconstruct(
 
     Example: favae reconstruct photo.jpg --model data/demo/train_autoencoder/natural-f8-favae --out out
     """
-    from favae.stages.reconstruct import reconstruct_files
+    from favae.inference import reconstruct_files
 
     for path in reconstruct_files(images, model, out):
         print(path)

@@ -56,8 +56,8 @@ class AutoencoderTask:
         if sigmas := list(self.spectrum.parameters()):
             groups.append({"params": sigmas, "lr": sigma_rate})
         return {
-            "generator": Adam(groups, lr=rate, betas=optimizer.betas),
-            "discriminator": Adam(self.discriminator.parameters(), lr=rate, betas=optimizer.betas),
+            "generator": Adam(groups, lr=rate, betas=optimizer.betas, fused=True),
+            "discriminator": Adam(self.discriminator.parameters(), lr=rate, betas=optimizer.betas, fused=True),
         }
 
     def _autocast(self) -> torch.autocast:

@@ -1,0 +1,52 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up what it needs.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help setup demo test lint ui report clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP)  ## install everything into .venv (does nothing the second time)
+
+# torch first and with pip: a CPU build that is already there or configured stays, and nothing replaces it afterwards.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip check --disable-pip-version-check
+	@touch $(STAMP)
+
+demo: setup  ## the whole DAG, small, on real photographs; tables and figures in reports/demo
+	snakemake --config scale=demo
+	$(MAKE) --no-print-directory report SCALE=demo
+
+SCALE ?= demo
+report: setup  ## Snakemake's HTML report of a scale (SCALE=demo)
+	snakemake --config scale=$(SCALE) --report reports/$(SCALE)/report.html --quiet all
+	@echo "tables and figures: reports/$(SCALE)/   report: reports/$(SCALE)/report.html   runs: make ui"
+
+test: setup  ## all tests that this machine can run
+	pytest -q
+
+lint: setup  ## ruff, snakefmt, mypy
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	mypy
+
+ui: setup  ## MLflow in a browser
+	favae mlflow-sync
+	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///data/mlflow/mlflow.db}
+
+clean:  ## remove results and resume state of the demo (not raw data, not the environment)
+	rm -rf data/demo data/state/demo

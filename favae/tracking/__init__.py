@@ -1,0 +1,1 @@
+"""MLflow as a view of the results: a person looks at it, nothing depends on it."""
