@@ -26,7 +26,7 @@ class PublishedRow(Spec):
     """One row: a value for every column of its table, null where no source gives it."""
 
     label: str
-    values: dict[str, Number | None] = {}
+    values: dict[str, Number | None] = Field(default_factory=dict)
     doubt: str | None = None
 
 
@@ -39,7 +39,7 @@ class PublishedTable(Spec):
     paper: Name
     title: str
     source: str
-    doubts: list[str] = []
+    doubts: tuple[str, ...] = ()
     columns: dict[Name, PublishedColumn]
     rows: Annotated[dict[Name, PublishedRow], Field(min_length=1)]
 
@@ -105,7 +105,7 @@ class TableSpec(Spec):
     note: str = ""
     comparable: Literal["yes", "no"]
     columns: Annotated[list[str], Field(min_length=1)]
-    published_columns: dict[str, Name] = {}
+    published_columns: dict[str, Name] = Field(default_factory=dict)
     rows: Annotated[list[TableRow], Field(min_length=1)]
 
     @model_validator(mode="after")

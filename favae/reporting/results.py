@@ -4,6 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from favae import paths
 from favae.config.errors import ConfigError
 from favae.config.grid import Job
 from favae.evaluation.protocol import MetricResult
@@ -13,26 +17,48 @@ KEY_DIGITS = 12  # of a content key, as printed
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The metrics of one evaluated cell. `run` names the result that they are: `<stage>/<cell>@<content key>`."""
+class Results:
+    """Files of the cells that are inputs of a collecting job, each named `<stage>/<cell>`.
 
-    run: str
-    metrics: dict[str, MetricResult]
+    All methods raise FileNotFoundError where a result is incomplete.
+    """
 
+    scale: str
+    folders: dict[str, Path]
 
-def result_folders(job: Job) -> dict[str, Path]:
-    """`<stage>/<cell>` of every input of a collecting job -> folder of its result."""
-    return {name: card.parent for name, card in job.inputs.items()}
+    @classmethod
+    def of(cls, job: Job) -> "Results":
+        """The inputs of `job`."""
+        return cls(job.scale, {name: card.parent for name, card in job.inputs.items()})
 
+    def run(self, name: str) -> str:
+        """The result by its content: `<stage>/<cell>@<start of the content key>`."""
+        return f"{name}@{read_card(self.folders[name] / paths.CARD).key[:KEY_DIGITS]}"
 
-def read_evaluation(name: str, folder: Path) -> Evaluation:
-    """Metrics and content key of the cell `<stage>/<cell>`. Raises FileNotFoundError, ValueError naming the file."""
-    path = folder / "metrics.json"
-    try:
-        metrics = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error}); remove the folder and run the cell again") from error
-    return Evaluation(f"{name}@{read_card(folder / 'card.json').key[:KEY_DIGITS]}", metrics)
+    def metrics(self, name: str) -> dict[str, MetricResult]:
+        """`metrics.json` of an evaluation. Raises ValueError where it is not JSON."""
+        path = self.folders[name] / "metrics.json"
+        try:
+            return json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON ({error}); remove the folder and run the cell again") from error
+
+    def table(self, name: str, file: str) -> pd.DataFrame:
+        """A CSV file of a result, ids as text."""
+        return pd.read_csv(self.folders[name] / file, dtype={"id": str})
+
+    def examples(self, name: str, wanted: int) -> dict[str, np.ndarray]:
+        """`wanted` of the examples of an evaluation or a generation, evenly spread: name -> [k, ...]."""
+        with np.load(self.folders[name] / "examples.npz", allow_pickle=False) as file:
+            examples = {key: file[key] for key in file.files}
+        total = len(next(iter(examples.values())))
+        chosen = np.linspace(0, total - 1, min(wanted, total)).round().astype(int)
+        return {key: values[chosen] for key, values in examples.items()}
+
+    def curves(self, name: str) -> pd.DataFrame:
+        """Learning curves of a trained cell: `step`, `train/*`, `val/*`, NaN where not measured at a step."""
+        stage, _, cell = name.partition("/")
+        return pd.read_csv(paths.curves(self.scale, stage, cell))
 
 
 def refuse(job: Job, problems: list[str]) -> None:

@@ -1,6 +1,5 @@
 """Entries of a table: what a paper reports, what was measured, and their difference where the two may be compared."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ import pandas as pd
 
 from favae.config.reporting import Published, TableRow, TableSpec
 from favae.evaluation.protocol import MetricResult, describe
-from favae.reporting.results import Evaluation
+from favae.reporting.results import Results
 
 NOT_RUN = "not run"
 NOT_REPORTED = "not reported"
@@ -38,24 +37,21 @@ class Entry:
         return self.reproduced - self.reported
 
 
-def table_entries(table: TableSpec, published: Published, evaluations: Mapping[str, Evaluation]) -> list[Entry]:
-    """Entries row by row, in the order of the specification. `evaluations` by `<stage>/<cell>`.
+def table_entries(table: TableSpec, published: Published, results: Results) -> list[Entry]:
+    """Entries row by row, in the order of the specification.
 
     Raises:
         ValueError: a metric that does not exist, or a guidance scale at which a cell was not sampled.
     """
-    return [_entry(table, row, metric, published, evaluations) for row in table.rows for metric in table.columns]
+    return [_entry(table, row, metric, published, results) for row in table.rows for metric in table.columns]
 
 
-def _entry(
-    table: TableSpec, row: TableRow, metric: str, published: Published, evaluations: Mapping[str, Evaluation]
-) -> Entry:
+def _entry(table: TableSpec, row: TableRow, metric: str, published: Published, results: Results) -> Entry:
     describe(metric)  # refuses unknown names
     reported = None
     if row.published is not None and metric in table.published_columns:
         reported = published.find(row.published)[1].values.get(table.published_columns[metric])
-    evaluation = None if row.cell is None else evaluations[row.cell]
-    result = _measured(row, metric, evaluation)
+    result = _measured(row, metric, results)
     return Entry(
         row=row.label,
         metric=metric,
@@ -64,22 +60,22 @@ def _entry(
         reproduced=result["value"],
         comparable=table.comparable == "yes",
         n=result["n"] or None,
-        run=None if evaluation is None else evaluation.run,
+        run=None if row.cell is None else results.run(row.cell),
         note=result["note"],
         protocol=result["protocol"],
     )
 
 
-def _measured(row: TableRow, metric: str, evaluation: Evaluation | None) -> MetricResult:
-    if evaluation is None:
+def _measured(row: TableRow, metric: str, results: Results) -> MetricResult:
+    if row.cell is None:
         return MetricResult(value=None, n=0, protocol={}, note=NOT_RUN)
+    metrics = results.metrics(row.cell)
     key = row.key(metric)
-    if key in evaluation.metrics:
-        return evaluation.metrics[key]
-    suffix = key.removeprefix(metric)
-    if not any(name.endswith(suffix) for name in evaluation.metrics):
-        there = ", ".join(evaluation.metrics)
-        raise ValueError(f"row {row.label!r}: {row.cell} has nothing at guidance {row.guidance:g}; it has {there}")
+    if key in metrics:
+        return metrics[key]
+    if not any(name.endswith(key.removeprefix(metric)) for name in metrics):
+        there = ", ".join(metrics)
+        raise ValueError(f"row {row.label!r}: {row.cell} was not sampled at guidance {row.guidance:g}; it has {there}")
     note = "not measured: the evaluation's parameters do not ask for it"
     return MetricResult(value=None, n=0, protocol={}, note=note)
 

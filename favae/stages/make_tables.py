@@ -6,11 +6,11 @@ from typing import cast
 from favae import paths
 from favae.config.grid import Job
 from favae.config.load import validate
-from favae.config.reporting import Published, TablesSpec, TableSpec
+from favae.config.reporting import Published, TableSpec, TablesSpec
 from favae.provenance.files import replacing
 from favae.reporting.markup import latex, markdown, summary
 from favae.reporting.pages import Page, make_page
-from favae.reporting.results import Evaluation, read_evaluation, refuse, result_folders
+from favae.reporting.results import Results, refuse
 from favae.reporting.tables import table_entries, tidy
 from favae.stages.runner import Context
 
@@ -19,20 +19,19 @@ def run(job: Job, context: Context) -> None:
     """Write `reports/<scale>/tables`: `<table>.csv`, `.md` and `.tex`, and all of them in `summary.md`."""
     spec = cast(TablesSpec, job.spec)
     published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
-    folders = result_folders(job)
-    refuse(job, list(spec.disagreements(published, folders)))
-    evaluations = {name: read_evaluation(name, folder) for name, folder in folders.items()}
+    results = Results.of(job)
+    refuse(job, list(spec.disagreements(published, results.folders)))
     target = paths.report_dir(job.scale, "tables")
     with replacing(target) as folder:
         folder.mkdir()
-        pages = [_write(folder, table, published, evaluations) for table in spec.tables]
+        pages = [_write(folder, table, published, results) for table in spec.tables]
         (folder / "summary.md").write_text(summary(job.scale, pages))
     context.published.append(target)
     context.summary = {"rows": {table.id: len(table.rows) for table in spec.tables}}
 
 
-def _write(folder: Path, table: TableSpec, published: Published, evaluations: dict[str, Evaluation]) -> Page:
-    entries = table_entries(table, published, evaluations)
+def _write(folder: Path, table: TableSpec, published: Published, results: Results) -> Page:
+    entries = table_entries(table, published, results)
     page = make_page(table, published, entries)
     tidy(entries).to_csv(folder / f"{table.id}.csv", index=False)
     (folder / f"{table.id}.md").write_text(markdown(page))

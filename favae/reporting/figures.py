@@ -1,0 +1,18 @@
+"""Kind of figure -> the function that draws it."""
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from favae.config.reporting import FigureKind, FigureSpec, FigureStyle
+from favae.reporting.lines import draw_learning_curves, draw_sigma, draw_spectrum_error
+from favae.reporting.pictures import draw_reconstructions, draw_samples
+from favae.reporting.results import Results
+
+DRAW: dict[FigureKind, Callable[[FigureSpec, FigureStyle, Results], Figure]] = {
+    "reconstructions": draw_reconstructions,
+    "spectrum_error": draw_spectrum_error,
+    "learning_curves": draw_learning_curves,
+    "sigma": draw_sigma,
+    "samples": draw_samples,
+}

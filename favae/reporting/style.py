@@ -1,0 +1,96 @@
+"""Looks that all figures share, direct labels of curves, and files with the same bytes on every run."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from favae.config.reporting import FigureStyle
+
+GREY = "0.35"
+
+
+@contextmanager
+def drawing(style: FigureStyle) -> Iterator[None]:
+    """Settings of `style` while a figure is drawn and saved, whatever the user's matplotlibrc says."""
+    own = {
+        "font.size": style.font_size,
+        "axes.titlesize": style.font_size,
+        "axes.labelsize": style.font_size,
+        "xtick.labelsize": 0.85 * style.font_size,
+        "ytick.labelsize": 0.85 * style.font_size,
+        "figure.titlesize": 1.15 * style.font_size,
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": GREY,
+        "savefig.dpi": style.dpi,
+        "axes.prop_cycle": matplotlib.cycler(color=sns.color_palette(style.palette)),
+    }
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**sns.axes_style("ticks"), "font.family": ["DejaVu Sans"], **own})
+        yield
+
+
+def new_figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure of width x height inches with a title at the left."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG without a version or a date in it."""
+    figure.savefig(path, metadata={"Software": None})
+
+
+def bare(axes: Axes) -> None:
+    """No ticks and no frame: for pictures."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def label_ends(axes: Axes, lines: Sequence[Line2D]) -> None:
+    """Write each line's label right of its last point, in its colour, moved so that none covers another.
+
+    Call it when the limits of the axes are final.
+    """
+    figure = axes.get_figure(root=True)
+    figure.draw_without_rendering()  # places the axes
+    size = 0.9 * matplotlib.rcParams["font.size"]
+    ends = {line: [np.asarray(values)[-1] for values in line.get_data()] for line in lines}
+    order = sorted(lines, key=lambda line: ends[line][1])
+    pixels = axes.transData.transform([ends[line] for line in order])[:, 1]
+    top = axes.transAxes.transform((0, 1))[1]
+    placed = spread(pixels, 1.25 * size * figure.dpi / 72, top)
+    for line, y in zip(order, axes.transAxes.inverted().transform([(0, y) for y in placed])[:, 1]):
+        axes.annotate(
+            str(line.get_label()),
+            (1, y),
+            (4, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=line.get_color(),
+            size=size,
+            va="center",
+        )
+
+
+def spread(wanted: np.ndarray, gap: float, highest: float) -> np.ndarray:
+    """Ascending positions at least `gap` apart and not above `highest`, near `wanted` (ascending)."""
+    placed = wanted.astype(float)
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    placed[-1] = min(placed[-1], highest)
+    for i in range(len(placed) - 2, -1, -1):
+        placed[i] = min(placed[i], placed[i + 1] - gap)
+    return placed

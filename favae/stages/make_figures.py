@@ -1,0 +1,27 @@
+"""Stage `make_figures`: every figure of a scale, drawn from result files only."""
+
+from typing import cast
+
+from favae import paths
+from favae.config.grid import Job
+from favae.config.reporting import FiguresSpec
+from favae.provenance.files import replacing
+from favae.reporting.figures import DRAW
+from favae.reporting.results import Results, refuse
+from favae.reporting.style import drawing, save
+from favae.stages.runner import Context
+
+
+def run(job: Job, context: Context) -> None:
+    """Write `reports/<scale>/figures/<figure>.png`."""
+    spec = cast(FiguresSpec, job.spec)
+    results = Results.of(job)
+    refuse(job, list(spec.disagreements(results.folders)))
+    target = paths.report_dir(job.scale, "figures")
+    with replacing(target) as folder:
+        folder.mkdir()
+        for figure in spec.figures:
+            with drawing(spec.style):
+                save(DRAW[figure.kind](figure, spec.style, results), folder / f"{figure.id}.png")
+    context.published.append(target)
+    context.summary = {"figures": [figure.id for figure in spec.figures]}
