@@ -1,15 +1,19 @@
-"""What a job asks of the machine, estimated from its parameters. Snakemake passes it to the scheduler."""
+"""What a job asks of the machine, from its estimate. Snakemake passes it to the scheduler."""
 
 import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from favae.config.autoencoder import AutoencoderSpec
-from favae.config.cat import CatSpec
-from favae.config.grid import Job
+from favae.config.dataset import DatasetSpec
+from favae.config.estimates import Estimate, Sizes, declared_sizes, estimate
+from favae.config.grid import Grid, Job, load_grid
+from favae.config.training import TrainingSpec
 
 _BASE_MB = 1500  # python, torch and Snakemake's own process beside it
 _LIGHT = {"make_tables", "make_figures"}
+_HOST_MB = 16_000  # a network that needs more trains on a GPU, and then its activations are not the host's
+_SHORT, _LONG = 4 * 60, 24 * 60  # minutes; a training that is cut off goes on from its checkpoint
+_NOMINAL = {"train": 10_000, "val": 1_000, "test": 1_000}  # of a data set that does not declare its size
 
 
 @dataclass(frozen=True)
@@ -28,19 +32,33 @@ class Resources:
 
 @lru_cache(maxsize=1024)
 def resources_of(job: Job) -> Resources:
-    """Resources of a job. Training asks for what its parameters say; the other stages for one GPU and a few cores."""
-    spec = job.spec
-    if isinstance(spec, AutoencoderSpec | CatSpec):
-        training = spec.training
-        mem = _BASE_MB + (_image_megabytes(spec) * training.batch_size if isinstance(spec, AutoencoderSpec) else 2000)
-        return Resources(training.threads * training.ranks, round(mem), 24 * 60, training.ranks)
+    """Resources of a job: what its parameters say, memory and twice the time of its estimate (4 to 24 hours)."""
     if job.stage.name in _LIGHT:
         return Resources(1, _BASE_MB, 15, 0)
     if job.stage.name == "prepare_dataset":
         return Resources(os.cpu_count() or 1, 4 * _BASE_MB, 8 * 60, 0)
-    return Resources(1, 2 * _BASE_MB, 4 * 60, 1)
+    grid = load_grid(job.scale)
+    sizes = dict.fromkeys(grid.cells("prepare_dataset"), _NOMINAL) | known_sizes(grid)
+    expected = estimate(grid, job, sizes)
+    training: TrainingSpec | None = getattr(job.spec, "training", None)
+    ranks, threads = (training.ranks, training.threads) if training else (1, 1)
+    return Resources(threads * ranks, _BASE_MB + ranks * _host_megabytes(expected), _minutes(expected, ranks), ranks)
 
 
-def _image_megabytes(spec: AutoencoderSpec) -> float:
-    """Activation memory of one image in training, scaled from about 3 GB at 256 pixels and 128 channels."""
-    return 3000 * (spec.model.image_size / 256) ** 2 * spec.model.base_channels / 128
+def known_sizes(grid: Grid) -> dict[str, Sizes]:
+    """Splits of each data set of the grid whose size its parameters declare."""
+    sizes = {}
+    for cell in grid.cells("prepare_dataset"):
+        spec = grid.job("prepare_dataset", cell).spec
+        assert isinstance(spec, DatasetSpec)
+        if declared := declared_sizes(spec):
+            sizes[cell] = declared
+    return sizes
+
+
+def _host_megabytes(expected: Estimate) -> int:
+    return min(round(expected.gpu_bytes / 1e6), _HOST_MB)
+
+
+def _minutes(expected: Estimate, ranks: int) -> int:
+    return min(max(round(2 * 60 * expected.gpu_hours / ranks), _SHORT), _LONG)
