@@ -11,7 +11,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 RowReference = Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[a-z0-9_-]+$", description="<published table>/<row>")]
 CellReference = Annotated[str, Field(pattern=r"^[a-z_]+/[a-z0-9_-]+$", description="<stage>/<cell>")]
 Number = Annotated[float, Field(strict=True)]
-EvaluatedBy = Literal["evaluate_reconstruction", "generate_images"]
 
 
 class PublishedColumn(Spec):
@@ -88,6 +87,13 @@ class TableRow(Spec):
     published: RowReference | None = None
     cell: CellReference | None = None
     guidance: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _guidance_fits(self) -> Self:
+        generation = (self.cell or "").startswith("generate_images/")
+        if generation != (self.guidance is not None):
+            raise ValueError(f"guidance goes with a cell of generate_images, and only there; the cell is {self.cell!r}")
+        return self
 
     def key(self, metric: str) -> str:
         """Name of a metric in the `metrics.json` of the row's cell."""

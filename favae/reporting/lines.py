@@ -11,12 +11,12 @@ from favae.reporting.results import Results
 from favae.reporting.style import GREY, label_ends, new_figure
 
 # Feature pairs by index i: encoder feature A_i and the complement C_{3-i} that is compared with it (FA-VAE, Fig. 2).
-PAIRS = ("first convolution, FCM 4", "down-sampling, FCM 3", "middle block, FCM 2", "latent, FCM 1")
+PAIRS = ("first convolution ↔ FCM 4", "down-sampling ↔ FCM 3", "middle block ↔ FCM 2", "latent ↔ FCM 1")
 _QUANTITIES = {
     "l1": "L1",
     "lpips": "LPIPS",
-    "image_ffl": "focal frequency loss of the image",
-    "cross_entropy": "CAT: cross-entropy (nats a code)",
+    "image_ffl": "Focal frequency loss",
+    "cross_entropy": "CAT, cross-entropy (nats a code)",
 }
 _WITHOUT_TEXT = "cross_entropy_without_text"
 _HEIGHT = 3.4
@@ -33,7 +33,6 @@ def draw_spectrum_error(spec: FigureSpec, style: FigureStyle, results: Results) 
         curves = [results.table(series.cell, "spectrum.csv") for series in chosen]
         axes.set_title(f"{panel} ({_images(results, chosen[0].cell)})".strip(), pad=18)
         axes.set_xlabel("spatial frequency (Nyquist = 1)")
-        axes.margins(x=0)
         lines = [
             axes.plot(curve["radius"], curve["error_db"], color=f"C{i}", lw=1.8, label=series.label)[0]
             for i, (series, curve) in enumerate(zip(chosen, curves))
@@ -57,12 +56,13 @@ def _shade_bands(axes: Axes, curve: pd.DataFrame) -> None:
     """Name the bands above the axes and shade the middle one."""
     edges = curve.groupby("band", sort=False)["radius"].agg(["min", "max"])
     half_ring = (curve["radius"].iloc[1] - curve["radius"].iloc[0]) / 2 if len(curve) > 1 else 0.0
+    axes.set_xlim(0, curve["radius"].max() + half_ring)
     for i, (band, (first, last)) in enumerate(edges.iterrows()):
+        start, end = (first - half_ring if i else 0.0), last + half_ring
         if i % 2:
-            axes.axvspan(first - half_ring, last + half_ring, color="0.94", lw=0, zorder=0)
-        middle = (max(first - half_ring, axes.get_xlim()[0]) + min(last + half_ring, axes.get_xlim()[1])) / 2
-        transform = axes.get_xaxis_transform()
-        axes.text(middle, 1.02, band, transform=transform, ha="center", va="bottom", color=GREY)
+            axes.axvspan(start, end, color="0.94", lw=0, zorder=0)
+        place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+        axes.text((start + end) / 2, 1.02, str(band), color=GREY, **place)
 
 
 def draw_learning_curves(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
@@ -91,7 +91,7 @@ def _loss(axes: Axes, table: pd.DataFrame, quantity: str, label: str, colour: st
         train = table[["step", f"train/{quantity}"]].dropna()
         axes.plot(*train.to_numpy().T, color=colour, lw=1, alpha=0.35)
     val = table[["step", f"val/{quantity}"]].dropna()
-    lines = axes.plot(*val.to_numpy().T, color=colour, lw=1.8, marker="o", ms=3.5, label=label)
+    lines = axes.plot(*val.to_numpy().T, color=colour, lw=1.8, marker="o", ms=3.5, clip_on=False, label=label)
     if quantity == "cross_entropy" and f"val/{_WITHOUT_TEXT}" in table:
         without = table[["step", f"val/{_WITHOUT_TEXT}"]].dropna()
         lines += axes.plot(*without.to_numpy().T, color=colour, lw=1.4, ls=(0, (4, 2)), label="without text")

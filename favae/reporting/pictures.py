@@ -6,8 +6,8 @@ Legend: H W pixels, k examples. Pictures are uint8 [H,W,3].
 import textwrap
 
 import numpy as np
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.image import AxesImage
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from favae.config.reporting import FigureSpec, FigureStyle
 from favae.evaluation.spectrum import POWER_FLOOR
@@ -32,25 +32,43 @@ def draw_reconstructions(spec: FigureSpec, style: FigureStyle, results: Results)
         values = results.table(series.cell, "images.csv").set_index("id")
         psnr = values["psnr"].loc[examples["id"]].tolist() if "psnr" in values else None
         rows.append((series.label, examples["reconstruction"], psnr))
-    side = style.width / (2 * len(first["id"]) + 1.2)
-    figure = new_figure(style.width, len(rows) * (side + 0.22) + 0.7, spec.title)
-    left, right = figure.subfigures(1, 2, wspace=0.02)
-    left.suptitle("Images, PSNR in dB", size=style.font_size)
-    right.suptitle("Log-power spectra in dB, zero frequency at the centre", size=style.font_size)
-    _picture_rows(left, rows, style)
-    _spectrum_rows(right, rows)
-    return figure
+    return _lay_out(rows, style, spec.title)
 
 
-def _picture_rows(figure: SubFigure, rows: Rows, style: FigureStyle) -> None:
-    grid = figure.subplots(len(rows), len(rows[0][1]), squeeze=False)
-    for axes_row, (label, pictures, psnr) in zip(grid, rows):
-        for k, (axes, picture) in enumerate(zip(axes_row, pictures)):
-            axes.imshow(picture, interpolation="nearest")
-            bare(axes)
+def _lay_out(rows: Rows, style: FigureStyle, title: str) -> Figure:
+    """Pictures at the left, spectra at the right, rows aligned; distances in inches."""
+    columns = len(rows[0][1])
+    label, between, bar, gap, below, header = 0.25, 0.2, 0.45, 0.05, 0.21, 0.55
+    side = (style.width - label - between - bar) / (2 * columns) - gap
+    height = header + len(rows) * (side + below)
+    figure = new_figure(style.width, height, title, layout="none")
+    spectra = [[log_power(picture) for picture in pictures] for _, pictures, _ in rows]
+    low, high = np.percentile(spectra[0], [1, 99.9])  # one scale, that of the originals
+
+    def place(row: int, column: int, block: int) -> Axes:
+        x = label + (block * columns + column) * (side + gap) + block * between
+        y = height - header - row * (side + below) - side
+        axes = figure.add_axes((x / style.width, y / height, side / style.width, side / height))
+        bare(axes)
+        return axes
+
+    for i, (name, pictures, psnr) in enumerate(rows):
+        for k, picture in enumerate(pictures):
+            left, right = place(i, k, 0), place(i, k, 1)
+            left.imshow(picture, interpolation="nearest")
+            image = right.imshow(spectra[i][k], cmap="magma", vmin=low, vmax=high, interpolation="nearest")
             if psnr is not None:
-                axes.set_xlabel(f"{psnr[k]:.1f}", size=0.85 * style.font_size, color=GREY, labelpad=2)
-        axes_row[0].set_ylabel(label)
+                left.set_xlabel(f"{psnr[k]:.1f} dB", size=0.85 * style.font_size, color=GREY, labelpad=2)
+            if k == 0:
+                left.set_ylabel(name, labelpad=3)
+            if i == k == 0:
+                left.set_title("Image, PSNR below")
+                right.set_title("Log-power spectrum (dB), zero frequency at the centre")
+    x = (style.width - bar + 0.05) / style.width
+    scale = figure.add_axes((x, 1 - (header + side) / height, 0.08 / style.width, side / height))
+    figure.colorbar(image, cax=scale).outline.set_visible(False)
+    scale.tick_params(labelsize=0.75 * style.font_size, length=2, pad=1)
+    return figure
 
 
 def log_power(picture_HW3: np.ndarray) -> np.ndarray:
@@ -61,21 +79,6 @@ def log_power(picture_HW3: np.ndarray) -> np.ndarray:
     spectrum_HW3 = np.fft.fft2(picture_HW3.astype(np.float64), axes=(0, 1), norm="ortho")
     power_HW = (np.abs(spectrum_HW3) ** 2).mean(-1)
     return 10 * np.log10(np.fft.fftshift(power_HW) + POWER_FLOOR)
-
-
-def _spectrum_rows(figure: SubFigure, rows: Rows) -> None:
-    spectra = [np.stack([log_power(picture) for picture in pictures]) for _, pictures, _ in rows]
-    low, high = np.percentile(spectra[0], [1, 99.9])  # one scale, that of the originals
-    grid = figure.subplots(len(rows), len(spectra[0]), squeeze=False)
-    image: AxesImage | None = None
-    for axes_row, row in zip(grid, spectra):
-        for axes, spectrum_HW in zip(axes_row, row):
-            image = axes.imshow(spectrum_HW, cmap="magma", vmin=low, vmax=high, interpolation="nearest")
-            bare(axes)
-            axes.set_xlabel(" ", labelpad=2)  # as high as the row of pictures beside it
-    if image is not None:
-        bar = figure.colorbar(image, ax=grid, shrink=0.4, aspect=30, pad=0.02)
-        bar.outline.set_visible(False)
 
 
 def draw_samples(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -40,11 +41,13 @@ def drawing(style: FigureStyle) -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure of width x height inches with a title at the left."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(
+    width: float, height: float, title: str, layout: Literal["constrained", "none"] = "constrained"
+) -> Figure:
+    """An empty figure of width x height inches with a title at the left; with layout "none" axes stay where put."""
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    figure.suptitle(title, x=0.08 / width, ha="left", weight="bold")  # a given y would hide it from the layout
     return figure
 
 

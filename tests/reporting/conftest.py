@@ -1,6 +1,8 @@
 """A project folder with the repository's parameters and small results, written as the stages write them."""
 
+import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -102,21 +104,51 @@ def write_curves(job: Job) -> None:
     _finish(job, {})
 
 
-@pytest.fixture
-def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Grid]:
-    """Results of every cell of the demo before the reports, in an empty project; returns the grid, read anew."""
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the results of every cell of the demo before the reports."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(REPOSITORY / "params", root / "params")
     torch.set_num_threads(1)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no-torch-home"))
-    monkeypatch.delenv("FAVAE_WEIGHTS", raising=False)
-    shutil.copytree(REPOSITORY / "params", tmp_path / "params")
-    monkeypatch.chdir(tmp_path)
     noise = {"natural-f8-vqgan": 0.3, "natural-f8-favae": 0.2, "natural-f4-favae": 0.1}
-    for job in Grid("demo"):
-        match job.stage.name:
-            case "train_autoencoder" | "train_cat":
-                write_curves(job)
-            case "evaluate_reconstruction":
-                write_reconstruction(job, noise[job.roles["model"]])
-            case "generate_images":
-                write_generation(job)
-    return lambda: Grid("demo")
+    with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(root / "no-torch-home"))
+        patch.delenv("FAVAE_WEIGHTS", raising=False)
+        for job in Grid("demo"):
+            match job.stage.name:
+                case "train_autoencoder" | "train_cat":
+                    write_curves(job)
+                case "evaluate_reconstruction":
+                    write_reconstruction(job, noise[job.roles["model"]])
+                case "generate_images":
+                    write_generation(job)
+    return root
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that project, as the working directory."""
+    root = tmp_path / "project"
+    shutil.copytree(built, root)
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def job(project: Path) -> Callable[[str], Job]:
+    """The reporting job of a stage, from the parameter files as they are now."""
+    return lambda stage: Grid("demo").job(stage, "all")
+
+
+@pytest.fixture
+def edit(project: Path) -> Callable[..., None]:
+    """Replace text in a parameter file; fails where the text is not there."""
+
+    def replace(name: str, old: str, new: str) -> None:
+        path = paths.params_file(name)
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # files are read again when their time changes
+
+    return replace

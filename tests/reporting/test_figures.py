@@ -1,0 +1,194 @@
+"""Figures: they show the numbers of the result files, and are the same bytes on every run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.axes import Axes
+from PIL import Image
+
+from favae.config.errors import ConfigError
+from favae.config.evaluation import SpectrumSettings
+from favae.config.grid import Grid, Job
+from favae.config.reporting import FiguresSpec, FigureStyle
+from favae.evaluation.spectrum import RadialSpectrum
+from favae.reporting.figures import DRAW
+from favae.reporting.pictures import log_power
+from favae.reporting.results import Results
+from favae.reporting.style import drawing, spread
+from favae.stages.runner import run_job
+
+FIGURES = Path("reports/demo/figures")
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def axes_of(job: Callable[[str], Job]) -> Callable[[str], list[Axes]]:
+    """Draw one figure of the demo; returns its axes."""
+
+    def draw(name: str) -> list[Axes]:
+        made = job("make_figures")
+        spec = next(figure for figure in made.spec.figures if figure.id == name)
+        with drawing(FigureStyle(dpi=40)):
+            return DRAW[spec.kind](spec, FigureStyle(dpi=40), Results.of(made)).axes
+
+    return draw
+
+
+def test_make_figures_twice_gives_the_same_bytes(job: Callable[[str], Job], edit: Callable[..., None]) -> None:
+    edit("figures", "dpi: 160", "dpi: 40")
+    first = run_job(job("make_figures"))
+    bytes_of = {path.name: path.read_bytes() for path in FIGURES.iterdir()}
+    names = ("reconstructions", "zero_shot", "spectrum_error", "learning_curves", "sigma", "samples")
+    assert set(bytes_of) == {f"{name}.png" for name in names}
+    job("make_figures").card.unlink()
+    assert run_job(job("make_figures")) == first
+    assert {path.name: path.read_bytes() for path in FIGURES.iterdir()} == bytes_of
+    for path in FIGURES.iterdir():
+        with Image.open(path) as picture:
+            assert picture.width == 400  # style.width inches at 40 dpi
+            assert set(picture.info) <= {"dpi"}  # no date, no version
+
+
+def test_log_power_is_the_spectrum_that_the_metric_measures() -> None:
+    picture_HW3 = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    rings = RadialSpectrum(16, 16, SpectrumSettings(rings=6))
+    mean_R = rings.power(torch.from_numpy(picture_HW3).permute(2, 0, 1)[None])[0].numpy()
+    power = 10 ** (np.fft.ifftshift(log_power(picture_HW3)).ravel() / 10)
+    ring = rings.ring_F.numpy()
+    expected = [10 * np.log10(power[ring == r].mean()) for r in range(6)]
+    np.testing.assert_allclose(mean_R, expected, rtol=1e-5)
+
+
+def test_log_power_of_a_wave_peaks_at_its_frequency() -> None:
+    x_W = np.arange(32)
+    wave = (128 + 100 * np.cos(2 * np.pi * 5 * x_W / 32)).round().astype(np.uint8)
+    power = log_power(np.broadcast_to(wave[None, :, None], (32, 32, 3)))
+    power[16, 16] = -np.inf  # the mean
+    assert {tuple(p) for p in np.argwhere(power > power.max() - 1)} == {(16, 11), (16, 21)}
+    # (amplitude / 2)^2 HW, in dB
+    assert power.max() == pytest.approx(10 * np.log10(50**2 * 32 * 32), abs=0.05)
+
+
+def test_pictures_and_psnr_are_those_of_the_files(axes_of: Callable[[str], list[Axes]]) -> None:
+    folder = Path("data/demo/evaluate_reconstruction/natural-f8-vqgan-on-natural")
+    images = pd.read_csv(folder / "images.csv").set_index("id")["psnr"]
+    with np.load(folder / "examples.npz") as file:
+        examples = dict(file)
+    axes = axes_of("reconstructions")
+    shown = [a for a in axes if a.get_xlabel()]
+    assert len(shown) == 3 * 5
+    first = shown[0]
+    assert first.get_ylabel() == "VQ-GAN, f = 8"
+    np.testing.assert_array_equal(first.images[0].get_array(), examples["reconstruction"][0])
+    assert first.get_xlabel() == f"{images[examples['id'][0]]:.1f} dB"
+    np.testing.assert_array_equal(axes[0].images[0].get_array(), examples["original"][0])
+
+
+def test_reconstructions_of_other_images_are_refused(axes_of: Callable[[str], list[Axes]]) -> None:
+    path = Path("data/demo/evaluate_reconstruction/natural-f4-favae-on-natural/examples.npz")
+    with np.load(path) as file:
+        examples = dict(file)
+    np.savez(path, **examples | {"id": examples["id"][::-1]})
+    with pytest.raises(ValueError, match="natural-f4-favae-on-natural shows other images than"):
+        axes_of("reconstructions")
+
+
+def test_spectrum_error_shows_every_ring_and_names_the_images(axes_of: Callable[[str], list[Axes]]) -> None:
+    photographs, zero_shot = axes_of("spectrum_error")
+    assert photographs.get_title(loc="left") == "Photographs (test images, n = 6)"
+    for axes, dataset in ((photographs, "natural"), (zero_shot, "scientific")):
+        for line, model in zip(axes.lines, ("f8-vqgan", "f8-favae", "f4-favae"), strict=True):
+            folder = Path(f"data/demo/evaluate_reconstruction/natural-{model}-on-{dataset}")
+            curve = pd.read_csv(folder / "spectrum.csv")
+            np.testing.assert_array_equal(line.get_data(), curve[["radius", "error_db"]].T)
+    assert {"low", "mid", "high", "VQ-GAN, f = 8", "FA-VAE, f = 4"} <= {t.get_text() for t in photographs.texts}
+
+
+def test_learning_curves_mark_the_first_logged_gan_step(axes_of: Callable[[str], list[Axes]]) -> None:
+    l1, ffl, entropy = axes_of("learning_curves")
+    assert [a.get_title(loc="left") for a in (l1, ffl)] == ["L1", "Focal frequency loss"]
+    dotted = [line for line in l1.lines if line.get_linestyle() == ":"]
+    assert [line.get_xdata()[0] for line in dotted] == [110]
+    assert not [line for line in entropy.lines if line.get_linestyle() == ":"]
+    val = next(line for line in l1.lines if line.get_label() == "FA-VAE, f = 8")
+    table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f8-favae.csv")[["step", "val/l1"]].dropna()
+    np.testing.assert_array_equal(val.get_data(), table.T)
+    assert {t.get_text() for t in entropy.texts} == {"with text", "without text"}
+
+
+def test_sigma_names_each_pair(axes_of: Callable[[str], list[Axes]]) -> None:
+    axes = axes_of("sigma")[0]
+    table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f8-favae.csv")
+    by_label = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_array_equal(by_label["first convolution ↔ FCM 4"], table["train/sigma_taps_0"])
+    np.testing.assert_array_equal(by_label["latent ↔ FCM 1"], table["train/sigma_taps_3"])
+
+
+def test_sigma_of_complements_is_drawn_in_the_colour_of_its_pair(axes_of: Callable[[str], list[Axes]]) -> None:
+    path = Path("data/demo/curves/train_autoencoder/natural-f8-favae.csv")
+    table = pd.read_csv(path)
+    for j in range(4):
+        table[f"train/sigma_complements_{j}"] = 10.0 + j
+    table.to_csv(path, index=False)
+    lines = axes_of("sigma")[0].lines
+    latent = next(line for line in lines if line.get_label() == "latent ↔ FCM 1")
+    own = next(line for line in lines if line.get_ydata()[0] == 10.0)  # C_0, made by FCM 1
+    assert own.get_color() == latent.get_color()
+
+
+def test_samples_show_real_images_over_each_guidance(axes_of: Callable[[str], list[Axes]]) -> None:
+    with np.load("data/demo/generate_images/natural-f8-cat/examples.npz") as file:
+        examples = dict(file)
+    axes = axes_of("samples")
+    assert len(axes) == 3 * 6
+    rows = [axes[0], axes[6], axes[12]]
+    assert [a.get_ylabel() for a in rows] == ["Real image", "CAT\nguidance 1", "CAT\nguidance 3"]
+    for a, name in zip(rows, ("real", "guidance_1", "guidance_3"), strict=True):
+        np.testing.assert_array_equal(a.images[0].get_array(), examples[name][0])
+    assert axes[0].get_title(loc="left").replace("\n", " ") == examples["caption"][0]
+
+
+def test_labels_keep_their_distance_and_their_order() -> None:
+    wanted = np.array([0.0, 1.0, 1.5, 40.0, 99.0, 100.0])
+    placed = spread(wanted, gap=10, highest=100)
+    assert (np.diff(placed) >= 10).all()
+    assert placed.max() <= 100
+    assert placed[3] == 40  # nothing near: left where it was
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cell: train_cat/natural-f8-cat", "cell: train_cat/other", "no cell 'train_cat/other'"),
+        ("kind: sigma", "kind: samples", "a figure of kind 'samples' shows cells of generate_images"),
+        ("palette: colorblind", "pallette: colorblind", "style.pallette: unknown key"),
+    ],
+)
+def test_mistakes_are_named(
+    job: Callable[[str], Job], edit: Callable[..., None], old: str, new: str, message: str
+) -> None:
+    edit("figures", old, new)
+    with pytest.raises(ConfigError) as caught:
+        run_job(job("make_figures"))
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("params/figures.yaml: demo")
+
+
+def test_a_model_without_sigmas_is_refused(job: Callable[[str], Job], edit: Callable[..., None]) -> None:
+    old = '- {label: "FA-VAE, f = 4", cell: train_autoencoder/natural-f4-favae}\n    - id: samples'
+    edit("figures", old, '- {label: "VQ-GAN", cell: train_autoencoder/natural-f8-vqgan}\n    - id: samples')
+    with pytest.raises(ValueError, match="natural-f8-vqgan was trained without learnable sigmas"):
+        run_job(job("make_figures"))
+    assert not FIGURES.exists()
+
+
+def test_the_repository_figures_fit_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    for scale in Grid().scales:
+        for made in (j for j in Grid(scale) if j.stage.name == "make_figures"):
+            assert isinstance(made.spec, FiguresSpec)
+            assert list(made.spec.disagreements(made.inputs)) == []

@@ -1,0 +1,250 @@
+"""Tables: which number stands where, in words where there is none, and nothing in them that a rerun changes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from favae.config.errors import ConfigError
+from favae.config.grid import Grid, Job
+from favae.config.load import read_yaml, validate
+from favae.config.reporting import Published, TableSpec, TablesSpec
+from favae.provenance.cards import read_card
+from favae.reporting.markup import escape_latex, latex, markdown
+from favae.reporting.pages import format_value, make_page
+from favae.reporting.results import Results
+from favae.reporting.tables import Entry, table_entries, tidy
+from favae.stages.runner import run_job
+
+TABLES = Path("reports/demo/tables")
+FAVAE = "evaluate_reconstruction/natural-f8-favae-on-natural"
+REPOSITORY = Path(__file__).parents[2]
+
+
+def table(**changes: Any) -> TableSpec:
+    """A table of one measured row beside a published PSNR (the focal frequency loss paper's)."""
+    content = {
+        "id": "t",
+        "title": "A table",
+        "comparable": "yes",
+        "columns": ["psnr_test", "rfid_test"],
+        "published_columns": {"psnr_test": "psnr", "rfid_test": "fid"},
+        "rows": [
+            {"label": "both", "published": "ffl-table1/celeba-ffl", "cell": FAVAE},
+            {"label": "ours only", "cell": FAVAE},
+            {"label": "theirs only", "published": "ffl-table1/dtd-ffl"},
+        ],
+    }
+    return TableSpec.model_validate(content | changes)
+
+
+@pytest.fixture
+def published() -> Published:
+    return validate(Published, read_yaml(REPOSITORY / "params" / "published.yaml"), "published")
+
+
+@pytest.fixture
+def entries(job: Callable[[str], Job], published: Published) -> Callable[..., list[Entry]]:
+    return lambda **changes: table_entries(table(**changes), published, Results.of(job("make_tables")))
+
+
+def measured(cell: str, metric: str) -> dict[str, Any]:
+    return json.loads((Path("data/demo") / cell / "metrics.json").read_text())[metric]
+
+
+def test_reported_reproduced_and_difference(entries: Callable[..., list[Entry]]) -> None:
+    both, _, ours, _, theirs, _ = entries()
+    value = measured(FAVAE, "psnr_test")["value"]
+    assert (both.reported, both.reproduced) == (21.703, value)
+    assert both.difference == value - 21.703
+    assert (ours.reported, ours.reported_source, ours.difference) == (None, None, None)
+    assert (theirs.reported, theirs.reproduced, theirs.note, theirs.run) == (20.151, None, "not run", None)
+    assert both.run == f"{FAVAE}@{read_card(Path('data/demo') / FAVAE / 'card.json').key[:12]}"
+
+
+def test_no_difference_where_not_comparable(entries: Callable[..., list[Entry]]) -> None:
+    both = entries(comparable="no", note="other data")[0]
+    assert (both.reported, both.difference) == (21.703, None)
+    assert both.reproduced is not None
+
+
+def test_a_metric_without_weights_keeps_its_reason(entries: Callable[..., list[Entry]]) -> None:
+    rfid = entries()[1]
+    assert rfid.reproduced is None
+    assert rfid.n is None
+    assert rfid.note == measured(FAVAE, "rfid_test")["note"]
+    assert rfid.note.startswith("not measured: weights")
+
+
+def test_a_metric_that_was_not_asked_for_is_not_measured(entries: Callable[..., list[Entry]]) -> None:
+    entry = entries(columns=["lpips_alex_test"], published_columns={})[0]
+    assert (entry.reproduced, entry.note) == (None, "not measured: the evaluation's parameters do not ask for it")
+
+
+def test_unknown_metrics_are_refused(entries: Callable[..., list[Entry]]) -> None:
+    with pytest.raises(ValueError, match="unknown metric 'pnsr_test'"):
+        entries(columns=["pnsr_test"], published_columns={})
+
+
+def test_guidance_picks_its_own_value_and_must_have_been_sampled(entries: Callable[..., list[Entry]]) -> None:
+    cell = "generate_images/natural-f8-cat"
+    rows = [{"label": f"g{g:g}", "cell": cell, "guidance": g} for g in (1.0, 3.0)]
+    one, three = entries(columns=["fd_randconv_test"], published_columns={}, rows=rows)
+    assert one.reproduced == measured(cell, "fd_randconv_test_guidance1")["value"]
+    assert three.reproduced == measured(cell, "fd_randconv_test_guidance3")["value"]
+    with pytest.raises(ValueError, match="was not sampled at guidance 2; it has .*fd_randconv_test_guidance3"):
+        rows = [{"label": "g2", "cell": cell, "guidance": 2.0}]
+        entries(columns=["fd_randconv_test"], published_columns={}, rows=rows)
+
+
+def test_a_damaged_file_is_named(entries: Callable[..., list[Entry]]) -> None:
+    path = Path("data/demo") / FAVAE / "metrics.json"
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(ValueError, match=f"{FAVAE}/metrics.json: not JSON"):
+        entries()
+
+
+def test_csv_has_full_precision(entries: Callable[..., list[Entry]], tmp_path: Path) -> None:
+    made = entries()
+    tidy(made).to_csv(tmp_path / "t.csv", index=False)
+    back = pd.read_csv(tmp_path / "t.csv", float_precision="round_trip")
+    assert list(back["metric"]) == ["psnr_test", "rfid_test"] * 3
+    assert back["reproduced"].tolist()[:1] == [made[0].reproduced]
+    np.testing.assert_array_equal(back["difference"].notna(), [True] + [False] * 5)
+    assert back["note"][4] == "not run"
+
+
+def cells_of(text: str, row: str) -> list[str]:
+    """Cells of the Markdown line that begins with `row`."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {row} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_words_stand_where_there_is_no_number(entries: Callable[..., list[Entry]], published: Published) -> None:
+    text = markdown(make_page(table(), published, entries()))
+    psnr = measured(FAVAE, "psnr_test")["value"]
+    assert cells_of(text, "both")[2:5] == ["21.70", f"{psnr:.2f}", f"{psnr - 21.703:+.2f}"]
+    assert cells_of(text, "both")[5:] == ["83.80", "not measured [a]", "–"]
+    assert cells_of(text, "ours only")[1:5] == ["–", "–", f"{psnr:.2f}", "–"]
+    assert cells_of(text, "theirs only")[2:5] == ["20.15", "not run", "–"]
+    assert "- [a] not measured: weights pt_inception" in text
+    other = make_page(
+        table(comparable="no", note="Other data."), published, entries(comparable="no", note="Other data.")
+    )
+    assert cells_of(markdown(other), "both")[4] == "not comparable"
+    assert "- Other data." in markdown(other)
+
+
+def test_a_published_row_without_values_is_not_reported(
+    entries: Callable[..., list[Entry]], published: Published
+) -> None:
+    changes = {"rows": [{"label": "m", "published": "favae-table2/r12", "cell": FAVAE}], "published_columns": {}}
+    text = markdown(make_page(table(**changes), published, entries(**changes)))
+    assert cells_of(text, "m")[1].endswith("k = 9: not reported")
+    assert "Neither the values nor the metrics of this table are in any source we have" in text
+
+
+def test_doubts_of_the_shown_rows_are_printed(entries: Callable[..., list[Entry]], published: Published) -> None:
+    changes = {"rows": [{"label": "f16", "published": "favae-table1/r13"}], "columns": ["rfid_test"]}
+    changes["published_columns"] = {"rfid_test": "rfid"}
+    text = markdown(make_page(table(**changes), published, entries(**changes)))
+    assert "Suspected copying error" in text
+    assert "Printed as about 10" not in text  # another row's
+
+
+def test_protocol_and_runs_are_named(entries: Callable[..., list[Entry]], published: Published) -> None:
+    changes = {"columns": ["psnr_test", "ssim_test"], "published_columns": {}}
+    notes = make_page(table(**changes), published, entries(**changes)).notes
+    protocol = next(note for note in notes if note.startswith("Protocol: "))
+    assert "split test, n all, quantize uint8" in protocol
+    assert "SSIM: ssim sigma 1.5" in protocol
+    assert any(note.startswith(f"both: {FAVAE}@") and note.endswith("(n = 6)") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("psnr_test", 21.7035, "21.70"),
+        ("ssim_val", 0.64251, "0.643"),
+        ("rfid_test", 0.4, "0.40"),
+        ("rfd_randconv_test", 12345.6, "12346"),
+        ("rfd_randconv_test", 0.0012345, "0.00123"),
+        ("fd_randconv_test", 0.0, "0.000"),
+        ("codebook_perplexity_test", 312.25, "312.2"),
+    ],
+)
+def test_digits_by_metric(metric: str, value: float, text: str) -> None:
+    assert format_value(metric, value) == text
+
+
+def test_latex_escapes_and_has_a_cell_for_every_column(
+    entries: Callable[..., list[Entry]], published: Published
+) -> None:
+    assert escape_latex(r"50% of a_b & {c} #1 $2 ~^\ ↑") == (
+        r"50\% of a\_b \& \{c\} \#1 \$2 \textasciitilde{}\textasciicircum{}\textbackslash{} $\uparrow$"
+    )
+    text = latex(make_page(table(title="50% & more"), published, entries()))
+    assert r"\caption{50\% \& more}" in text
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")].splitlines()[1:]
+    assert [line.count("&") for line in body if line.strip()] == [7, 7, 7]
+    assert r"\begin{tabular}{llrrrrrr}" in text
+
+
+def test_make_tables_twice_gives_the_same_bytes(job: Callable[[str], Job]) -> None:
+    first = run_job(job("make_tables"))
+    bytes_of = {path.name: path.read_bytes() for path in TABLES.iterdir()}
+    ids = ("reconstruction", "zero_shot", "text_to_image")
+    assert set(bytes_of) == {"summary.md"} | {f"{i}.{kind}" for i in ids for kind in ("csv", "md", "tex")}
+    job("make_tables").card.unlink()
+    assert run_job(job("make_tables")) == first
+    assert {path.name: path.read_bytes() for path in TABLES.iterdir()} == bytes_of
+    assert first.outputs.keys() == {"reports/demo/tables"}
+    summary = bytes_of["summary.md"].decode()
+    assert all(f"## {spec.title}" in summary for spec in job("make_tables").spec.tables)
+    assert str(Path.cwd()) not in summary
+
+
+def test_a_row_is_added_in_yaml_alone(job: Callable[[str], Job], edit: Callable[..., None]) -> None:
+    line = f'- {{label: "FA-VAE, f = 8", published: favae-table2/r12, cell: {FAVAE}}}'
+    edit("tables", line, f"{line}\n        - {{label: Later, published: favae-table2/r7, cell: null}}")
+    run_job(job("make_tables"))
+    later = pd.read_csv(TABLES / "reconstruction.csv").set_index("row").loc["Later"]
+    assert set(later["note"]) == {"not run"}
+    assert set(later["reported_source"]) == {"favae-table2/r7"}
+    assert later["reproduced"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("favae-table2/r12", "favae-table2/r99", "table 'reconstruction', row 'FA-VAE, f = 8': no row 'r99'"),
+        ("natural-f4-favae-on-natural", "natural-f2", "no cell 'evaluate_reconstruction/natural-f2'; there are:"),
+        ("{fid_test: fid}", "{fid_test: rfid}", "fid_test: no column 'rfid' in its rows; there are: fid"),
+        ("{fid_test: fid}", "{rfid_test: fid}", "published_columns names 'rfid_test', which is not in columns"),
+        (", guidance: 1.0}", "}", "guidance goes with a cell of generate_images"),
+        ("comparable: no", "comparable: perhaps", "comparable: Input should be 'yes' or 'no'"),
+        ("id: zero_shot", "id: reconstruction", "two tables have the id 'reconstruction'"),
+    ],
+)
+def test_mistakes_stop_before_anything_is_written(
+    job: Callable[[str], Job], edit: Callable[..., None], old: str, new: str, message: str
+) -> None:
+    edit("tables", old, new)
+    with pytest.raises(ConfigError) as caught:
+        run_job(job("make_tables"))
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("params/tables.yaml: demo")
+    assert not TABLES.exists()
+
+
+def test_the_repository_tables_fit_grid_and_published_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    for scale in Grid().scales:
+        for made in (j for j in Grid(scale) if j.stage.name == "make_tables"):
+            assert isinstance(made.spec, TablesSpec)
+            numbers = validate(Published, made.parameters["published"], "published")
+            assert list(made.spec.disagreements(numbers, made.inputs)) == []
