@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from favae.cli.plan import plan
+
 app = typer.Typer(
     name="favae",
     help="FA-VAE and CAT (CVPR 2023) as a reproducible workflow. Run in the project's root folder.",
@@ -96,6 +98,9 @@ def check(scale: Scale = None) -> None:
     grid = load_grid(scale)
     grid.check()
     print(f"{grid.scale}: {len(grid.jobs)} jobs, parameters valid")
+
+
+app.command()(plan)
 
 
 @app.command()

@@ -46,7 +46,7 @@ _MM_CELEBA_CAPTIONS = 10
 Sizes = Mapping[str, int]  # split -> images
 
 
-class UnknownSize(LookupError):  # noqa: N818
+class UnknownSize(LookupError):
     """Parameters alone do not say how many images a data set has."""
 
 
