@@ -22,6 +22,7 @@ class CosineQuantizer(Spec):
     dim: Positive
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.8
     output: Literal["raw", "normalized"] = "raw"
+    dead_code_threshold: NonNegative = 0.0  # released: none is replaced
 
 
 class EuclideanQuantizer(Spec):

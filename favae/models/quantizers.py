@@ -121,26 +121,42 @@ class CosineQuantizer(Quantizer):
 
     Index k(z) = argmax_k <z/|z|, e_k/|e_k|>. After a batch with counts n_k and sums s_k of unit vectors z/|z|,
     e_k <- decay e_k + (1 - decay) m_k, m_k = unit(s_k / n_k) where n_k > 0 and unit(e_k) elsewhere. Initially
-    Kaiming-uniform, scaled to unit length; neither k-means nor replacement of unused codes.
+    Kaiming-uniform, scaled to unit length, without k-means.
 
     Args:
         channels, codes, dim: see `Quantizer`.
         decay: weight of the past in the moving average, in [0, 1].
         output: "raw" returns e_k as it is, of length <= 1 (official code); "normalized" returns e_k/|e_k|.
+        dead_code_threshold: a code whose moving average of counts a batch is below this is replaced by the direction of a
+            random vector of the batch; 0 replaces none (all released configurations). Without it a small model trained
+            shortly uses a handful of codes.
 
     Raises:
-        ValueError: `decay` or `output` is none of the above.
+        ValueError: `decay`, `output` or `dead_code_threshold` is none of the above.
     """
 
+    counts: Tensor  # [K], moving average of n_k; only with a threshold
+
     def __init__(
-        self, channels: int, codes: int, dim: int | None = None, decay: float = 0.8, output: CodeOutput = "raw"
+        self,
+        channels: int,
+        codes: int,
+        dim: int | None = None,
+        decay: float = 0.8,
+        output: CodeOutput = "raw",
+        dead_code_threshold: float = 0.0,
     ) -> None:
         super().__init__(channels, codes, dim)
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f"quantizer.decay got {decay}; expected a number in [0, 1]")
         if output not in ("raw", "normalized"):
             raise ValueError(f"quantizer.output got {output!r}; expected 'raw' or 'normalized'")
+        if dead_code_threshold < 0:
+            raise ValueError(f"quantizer.dead_code_threshold got {dead_code_threshold}; expected a number >= 0")
         self.decay = decay
+        self.dead_code_threshold = dead_code_threshold
+        if dead_code_threshold:
+            self.register_buffer("counts", torch.zeros(codes))
         self.output = output
         codebook_KD = torch.empty(1, codes, self.dim)
         # On [1, K, D] Kaiming takes K * D as fan-in; only the direction survives the scaling, so that does not matter.
@@ -171,6 +187,18 @@ class CosineQuantizer(Quantizer):
         # unit(s/n) = unit(s): the mean's length does not matter, so the counts only say which codes were seen.
         mean_KD = F.normalize(torch.where(counts_K1 > 0, sums_KD, self.codebook), dim=-1)
         self.codebook.lerp_(mean_KD, 1.0 - self.decay)
+        if self.dead_code_threshold:
+            self._replace_dead_codes(F.normalize(z_ND, dim=-1), counts_K1[:, 0])
+
+    def _replace_dead_codes(self, unit_ND: Tensor, counts_K: Tensor) -> None:
+        """Give every dead code a vector of the batch, the same on every rank, and the threshold as its count."""
+        self.counts.lerp_(counts_K, 1.0 - self.decay)
+        chosen_KD = unit_ND[torch.randint(len(unit_ND), (self.codes,), device=unit_ND.device)]
+        if dist.is_available() and dist.is_initialized():
+            dist.broadcast(chosen_KD, 0)
+        dead_K = self.counts < self.dead_code_threshold
+        self.codebook.copy_(torch.where(dead_K[:, None], chosen_KD, self.codebook))
+        self.counts.masked_fill_(dead_K, self.dead_code_threshold)
 
 
 class EuclideanQuantizer(Quantizer):

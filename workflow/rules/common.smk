@@ -2,7 +2,8 @@
 
 
 def job_of(stage, wildcards):
-    return load_grid(wildcards.scale).job(stage, wildcards.cell)
+    """The job of a rule; rules that make one thing a scale have no wildcard for the cell."""
+    return load_grid(wildcards.scale).job(stage, wildcards.get("cell", "all"))
 
 
 def cards(stage):

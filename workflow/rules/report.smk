@@ -2,8 +2,8 @@ rule make_tables:
     input:
         cards("make_tables"),
     output:
-        card="data/{scale}/make_tables/{cell}/card.json",
-        run="data/{scale}/runs/make_tables/{cell}.json",
+        card="data/{scale}/make_tables/all/card.json",
+        run="data/{scale}/runs/make_tables/all.json",
         tables=report(
             directory("reports/{scale}/tables"),
             patterns=["{table}.md"],
@@ -12,22 +12,22 @@ rule make_tables:
             labels={"table": "{table}"},
         ),
     log:
-        "data/{scale}/logs/make_tables/{cell}.log",
+        "data/{scale}/logs/make_tables/all.log",
     params:
         identity=identity("make_tables"),
     resources:
         mem_mb=resource("make_tables", "mem_mb"),
         runtime=resource("make_tables", "runtime"),
     shell:
-        "favae run make_tables {wildcards.cell} --scale {wildcards.scale} --log {log}"
+        "favae run make_tables all --scale {wildcards.scale} --log {log}"
 
 
 rule make_figures:
     input:
         cards("make_figures"),
     output:
-        card="data/{scale}/make_figures/{cell}/card.json",
-        run="data/{scale}/runs/make_figures/{cell}.json",
+        card="data/{scale}/make_figures/all/card.json",
+        run="data/{scale}/runs/make_figures/all.json",
         figures=report(
             directory("reports/{scale}/figures"),
             patterns=["{figure}.png"],
@@ -36,11 +36,11 @@ rule make_figures:
             labels={"figure": "{figure}"},
         ),
     log:
-        "data/{scale}/logs/make_figures/{cell}.log",
+        "data/{scale}/logs/make_figures/all.log",
     params:
         identity=identity("make_figures"),
     resources:
         mem_mb=resource("make_figures", "mem_mb"),
         runtime=resource("make_figures", "runtime"),
     shell:
-        "favae run make_figures {wildcards.cell} --scale {wildcards.scale} --log {log}"
+        "favae run make_figures all --scale {wildcards.scale} --log {log}"
