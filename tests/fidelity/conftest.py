@@ -1,0 +1,95 @@
+"""A training small enough to run in a second, and pictures for it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from favae.config.autoencoder import AutoencoderSpec
+from favae.config.dataset import DatasetSpec
+from favae.config.load import deep_merge
+from favae.data.dataset import PreparedSplit
+from favae.data.prepare import prepare
+
+_TINY: dict[str, Any] = {
+    "model": {
+        "image_size": 16,
+        "base_channels": 8,
+        "channel_multipliers": [1, 2],
+        "res_blocks": 1,
+        "attention_resolutions": [],
+        "latent_channels": 8,
+        "norm_groups": 4,
+        "fcm_groups": 4,
+        "fcm": "conv",
+        "quantizer": {"kind": "cosine", "codes": 16, "dim": 8},
+    },
+    "objective": {
+        "perceptual": {"network": "none"},
+        "image_ffl": {"weight": 1.0},
+        "spectrum": {"kind": "dsl", "kernel_size": 3},
+        "adversarial": {"weight": 0.75, "start": "0 steps", "discriminator": {"base_channels": 4, "layers": 1}},
+    },
+    "optimizer": {"base_lr": 1.0e-3, "scaling": "none", "sigma_lr": 1.0e-2},
+    "training": {
+        "seed": 0,
+        "batch_size": 4,
+        "length": "4 steps",
+        "validate_every": "4 steps",
+        "checkpoint_every": "4 steps",
+        "threads": 1,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_spec() -> Callable[..., AutoencoderSpec]:
+    """The small training, with changes merged in: `tiny_spec(objective={"adversarial": {...}})`."""
+
+    def make(**changes: Any) -> AutoencoderSpec:
+        return AutoencoderSpec.model_validate(deep_merge([_TINY, changes]))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def val(tmp_path_factory: pytest.TempPathFactory) -> PreparedSplit:
+    """Seven pictures of 16 pixels, prepared."""
+    root = tmp_path_factory.mktemp("pictures")
+    noise = np.random.default_rng(0)
+    for split, count in (("train", 2), ("val", 7)):
+        (root / "raw" / "pictures" / split).mkdir(parents=True)
+        for i in range(count):
+            coarse = noise.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+            picture = Image.fromarray(coarse).resize((16, 16), Image.Resampling.BICUBIC)
+            picture.save(root / "raw" / "pictures" / split / f"{i}.png")
+    out = root / "prepared"
+    out.mkdir()
+    layout = {"kind": "folder", "root": "pictures"}
+    prepare(DatasetSpec.model_validate({"layout": layout, "image_size": 16}), root / "raw", out)
+    return PreparedSplit(out, "val")
+
+
+@pytest.fixture
+def images(val: PreparedSplit) -> torch.Tensor:
+    """Four stored pictures, uint8 [4,3,16,16]."""
+    return val.images(range(4))
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder of published data; skips where there is none."""
+    folder = os.environ.get("FAVAE_TEST_DATA")
+    if not folder:
+        pytest.skip("FAVAE_TEST_DATA is not set: it names the folder with pieces of the published data sets")
+    return Path(folder)

@@ -1,0 +1,219 @@
+"""The training step against its equations: one process, two processes, and the official variants of the D step."""
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from favae.config.autoencoder import AutoencoderSpec
+from favae.data.batches import Batch
+from favae.data.dataset import PreparedSplit, to_float
+from favae.losses.adversarial import hinge_discriminator_loss
+from favae.training.autoencoder import AutoencoderTask
+from favae.training.distributed import Ranks
+
+Specs = Callable[..., AutoencoderSpec]
+ALONE = Ranks(0, 1, torch.device("cpu"))
+
+
+def make(spec: AutoencoderSpec, val: PreparedSplit, start: int = 0) -> AutoencoderTask:
+    torch.manual_seed(0)
+    return AutoencoderTask(spec, val, ALONE, start, None)
+
+
+def batch(images: torch.Tensor) -> Batch:
+    return Batch(images, np.arange(len(images)), [])
+
+
+def test_adaptive_weight_of_a_step_is_the_ratio_of_gradients_at_the_last_layer(
+    tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor
+) -> None:
+    """VQ-GAN, equation 7, with gradients taken by autograd through the whole graph."""
+    task = make(tiny_spec(), val)
+    model, judge = copy.deepcopy(task.model), copy.deepcopy(task.discriminator)
+    losses = task.train_step(batch(images), 0)
+    picture = model(to_float(images)).reconstruction
+    reconstruction, adversarial = (picture - to_float(images)).abs().mean(), -judge(picture).mean()
+    weight = model.last_layer_weight
+    at_weight = [torch.autograd.grad(loss, weight, retain_graph=True)[0] for loss in (reconstruction, adversarial)]
+    expected = at_weight[0].norm() / (at_weight[1].norm() + 1e-4)
+    torch.testing.assert_close(losses["adaptive_weight"], expected, rtol=1e-4, atol=0)
+
+
+def test_generator_gradient_is_that_of_the_total_objective(
+    tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor
+) -> None:
+    """L1 + L_Q + FFL + DSL + weight omega L_adv, summed and differentiated at once, without taking it apart."""
+    task = make(tiny_spec(), val)
+    model, judge, spectrum = (copy.deepcopy(m) for m in (task.model, task.discriminator, task.spectrum))
+    omega = task.train_step(batch(images), 0)["adaptive_weight"]
+    x = to_float(images)
+    output = model(x)
+    total = (output.reconstruction - x).abs().mean() + output.commitment_loss
+    total = total + task.image_ffl(output.reconstruction, x) + spectrum(output.pairs())
+    (total - 0.75 * omega * judge(output.reconstruction).mean()).backward()
+    for ours, theirs in zip(task.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(task.spectrum.sigma_taps.grad, spectrum.sigma_taps.grad, rtol=1e-3, atol=1e-9)
+
+
+def test_discriminator_learns_from_its_own_loss_only(
+    tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor
+) -> None:
+    """Nothing of the G step is left in its gradient."""
+    task = make(tiny_spec(), val)
+    model, judge = copy.deepcopy(task.model), copy.deepcopy(task.discriminator)
+    task.train_step(batch(images), 0)
+    x = to_float(images)
+    fake = model(x, update_codebook=False).reconstruction.detach()
+    hinge_discriminator_loss(judge(x), judge(fake)).backward()
+    for ours, theirs in zip(task.discriminator.parameters(), judge.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_discriminator_waits_for_its_start(tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor) -> None:
+    task = make(tiny_spec(), val, start=1)
+    before = copy.deepcopy(task.discriminator.state_dict())
+    assert "adversarial" not in task.train_step(batch(images), 0)
+    assert all(torch.equal(value, before[name]) for name, value in task.discriminator.state_dict().items())
+    assert "adversarial" in task.train_step(batch(images), 1)
+
+
+def official(update: str) -> dict[str, Any]:
+    return {"adversarial": {"reconstruction": "recompute", "codebook_update": update}}
+
+
+def test_official_codebook_moves_again_in_the_d_step(
+    tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor
+) -> None:
+    once, twice = make(tiny_spec(), val), make(tiny_spec(objective=official("official")), val)
+    start = once.model.quantizer.codebook.clone()
+    once.train_step(batch(images), 0)
+    twice.train_step(batch(images), 0)
+    moved = once.model.quantizer.codebook
+    assert not torch.equal(moved, start)
+    assert not torch.equal(moved, twice.model.quantizer.codebook)
+    once.model(to_float(images))  # the encoder after its step, in training mode: the second update of the official code
+    torch.testing.assert_close(once.model.quantizer.codebook, twice.model.quantizer.codebook, rtol=0, atol=1e-7)
+
+
+def test_recomputed_reconstruction_is_the_one_after_the_g_step(
+    tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor
+) -> None:
+    reuse, recompute = make(tiny_spec(), val), make(tiny_spec(objective=official("once")), val)
+    first, second = (task.train_step(batch(images), 0)["logits_fake"] for task in (reuse, recompute))
+    assert not torch.equal(first, second)
+    assert torch.equal(reuse.model.quantizer.codebook, recompute.model.quantizer.codebook)
+
+
+def test_sigmas_learn_at_their_own_rate(tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor) -> None:
+    """Adam's first step is the learning rate long: 2e-7 whatever the batch (official code), or the main rate."""
+    for rate, expected in ((2.0e-7, 2.0e-7), ("main", 4.0e-6)):
+        spec = tiny_spec(optimizer={"base_lr": 1.0e-6, "scaling": "linear", "sigma_lr": rate})
+        task = make(spec, val)
+        assert [group["lr"] for group in task.optimizers["generator"].param_groups] == [4.0e-6, expected]
+        moved = {id(p) for p in task.optimizers["generator"].param_groups[1]["params"]}
+        assert moved == {id(task.spectrum.sigma_taps)}
+
+
+def test_validation_changes_nothing(tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor) -> None:
+    task = make(tiny_spec(), val)
+    task.train_step(batch(images), 0)
+    before = {name: copy.deepcopy(module.state_dict()) for name, module in task.modules.items()}
+    task.validate()
+    task.sample()
+    for name, module in task.modules.items():
+        assert all(torch.equal(value, before[name][key]) for key, value in module.state_dict().items())
+
+
+_RANK = """
+import sys, numpy as np, torch, torch.distributed as dist
+from favae.config.autoencoder import AutoencoderSpec
+from favae.data.batches import Batch
+from favae.data.dataset import PreparedSplit
+from favae.training.autoencoder import AutoencoderTask
+from favae.training.distributed import Ranks
+rank, world, folder, shards = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+torch.set_num_threads(1)
+if world > 1:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+val, out = PreparedSplit(shards, "val"), {}
+for scope in ("world", "rank"):
+    spec = AutoencoderSpec.model_validate_json(open(f"{folder}/{scope}.json").read())
+    torch.manual_seed(0)
+    task = AutoencoderTask(spec, val, Ranks(rank, world, torch.device("cpu")), 1, None)
+    losses = []
+    for step in range(3):
+        images = val.images(np.roll(np.arange(7), step)[:4]).chunk(world)[rank]
+        losses.append(task.train_step(Batch(images, np.arange(len(images)), []), step))
+        if step == 0:
+            generator = task.optimizers["generator"]
+            state = [generator.state[p]["exp_avg"].clone() for g in generator.param_groups for p in g["params"]]
+            first = {"momentum": state, "codebook": task.model.quantizer.codebook.clone()}
+    out[scope] = {"losses": losses, "first": first, "validation": task.validate()}
+    out[scope]["weights"] = [p.detach() for m in task.modules.values() for p in m.parameters()]
+    out[scope]["codebook"] = task.model.quantizer.codebook
+torch.save(out, f"{folder}/{world}-{rank}.pt")
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_spec: Specs, val: PreparedSplit) -> dict[str, Any]:
+    """Three steps (the GAN from the second) by one process with batches of four, and by two with two images each."""
+    folder = tmp_path_factory.mktemp("ranks")
+    for scope in ("world", "rank"):
+        spec = tiny_spec(objective={"adversarial": {"adaptive_scope": scope}})
+        (folder / f"{scope}.json").write_text(spec.model_dump_json())
+    processes = []
+    for rank, world in ((0, 1), (0, 2), (1, 2)):
+        arguments = [str(rank), str(world), str(folder), str(val.folder)]
+        processes.append(subprocess.Popen([sys.executable, "-c", _RANK, *arguments]))
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    return {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in ("1-0", "2-0", "2-1")}
+
+
+def test_two_ranks_take_the_step_of_one_process_on_the_union_batch(runs: dict[str, Any]) -> None:
+    """Gradients (Adam's first momentum) and codebook. The discriminator, later, has each rank's own batch norm."""
+    alone, first, second = (runs[name]["world"]["first"] for name in ("1-0", "2-0", "2-1"))
+    assert torch.equal(first["codebook"], second["codebook"])
+    torch.testing.assert_close(first["codebook"], alone["codebook"], rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(first["momentum"], alone["momentum"], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("scope", ["world", "rank"])
+def test_ranks_stay_identical(runs: dict[str, Any], scope: str) -> None:
+    first, second = (runs[name][scope] for name in ("2-0", "2-1"))
+    assert torch.equal(first["codebook"], second["codebook"])
+    assert all(torch.equal(a, b) for a, b in zip(first["weights"], second["weights"], strict=True))
+
+
+def test_adaptive_weight_is_the_same_on_all_ranks_unless_each_uses_its_own(runs: dict[str, Any]) -> None:
+    omega = {
+        scope: [[step["adaptive_weight"] for step in runs[name][scope]["losses"][1:]] for name in ("2-0", "2-1")]
+        for scope in ("world", "rank")
+    }
+    assert omega["world"][0] == omega["world"][1]
+    assert all(a != b for a, b in zip(*omega["rank"], strict=True))
+
+
+def test_validation_over_ranks_counts_each_image_once(
+    runs: dict[str, Any], tiny_spec: Specs, val: PreparedSplit
+) -> None:
+    """Seven images on two ranks: both report the mean over the seven, by the model they share."""
+    first, second = (runs[name]["world"] for name in ("2-0", "2-1"))
+    assert first["validation"] == second["validation"]
+    task = make(tiny_spec(), val)
+    trained = [p for m in task.modules.values() for p in m.parameters()]
+    for parameter, value in zip(trained, first["weights"], strict=True):
+        parameter.data.copy_(value)
+    task.model.quantizer.codebook.copy_(first["codebook"])
+    alone = task.validate()
+    assert alone.keys() == first["validation"].keys()
+    for name, value in alone.items():
+        assert first["validation"][name] == pytest.approx(value, rel=1e-5)
