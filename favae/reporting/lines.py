@@ -1,10 +1,9 @@
 """Figures that show curves: error over frequency, losses and sigmas over steps."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from favae.config.reporting import FigureSpec, FigureStyle, Series
 from favae.reporting.results import Results
@@ -18,7 +17,6 @@ _QUANTITIES = {
     "image_ffl": "Focal frequency loss",
     "cross_entropy": "CAT, cross-entropy (nats a code)",
 }
-_WITHOUT_TEXT = "cross_entropy_without_text"
 _HEIGHT = 3.4
 
 
@@ -42,12 +40,12 @@ def draw_spectrum_error(spec: FigureSpec, style: FigureStyle, results: Results) 
     grid[0].set_ylim(bottom=0)
     grid[0].set_ylabel("mean |log-power error| (dB)")
     for axes, lines in drawn:
-        label_ends(axes, lines)
+        label_ends(figure, axes, lines)
     return figure
 
 
 def _images(results: Results, cell: str) -> str:
-    """Which images an evaluation measured, as in `test, n = 136`."""
+    """Which images an evaluation measured, as in `test images, n = 136`."""
     metric = next(m for name, m in results.metrics(cell).items() if name.startswith("log_spectral_error"))
     return f"{metric['protocol']['split']} images, n = {metric['n']}"
 
@@ -61,52 +59,68 @@ def _shade_bands(axes: Axes, curve: pd.DataFrame) -> None:
         start, end = (first - half_ring if i else 0.0), last + half_ring
         if i % 2:
             axes.axvspan(start, end, color="0.94", lw=0, zorder=0)
-        place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
-        axes.text((start + end) / 2, 1.02, str(band), color=GREY, **place)
+        above = axes.get_xaxis_transform()
+        axes.text((start + end) / 2, 1.02, str(band), transform=above, ha="center", va="bottom", color=GREY)
 
 
 def draw_learning_curves(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
-    """Training (faint) and validation (solid, dots) losses, one panel a loss; the start of the GAN loss dashed."""
+    """Training (faint) and validation (dots) losses, one panel a loss; dotted where the GAN loss begins.
+
+    A model bears its label in the last panel that shows it.
+    """
     curves = {series.label: results.curves(series.cell) for series in spec.series}
-    measured = {name for table in curves.values() for name in table}
-    quantities = [name for name in _QUANTITIES if f"val/{name}" in measured]
+    quantities = [name for name in _QUANTITIES if any(f"val/{name}" in table for table in curves.values())]
     figure = new_figure(style.width, _HEIGHT, spec.title)
     grid = figure.subplots(1, len(quantities), squeeze=False)[0]
+    drawn: list[tuple[Axes, dict[str, Line2D]]] = []
     for axes, quantity in zip(grid, quantities):
-        axes.set_title(_QUANTITIES[quantity])
-        axes.set_xlabel("step")
-        lines = []
-        for i, (label, table) in enumerate(curves.items()):
-            if f"val/{quantity}" in table:
-                lines += _loss(axes, table, quantity, label, f"C{i}")
-        _mark_discriminator(axes, list(curves.values()), quantity)
+        shown = {label: table for label, table in curves.items() if f"val/{quantity}" in table}
+        colours = {label: f"C{list(curves).index(label)}" for label in shown}
+        axes.set(title=_QUANTITIES[quantity], xlabel="step")
         axes.margins(x=0)
-        label_ends(axes, lines)
+        lines = {label: _loss(axes, table, quantity, label, colours[label]) for label, table in shown.items()}
+        if quantity == "cross_entropy":
+            lines |= _without_text(axes, shown, colours)
+        _mark_gan(axes, shown, colours)
+        drawn.append((axes, lines))
+    for i, (axes, lines) in enumerate(drawn):
+        later = {label for _, others in drawn[i + 1 :] for label in others}
+        label_ends(figure, axes, [line for label, line in lines.items() if label not in later])
     return figure
 
 
-def _loss(axes: Axes, table: pd.DataFrame, quantity: str, label: str, colour: str) -> list:
-    """Curves of one loss of one model; returns the lines that want a label."""
+def _loss(axes: Axes, table: pd.DataFrame, quantity: str, label: str, colour: str) -> Line2D:
+    """Curves of one loss of one model; returns that of validation."""
     if f"train/{quantity}" in table:
         train = table[["step", f"train/{quantity}"]].dropna()
         axes.plot(*train.to_numpy().T, color=colour, lw=1, alpha=0.35)
     val = table[["step", f"val/{quantity}"]].dropna()
-    lines = axes.plot(*val.to_numpy().T, color=colour, lw=1.8, marker="o", ms=3.5, clip_on=False, label=label)
-    if quantity == "cross_entropy" and f"val/{_WITHOUT_TEXT}" in table:
-        without = table[["step", f"val/{_WITHOUT_TEXT}"]].dropna()
-        lines += axes.plot(*without.to_numpy().T, color=colour, lw=1.4, ls=(0, (4, 2)), label="without text")
+    return axes.plot(*val.to_numpy().T, color=colour, lw=1.8, marker="o", ms=3.5, clip_on=False, label=label)[0]
+
+
+def _without_text(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str, str]) -> dict[str, Line2D]:
+    """Dashed: validation with all text hidden, the null branch of classifier-free guidance."""
+    lines = {}
+    for label, table in tables.items():
+        val = table[["step", "val/cross_entropy_without_text"]].dropna()
+        name = f"{label}, text hidden"
+        lines[name] = axes.plot(*val.to_numpy().T, color=colours[label], lw=1.4, ls=(0, (4, 2)), label=name)[0]
     return lines
 
 
-def _mark_discriminator(axes: Axes, tables: Sequence[pd.DataFrame], quantity: str) -> None:
-    """A vertical line where the discriminator's loss is first logged."""
-    if quantity == "cross_entropy":
-        return
-    starts = {int(t.loc[t["train/discriminator"].notna(), "step"].min()) for t in tables if "train/discriminator" in t}
-    for start in sorted(starts):
-        axes.axvline(start, color=GREY, lw=0.9, ls=":")
-        place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
-        axes.annotate("GAN loss on", (start, 1), (4, 0), va="top", color=GREY, **place)
+def _mark_gan(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str, str]) -> None:
+    """A dotted line at the first step at which a discriminator's loss is logged: one for all, or one a model."""
+    starts = {
+        label: int(table.loc[table["train/discriminator"].notna(), "step"].min())
+        for label, table in tables.items()
+        if "train/discriminator" in table
+    }
+    same = len(set(starts.values())) == 1
+    for label, start in starts.items():
+        axes.axvline(start, color=GREY if same else colours[label], lw=0.9, ls=":")
+    if starts:
+        at = axes.get_xaxis_transform()
+        axes.annotate("GAN loss on", (min(starts.values()), 1), (4, 0), at, "offset points", va="top", color=GREY)
 
 
 def draw_sigma(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
@@ -122,15 +136,15 @@ def draw_sigma(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure
     drawn = [(axes, _sigmas(axes, series, results.curves(series.cell))) for axes, series in zip(grid, spec.series)]
     grid[0].set_ylabel("sigma (positions of the feature map)")
     for axes, lines in drawn:
-        label_ends(axes, lines)
+        label_ends(figure, axes, lines)
     return figure
 
 
-def _sigmas(axes: Axes, series: Series, table: pd.DataFrame) -> list:
+def _sigmas(axes: Axes, series: Series, table: pd.DataFrame) -> list[Line2D]:
     if "train/sigma_taps_0" not in table:
         raise ValueError(f"{series.cell} was trained without learnable sigmas: take it out of the figure")
-    axes.set_title(series.label)
-    axes.set_xlabel("step")
+    dashed = any(name.startswith("train/sigma_complements") for name in table)
+    axes.set(title=f"{series.label} (dashed: complements)" if dashed else series.label, xlabel="step")
     axes.margins(x=0)
     lines = []
     for i, pair in enumerate(PAIRS):

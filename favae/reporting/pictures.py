@@ -35,26 +35,41 @@ def draw_reconstructions(spec: FigureSpec, style: FigureStyle, results: Results)
     return _lay_out(rows, style, spec.title)
 
 
-def _lay_out(rows: Rows, style: FigureStyle, title: str) -> Figure:
-    """Pictures at the left, spectra at the right, rows aligned; distances in inches."""
-    columns = len(rows[0][1])
-    label, between, bar, gap, below, header = 0.25, 0.2, 0.45, 0.05, 0.21, 0.55
-    side = (style.width - label - between - bar) / (2 * columns) - gap
-    height = header + len(rows) * (side + below)
-    figure = new_figure(style.width, height, title, layout="none")
-    spectra = [[log_power(picture) for picture in pictures] for _, pictures, _ in rows]
-    low, high = np.percentile(spectra[0], [1, 99.9])  # one scale, that of the originals
+class _Sheet:
+    """Two blocks of square axes, pictures at the left and spectra at the right, in aligned rows; inches."""
 
-    def place(row: int, column: int, block: int) -> Axes:
-        x = label + (block * columns + column) * (side + gap) + block * between
-        y = height - header - row * (side + below) - side
-        axes = figure.add_axes((x / style.width, y / height, side / style.width, side / height))
+    LABEL, BETWEEN, BAR = 0.25, 0.2, 0.45  # left of, between and right of the blocks
+    HEADER, BELOW, GAP = 0.55, 0.21, 0.05  # above all rows, below each row, right of each picture
+
+    def __init__(self, rows: int, columns: int, width: float, title: str) -> None:
+        self.columns, self.width = columns, width
+        self.side = (width - self.LABEL - self.BETWEEN - self.BAR) / (2 * columns) - self.GAP
+        self.height = self.HEADER + rows * (self.side + self.BELOW)
+        self.figure = new_figure(width, self.height, title, layout=None)
+
+    def axes(self, row: int, column: int, block: int) -> Axes:
+        """Axes of a picture (block 0) or a spectrum (block 1)."""
+        x = self.LABEL + (block * self.columns + column) * (self.side + self.GAP) + block * self.BETWEEN
+        y = self.height - self.HEADER - row * (self.side + self.BELOW) - self.side
+        axes = self._add(x, y, self.side)
         bare(axes)
         return axes
 
+    def bar_axes(self) -> Axes:
+        """Axes of the colour bar, right of the first row."""
+        return self._add(self.width - self.BAR + 0.05, self.height - self.HEADER - self.side, 0.08)
+
+    def _add(self, x: float, y: float, width: float) -> Axes:
+        return self.figure.add_axes((x / self.width, y / self.height, width / self.width, self.side / self.height))
+
+
+def _lay_out(rows: Rows, style: FigureStyle, title: str) -> Figure:
+    spectra = [[log_power(picture) for picture in pictures] for _, pictures, _ in rows]
+    low, high = np.percentile(spectra[0], [1, 99.9])  # one scale, that of the originals
+    sheet = _Sheet(len(rows), len(rows[0][1]), style.width, title)
     for i, (name, pictures, psnr) in enumerate(rows):
         for k, picture in enumerate(pictures):
-            left, right = place(i, k, 0), place(i, k, 1)
+            left, right = sheet.axes(i, k, 0), sheet.axes(i, k, 1)
             left.imshow(picture, interpolation="nearest")
             image = right.imshow(spectra[i][k], cmap="magma", vmin=low, vmax=high, interpolation="nearest")
             if psnr is not None:
@@ -64,11 +79,10 @@ def _lay_out(rows: Rows, style: FigureStyle, title: str) -> Figure:
             if i == k == 0:
                 left.set_title("Image, PSNR below")
                 right.set_title("Log-power spectrum (dB), zero frequency at the centre")
-    x = (style.width - bar + 0.05) / style.width
-    scale = figure.add_axes((x, 1 - (header + side) / height, 0.08 / style.width, side / height))
-    figure.colorbar(image, cax=scale).outline.set_visible(False)
-    scale.tick_params(labelsize=0.75 * style.font_size, length=2, pad=1)
-    return figure
+    bar = sheet.figure.colorbar(image, cax=sheet.bar_axes())
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=0.75 * style.font_size, length=2, pad=1)
+    return sheet.figure
 
 
 def log_power(picture_HW3: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.rcsetup import cycler
 
 from favae.config.reporting import FigureStyle
 
@@ -21,7 +22,7 @@ GREY = "0.35"
 @contextmanager
 def drawing(style: FigureStyle) -> Iterator[None]:
     """Settings of `style` while a figure is drawn and saved, whatever the user's matplotlibrc says."""
-    own = {
+    own: dict[Any, Any] = {
         "font.size": style.font_size,
         "axes.titlesize": style.font_size,
         "axes.labelsize": style.font_size,
@@ -33,18 +34,18 @@ def drawing(style: FigureStyle) -> Iterator[None]:
         "axes.spines.right": False,
         "axes.edgecolor": GREY,
         "savefig.dpi": style.dpi,
-        "axes.prop_cycle": matplotlib.cycler(color=sns.color_palette(style.palette)),
+        "axes.prop_cycle": cycler(color=sns.color_palette(style.palette)),
     }
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**sns.axes_style("ticks"), "font.family": ["DejaVu Sans"], **own})
+        matplotlib.rcParams.update(sns.axes_style("ticks") | {"font.family": ["DejaVu Sans"]} | own)
         yield
 
 
 def new_figure(
-    width: float, height: float, title: str, layout: Literal["constrained", "none"] = "constrained"
+    width: float, height: float, title: str, layout: Literal["constrained"] | None = "constrained"
 ) -> Figure:
-    """An empty figure of width x height inches with a title at the left; with layout "none" axes stay where put."""
+    """An empty figure of width x height inches with a title at the left; without a layout axes stay where put."""
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.08 / width, ha="left", weight="bold")  # a given y would hide it from the layout
@@ -62,17 +63,18 @@ def bare(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def label_ends(axes: Axes, lines: Sequence[Line2D]) -> None:
+def label_ends(figure: Figure, axes: Axes, lines: Sequence[Line2D]) -> None:
     """Write each line's label right of its last point, in its colour, moved so that none covers another.
 
     Call it when the limits of the axes are final.
     """
-    figure = axes.get_figure(root=True)
+    if not lines:
+        return
     figure.draw_without_rendering()  # places the axes
     size = 0.9 * matplotlib.rcParams["font.size"]
-    ends = {line: [np.asarray(values)[-1] for values in line.get_data()] for line in lines}
-    order = sorted(lines, key=lambda line: ends[line][1])
-    pixels = axes.transData.transform([ends[line] for line in order])[:, 1]
+    heights = {line: float(np.asarray(line.get_ydata())[-1]) for line in lines}
+    order = sorted(lines, key=heights.__getitem__)
+    pixels = axes.transData.transform([(0, heights[line]) for line in order])[:, 1]
     top = axes.transAxes.transform((0, 1))[1]
     placed = spread(pixels, 1.25 * size * figure.dpi / 72, top)
     for line, y in zip(order, axes.transAxes.inverted().transform([(0, y) for y in placed])[:, 1]):

@@ -112,12 +112,14 @@ def test_learning_curves_mark_the_first_logged_gan_step(axes_of: Callable[[str],
     l1, ffl, entropy = axes_of("learning_curves")
     assert [a.get_title(loc="left") for a in (l1, ffl)] == ["L1", "Focal frequency loss"]
     dotted = [line for line in l1.lines if line.get_linestyle() == ":"]
-    assert [line.get_xdata()[0] for line in dotted] == [110]
+    assert {line.get_xdata()[0] for line in dotted} == {110}
     assert not [line for line in entropy.lines if line.get_linestyle() == ":"]
     val = next(line for line in l1.lines if line.get_label() == "FA-VAE, f = 8")
     table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f8-favae.csv")[["step", "val/l1"]].dropna()
     np.testing.assert_array_equal(val.get_data(), table.T)
-    assert {t.get_text() for t in entropy.texts} == {"with text", "without text"}
+    models = {"VQ-GAN, f = 8", "FA-VAE, f = 8", "FA-VAE, f = 4"}
+    assert [{t.get_text() for t in a.texts} - {"GAN loss on"} for a in (l1, ffl)] == [set(), models]
+    assert {t.get_text() for t in entropy.texts} == {"CAT", "CAT, text hidden"}
 
 
 def test_sigma_names_each_pair(axes_of: Callable[[str], list[Axes]]) -> None:

@@ -96,7 +96,7 @@ def test_guidance_picks_its_own_value_and_must_have_been_sampled(entries: Callab
     one, three = entries(columns=["fd_randconv_test"], published_columns={}, rows=rows)
     assert one.reproduced == measured(cell, "fd_randconv_test_guidance1")["value"]
     assert three.reproduced == measured(cell, "fd_randconv_test_guidance3")["value"]
-    with pytest.raises(ValueError, match="was not sampled at guidance 2; it has .*fd_randconv_test_guidance3"):
+    with pytest.raises(ValueError, match=r"was not sampled at guidance 2; it has .*fd_randconv_test_guidance3"):
         rows = [{"label": "g2", "cell": cell, "guidance": 2.0}]
         entries(columns=["fd_randconv_test"], published_columns={}, rows=rows)
 
