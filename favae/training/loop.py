@@ -66,26 +66,34 @@ class Result:
 
 @dataclass
 class _Pending:
-    """Losses of the steps since the last log line, still on the device: reading them each step would stall it."""
+    """Losses of the steps since the last row of the curves, kept on the device: reading them each step would stall it."""
 
-    steps: list[int] = field(default_factory=list)
-    losses: list[dict[str, Tensor]] = field(default_factory=list)
+    read: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    unread: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
 
-    def read(self) -> dict[str, float]:
-        """Means since the last reading, in one transfer. Raises Diverged at the first step that is not finite."""
-        flat = average(torch.stack([v.float() for row in self.losses for v in row.values()])).tolist()
+    def fetch(self) -> None:
+        """Bring all losses to the host in one transfer. Raises Diverged at the first step with one that is not finite."""
+        if not self.unread:
+            return
+        flat = average(torch.stack([v.float() for _, row in self.unread for v in row.values()])).tolist()
         values = iter(flat)
-        totals: dict[str, list[float]] = {}
-        for step, row in zip(self.steps, self.losses, strict=True):
-            numbers = {name: next(values) for name in row}  # terms that start later are absent from earlier steps
+        for step, row in self.unread:
+            numbers = {name: next(values) for name in row}
             if not all(map(math.isfinite, numbers.values())):
                 shown = ", ".join(f"{n} {v:.4g}" for n, v in numbers.items())
                 raise Diverged(f"step {step}: a loss is not finite: {shown}")
-            for name, value in numbers.items():
-                totals.setdefault(name, []).append(value)
-        self.steps.clear()
-        self.losses.clear()
-        return {name: math.fsum(v) / len(v) for name, v in totals.items()}
+            self.read.append((step, numbers))
+        self.unread.clear()
+
+    def means(self) -> dict[str, float]:
+        """Mean of each loss over the steps that have it (terms may start late); forgets them."""
+        self.fetch()
+        columns: dict[str, list[float]] = {}
+        for _, row in self.read:
+            for name, value in row.items():
+                columns.setdefault(name, []).append(value)
+        self.read.clear()
+        return {name: math.fsum(values) / len(values) for name, values in columns.items()}
 
 
 class Loop:
@@ -112,8 +120,7 @@ class Loop:
                     break
                 losses = self.task.train_step(batch, self.step)
                 self.step += 1
-                self._pending.steps.append(self.step)
-                self._pending.losses.append(losses)
+                self._pending.unread.append((self.step, losses))
                 self._after_step(progress)
         finally:
             for number, handler in previous.items():
@@ -130,26 +137,18 @@ class Loop:
 
     def _after_step(self, progress: Progress) -> None:
         shown: dict[str, float] = {}
-        if self._due(self.plan.log_every) or self._due(self.plan.checkpoint_every) or self._due(self.plan.validate_every):
-            shown = self._read_losses()
+        if self._due(self.plan.log_every):
+            shown = self._pending.means()
+            if self.ranks.is_main:
+                self.curves.add(self.step, {f"train/{name}": value for name, value in shown.items()})
         if self._due(self.plan.validate_every):
             self._validate()
         leave = any_rank(self._leave, self.ranks.device)
-        if leave:
-            self._read_losses()
         if leave or self._due(self.plan.checkpoint_every):
             self._save()
         progress.advance(**shown)
         if leave and self.step < self.plan.length:
             raise Interrupted(f"{self.title}: stopped by a signal at step {self.step}; saved, the next start goes on")
-
-    def _read_losses(self) -> dict[str, float]:
-        if not self._pending.steps:
-            return {}
-        means = self._pending.read()
-        if self.ranks.is_main:
-            self.curves.add(self.step, {f"train/{name}": value for name, value in means.items()})
-        return means
 
     def _validate(self) -> None:
         self.metrics = self.task.validate()
@@ -165,6 +164,7 @@ class Loop:
         return self.state / f"best-{step:09d}.pt"
 
     def _save(self) -> None:
+        self._pending.fetch()  # on every rank, and before saving: a checkpoint never holds a diverged model
         if not self.ranks.is_main:
             return
         save_checkpoint(
@@ -176,6 +176,7 @@ class Loop:
                 "best_objective": self.best_objective,
                 "resumed": self.resumed,
                 "metrics": self.metrics,
+                "pending": self._pending.read,
                 "modules": {name: module.state_dict() for name, module in self.task.modules.items()},
                 "optimizers": {name: optimizer.state_dict() for name, optimizer in self.task.optimizers.items()},
                 "rng": rng_state(),
@@ -198,6 +199,7 @@ class Loop:
         set_rng_state(saved["rng"])
         self.step, self.best_step, self.best_objective = saved["step"], saved["best_step"], saved["best_objective"]
         self.metrics, self.resumed, self._saved_best = saved["metrics"], saved["resumed"] + 1, saved["best_step"]
+        self._pending.read = [(step, dict(row)) for step, row in saved["pending"]]
         log.info("%s: going on from step %d of %d", self.title, self.step, self.plan.length)
 
     def _result(self) -> Result:

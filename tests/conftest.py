@@ -1,0 +1,48 @@
+"""What all tests share: quiet single-threaded torch, the real data if there are any, markers that explain their skips."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_configure() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch
+
+    no_gpu = pytest.mark.skip(reason="no CUDA device on this machine")
+    no_slurm = pytest.mark.skip(reason="slurmctld is not installed (apt-get install slurmctld slurmd slurm-client munge)")
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(no_gpu)
+        if item.get_closest_marker("slurm") and not shutil.which("slurmctld"):
+            item.add_marker(no_slurm)
+
+
+@pytest.fixture
+def test_data() -> Path:
+    """The folder of real data sets, or a skip with the reason."""
+    folder = os.environ.get("FAVAE_TEST_DATA")
+    if not folder:
+        pytest.skip("FAVAE_TEST_DATA is not set: no real data sets here")
+    return Path(folder).resolve()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A throw-away copy of the project's workflow and parameters, under git and DVC, without results."""
+    from tests_support import copy_project
+
+    return copy_project(tmp_path / "project")
