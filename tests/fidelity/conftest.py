@@ -1,8 +1,6 @@
 """A training small enough to run in a second, and pictures for it."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,12 +82,3 @@ def val(tmp_path_factory: pytest.TempPathFactory) -> PreparedSplit:
 def images(val: PreparedSplit) -> torch.Tensor:
     """Four stored pictures, uint8 [4,3,16,16]."""
     return val.images(range(4))
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """Folder of published data; skips where there is none."""
-    folder = os.environ.get("FAVAE_TEST_DATA")
-    if not folder:
-        pytest.skip("FAVAE_TEST_DATA is not set: it names the folder with pieces of the published data sets")
-    return Path(folder)
