@@ -66,15 +66,20 @@ def _shade_bands(axes: Axes, curve: pd.DataFrame) -> None:
 def draw_learning_curves(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
     """Training (faint) and validation (dots) losses, one panel a loss; dotted where the GAN loss begins.
 
-    A model bears its label in the last panel that shows it.
+    Labels that the next panel would repeat are left to it.
+
+    Raises:
+        ValueError: no validation loss in any of the curves.
     """
     curves = {series.label: results.curves(series.cell) for series in spec.series}
-    quantities = [name for name in _QUANTITIES if any(f"val/{name}" in table for table in curves.values())]
+    quantities = [name for name in _QUANTITIES if any(_has(table, name) for table in curves.values())]
+    if not quantities:
+        raise ValueError(f"figure {spec.id!r}: no curve has a validation loss of {', '.join(_QUANTITIES)}")
     figure = new_figure(style.width, _HEIGHT, spec.title)
     grid = figure.subplots(1, len(quantities), squeeze=False)[0]
     drawn: list[tuple[Axes, dict[str, Line2D]]] = []
     for axes, quantity in zip(grid, quantities):
-        shown = {label: table for label, table in curves.items() if f"val/{quantity}" in table}
+        shown = {label: table for label, table in curves.items() if _has(table, quantity)}
         colours = {label: f"C{list(curves).index(label)}" for label in shown}
         axes.set(title=_QUANTITIES[quantity], xlabel="step")
         axes.margins(x=0)
@@ -84,9 +89,14 @@ def draw_learning_curves(spec: FigureSpec, style: FigureStyle, results: Results)
         _mark_gan(axes, shown, colours)
         drawn.append((axes, lines))
     for i, (axes, lines) in enumerate(drawn):
-        later = {label for _, others in drawn[i + 1 :] for label in others}
-        label_ends(figure, axes, [line for label, line in lines.items() if label not in later])
+        if i + 1 == len(drawn) or drawn[i + 1][1].keys() != lines.keys():
+            label_ends(figure, axes, list(lines.values()))
     return figure
+
+
+def _has(table: pd.DataFrame, quantity: str) -> bool:
+    """Whether a validation loss was measured; one whose weight is 0 is logged as 0 and says nothing."""
+    return bool((table.get(f"val/{quantity}", pd.Series(dtype=float)).fillna(0) != 0).any())
 
 
 def _loss(axes: Axes, table: pd.DataFrame, quantity: str, label: str, colour: str) -> Line2D:

@@ -122,6 +122,16 @@ def test_learning_curves_mark_the_first_logged_gan_step(axes_of: Callable[[str],
     assert {t.get_text() for t in entropy.texts} == {"CAT", "CAT, text hidden"}
 
 
+def test_a_loss_of_weight_zero_is_not_drawn(axes_of: Callable[[str], list[Axes]]) -> None:
+    path = Path("data/demo/curves/train_autoencoder/natural-f8-vqgan.csv")
+    table = pd.read_csv(path).drop(columns="train/image_ffl")
+    table.loc[table["val/image_ffl"].notna(), "val/image_ffl"] = 0.0
+    table.to_csv(path, index=False)
+    l1, ffl, _ = axes_of("learning_curves")
+    assert {"VQ-GAN, f = 8", "FA-VAE, f = 8"} <= {t.get_text() for t in l1.texts}  # other models than beside it
+    assert "VQ-GAN, f = 8" not in {line.get_label() for line in ffl.lines}
+
+
 def test_sigma_names_each_pair(axes_of: Callable[[str], list[Axes]]) -> None:
     axes = axes_of("sigma")[0]
     table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f8-favae.csv")
