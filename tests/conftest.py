@@ -40,9 +40,25 @@ def test_data() -> Path:
     return Path(folder).resolve()
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the whole tiny DAG has run once. Do not change it: copy it with `results`."""
+    from tests_support import call, copy_project
+
+    folder = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    call(folder, "snakemake", "--cores", "2", timeout=900)
+    return folder
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A throw-away copy of the project's workflow and parameters, under git and DVC, without results."""
     from tests_support import copy_project
 
     return copy_project(tmp_path / "project")
+
+
+@pytest.fixture
+def results(finished: Path, tmp_path: Path) -> Path:
+    """A throw-away copy of a project in which everything has run, times of files included."""
+    return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))

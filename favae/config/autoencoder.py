@@ -184,8 +184,15 @@ class AutoencoderSpec(Spec):
 
     @model_validator(mode="after")
     def _spectrum_needs_complements(self) -> Self:
-        if self.model.fcm == "none" and self.objective.spectrum.kind != "none":
+        spectrum = self.objective.spectrum
+        if self.model.fcm == "none" and spectrum.kind != "none":
             raise ValueError(
-                f"objective.spectrum.kind {self.objective.spectrum.kind!r} compares FCM features, but model.fcm is 'none'"
+                f"objective.spectrum.kind {spectrum.kind!r} compares FCM features, but model.fcm is 'none'"
+            )
+        latent = self.model.image_size // 2 ** (len(self.model.channel_multipliers) - 1)
+        if isinstance(spectrum, FixedSpectrum | DynamicSpectrum) and spectrum.kernel_size // 2 >= latent:
+            raise ValueError(
+                f"objective.spectrum.kernel_size {spectrum.kernel_size} is too large for the {latent}x{latent} latent, which is "
+                f"reflected at its borders: use at most {2 * latent - 1}, or larger images"
             )
         return self

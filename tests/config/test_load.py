@@ -68,10 +68,11 @@ def favae_parameters() -> dict:
     [
         ({"model": {"imge_size": 64}}, r"model\.imge_size: unknown key; known here: .*image_size"),
         ({"model": {"base_channels": "many"}}, r"model\.base_channels: .*integer.*\(found 'many'\)"),
-        ({"model": {"image_size": 36}}, r"image_size 36 is not divisible by the factor 8"),
+        ({"model": {"image_size": 42}}, r"image_size 42 is not divisible by the factor 8"),
         ({"model": {"norm_groups": 3}}, r"norm_groups 3 does not divide 8 channels"),
         ({"model": {"fcm": "none"}}, r"compares FCM features, but model\.fcm is 'none'"),
         ({"objective": {"spectrum": {"kernel_size": 4}}}, r"kernel_size: must be odd \(found 4\)"),
+        ({"objective": {"spectrum": {"kernel_size": 11}}}, r"kernel_size 11 is too large for the 5x5 latent"),
         ({"objective": {"spectrum": {"kind": "fft"}}}, r"objective\.spectrum.*dsl"),
         ({"training": {"length": "3 hours"}}, r"training\.length: expected a duration as in '20 epochs'"),
         ({"optimizer": {"base_lr": -1}}, r"optimizer\.base_lr: .*greater than 0"),

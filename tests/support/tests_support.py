@@ -56,7 +56,7 @@ def copy_project(target: Path) -> Path:
 
 def planned(project: Path, *arguments: str) -> set[str]:
     """Jobs that `snakemake -n` would run, as stage/cell."""
-    done = call(project, "snakemake", "-n", "--quiet", "none", *arguments)
+    done = call(project, "snakemake", "-n", "--quiet", "progress", *arguments)
     jobs: set[str] = set()
     for line in done.stdout.splitlines() + done.stderr.splitlines():
         line = line.strip()

@@ -1,0 +1,114 @@
+"""The whole DAG, tiny, through the real commands: what a user sees after `snakemake`."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pandas as pd
+from tests_support import call, planned
+
+from favae.provenance.cards import read_card
+
+STAGES = {
+    "prepare_dataset": 2,
+    "train_autoencoder": 3,
+    "evaluate_reconstruction": 6,
+    "tokenize_images": 1,
+    "train_cat": 1,
+    "generate_images": 1,
+    "make_tables": 1,
+    "make_figures": 1,
+}
+
+
+def test_every_job_left_a_card_a_run_record_and_a_log(finished: Path) -> None:
+    for stage, count in STAGES.items():
+        assert len(list((finished / "data/tiny" / stage).glob("*/card.json"))) == count, stage
+        assert len(list((finished / "data/tiny/runs" / stage).glob("*.json"))) == count, stage
+        assert len(list((finished / "data/tiny/logs" / stage).glob("*.log"))) == count, stage
+
+
+def test_nothing_is_left_to_do_for_any_tool(finished: Path) -> None:
+    assert planned(finished) == set()
+    assert "ok" in call(finished, "favae", "status").stdout
+    assert call(finished, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert "Running stage" not in call(finished, "dvc", "repro", "--dry").stdout
+
+
+def test_resume_state_of_finished_jobs_is_gone(finished: Path) -> None:
+    assert not list((finished / "data/state").rglob("*.pt"))
+
+
+def test_prepared_data_are_a_few_files(finished: Path) -> None:
+    for data_set in ("natural", "scientific"):
+        names = {p.name for p in (finished / "data/tiny/prepare_dataset" / data_set / "shards").iterdir()}
+        assert names == {"train-00000.npy", "val-00000.npy", "test-00000.npy", "index.csv", "captions.csv"}
+
+
+def test_tables_hold_what_the_evaluations_measured(finished: Path) -> None:
+    table = pd.read_csv(finished / "reports/tiny/tables/reconstruction.csv")
+    for cell, rows in table.groupby("run"):
+        stage, name = cell.split("@")[0].split("/")
+        measured = json.loads((finished / "data/tiny" / stage / name / "metrics.json").read_text())
+        card = read_card(finished / "data/tiny" / stage / name / "card.json")
+        assert cell.split("@")[1] == card.key[:12]
+        for row in rows.to_dict("records"):
+            value = measured[row["metric"]]["value"]
+            assert pd.isna(row["reproduced"]) if value is None else row["reproduced"] == value, row
+
+
+def test_a_metric_without_its_weights_says_so_and_has_no_value(finished: Path) -> None:
+    folder = finished / "data/tiny/evaluate_reconstruction/natural-f8-favae-on-natural"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["lpips_vgg_test"]["value"] is None
+    assert "vgg16" in metrics["lpips_vgg_test"]["note"]
+    assert metrics["psnr_test"]["value"] > 0
+
+
+def test_figures_and_report_are_made(finished: Path) -> None:
+    figures = {p.name for p in (finished / "reports/tiny/figures").glob("*.png")}
+    assert {"reconstructions.png", "spectrum_error.png", "learning_curves.png", "sigma.png", "samples.png"} <= figures
+    call(finished, "snakemake", "--report", "report.html", "--quiet", "all")
+    page = (finished / "report.html").read_text()
+    assert "reconstructions.png" in page
+    assert "Tables" in page
+
+
+def test_every_run_is_in_mlflow_with_what_an_auditor_asks(finished: Path) -> None:
+    with sqlite3.connect(finished / "data/mlflow/mlflow.db") as database:
+        runs = database.execute("select run_uuid, status from runs").fetchall()
+        assert len(runs) == sum(STAGES.values())
+        assert {status for _, status in runs} == {"FINISHED"}
+        keys = {"stage", "cell", "key", "git_commit", "data", "code_version", "host", "slurm_job", "checkpoint_sha256"}
+        for run, _ in runs:
+            tags = dict(database.execute("select key, value from tags where run_uuid = ?", (run,)).fetchall())
+            assert keys <= tags.keys()
+        curves = database.execute("select count(*) from metrics where key = 'train/l1'").fetchone()[0]
+        assert curves == 3 * 3  # three models, three rows each
+
+
+def test_the_tool_list_is_quiet_about_a_second_run(finished: Path) -> None:
+    done = call(finished, "snakemake")
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_one_parameter_of_one_model_reruns_that_training_and_what_depends_on_it(results: Path) -> None:
+    recipe = results / "params/table2.yaml"
+    text = recipe.read_text()
+    start = text.index("\nbaseline:")
+    recipe.write_text(text[:start] + text[start:].replace("image_ffl: {weight: 0.0}", "image_ffl: {weight: 0.5}", 1))
+    expected = {
+        "train_autoencoder/natural-f8-vqgan",
+        "evaluate_reconstruction/natural-f8-vqgan-on-natural",
+        "evaluate_reconstruction/natural-f8-vqgan-on-scientific",
+        "make_tables/all",
+        "make_figures/all",
+    }
+    assert planned(results) == expected
+    assert stages_planned_by_dvc(results) == expected
+
+
+def stages_planned_by_dvc(project: Path) -> set[str]:
+    """Stages that `dvc repro --dry` would run, as stage/cell."""
+    lines = call(project, "dvc", "repro", "--dry").stdout.splitlines()
+    return {line.split("'")[1].replace("@", "/") for line in lines if line.startswith("Running stage")}
