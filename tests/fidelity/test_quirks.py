@@ -18,6 +18,7 @@ from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
 from favae.losses import DynamicSpectrumLoss, FocalFrequencyLoss, gaussian_blur
 from favae.models import FAVAE
+from favae.models.quantizers import CosineQuantizer
 from favae.training.autoencoder import AutoencoderTask
 from favae.training.distributed import Ranks
 
@@ -184,6 +185,19 @@ def test_projection_of_the_f4_codebook() -> None:
     projected, plain = (sum(p.numel() for p in network.quantizer.parameters()) for network in networks)
     assert (projected, plain) == (3 * 256 + 256 + 256 * 3 + 3, 0)
     assert [tuple(network.quantizer.codebook.shape) for network in networks] == [(8192, 256), (8192, 3)]
+
+
+def test_dead_codes_stay_dead_unless_they_are_replaced() -> None:
+    """Vectors in one direction keep one code of eight alive."""
+    z = torch.zeros(4, 2, 4, 4)
+    z[:, 0] = 1.0
+    for threshold, moved in ((0.0, False), (1.0, True)):
+        torch.manual_seed(0)
+        quantizer = CosineQuantizer(2, 8, dead_code_threshold=threshold)
+        with torch.no_grad():
+            quantizer.codebook.copy_(torch.tensor([[1.0, 0.0]] + [[-1.0, 0.0]] * 7))
+        quantizer(z)
+        assert bool((quantizer.codebook[1:, 0] > 0).all()) is moved
 
 
 def test_dsl_is_the_weighted_mean_over_pairs() -> None:

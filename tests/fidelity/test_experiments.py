@@ -1,0 +1,125 @@
+"""The scale `paper` is the paper's experiments: these jobs, no others, each with the parameters of its source."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from favae.config.autoencoder import AutoencoderSpec
+from favae.config.cat import CatSpec, GenerateSpec
+from favae.config.grid import STAGES, Grid, load_grid
+from favae.config.load import deep_merge, read_yaml, validate
+from favae.evaluation.weights import load_catalogue
+
+ROOT = Path(__file__).parents[2]
+TABLE_2 = ["vqgan", *(f"r{n}" for n in range(4, 15)), *(f"r{n}-conv" for n in range(10, 15))]
+TRAINED = [*(f"celebahq-f16-{row}" for row in TABLE_2), "ffhq-f16-favae"]
+TRAINED += [f"imagenet-{row}" for row in ("f16-favae", "f16-vqgan", "f4-favae", "f4-favae-unprojected", "f4-vqgan")]
+ZERO_SHOT = [
+    f"imagenet-{f}-{model}-on-{data}"
+    for f in ("f16", "f4")
+    for model in ("favae", "vqgan")
+    for data in ("celebahq", "ffhq")
+]
+JOBS = {
+    "prepare_dataset": ["celebahq", "ffhq", "imagenet"],
+    "train_autoencoder": TRAINED,
+    "evaluate_reconstruction": [*(f"{name}-on-{name.partition('-')[0]}" for name in TRAINED), *ZERO_SHOT],
+    "tokenize_images": ["celebahq-f16-r12"],
+    "train_cat": ["celebahq-f16-cat"],
+    "generate_images": ["celebahq-f16-cat"],
+    "make_tables": ["all"],
+    "make_figures": ["all"],
+}
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Grid:
+    monkeypatch.chdir(ROOT)
+    return load_grid("paper")
+
+
+def autoencoder(paper: Grid, cell: str) -> AutoencoderSpec:
+    spec = paper.job("train_autoencoder", cell).spec
+    assert isinstance(spec, AutoencoderSpec)
+    return spec
+
+
+def test_the_grid_has_exactly_the_published_experiments(paper: Grid) -> None:
+    paper.check()
+    assert {stage: sorted(paper.cells(stage)) for stage in STAGES} == {k: sorted(v) for k, v in JOBS.items()}
+
+
+def test_snakemake_would_run_exactly_these(tmp_path: Path) -> None:
+    """A dry run where nothing has been made."""
+    for name in ("Snakefile", "workflow", "params"):  # no profile: the default one lists no jobs
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [Path(sys.executable).parent / "snakemake", "-n", "--config", "scale=paper"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+    cards = re.findall(r"^ +output: data/paper/(\w+)/([\w-]+)/card\.json", done.stdout + done.stderr, re.MULTILINE)
+    assert sorted(cards) == sorted((stage, cell) for stage, cells in JOBS.items() for cell in cells)
+
+
+def test_the_networks_are_the_published_ones(paper: Grid) -> None:
+    for cell in JOBS["train_autoencoder"]:
+        spec = autoencoder(paper, cell)
+        model, factor = spec.model, 2 ** (len(spec.model.channel_multipliers) - 1)
+        assert f"-f{factor}-" in cell
+        assert (model.image_size, model.base_channels, model.res_blocks) == (256, 128, 2)
+        assert model.latent_channels == {16: 256, 4: 3}[factor]
+        codes = {"celebahq": 1024, "ffhq": 2048, "imagenet": {16: 16384, 4: 8192}[factor]}[cell.partition("-")[0]]
+        assert (model.quantizer.kind, model.quantizer.codes) == ("cosine", codes)
+        assert (model.fcm == "none") == ("vqgan" in cell)
+
+
+def test_the_learning_rate_is_2e_6_an_image(paper: Grid) -> None:
+    for cell in JOBS["train_autoencoder"]:
+        spec = autoencoder(paper, cell)
+        assert spec.optimizer.learning_rate(spec.training.batch_size) == pytest.approx(2e-6 * spec.training.batch_size)
+        assert spec.optimizer.betas == (0.5, 0.9)
+
+
+@pytest.mark.parametrize("factor", ["f16", "f4"])
+def test_a_baseline_differs_from_its_fa_vae_in_fcm_and_spectral_losses_only(paper: Grid, factor: str) -> None:
+    ours, baseline = (autoencoder(paper, f"imagenet-{factor}-{name}").model_dump() for name in ("favae", "vqgan"))
+    for tree in (ours, baseline):
+        del tree["model"]["fcm"], tree["model"]["fcm_groups"], tree["objective"]["spectrum"]
+        del tree["objective"]["image_ffl"]["weight"]
+    assert ours == baseline
+
+
+def test_cat_reads_row_12_and_is_gpt2_medium(paper: Grid) -> None:
+    assert paper.job("train_cat", "celebahq-f16-cat").roles == {"tokens": "celebahq-f16-r12"}
+    cat = paper.job("train_cat", "celebahq-f16-cat").spec
+    assert isinstance(cat, CatSpec)
+    assert (cat.model.layers, cat.model.dim, cat.model.heads, cat.model.head_dim) == (24, 1536, 16, 64)
+    assert (cat.text.kind, cat.text_drop, str(cat.optimizer.warmup)) == ("clip", 0.25, "20 epochs")
+    assert cat.text.weights in load_catalogue().weights  # type: ignore[union-attr]
+    sampling = paper.job("generate_images", "celebahq-f16-cat").spec
+    assert isinstance(sampling, GenerateSpec)
+    assert (sampling.guidance, sampling.top_k, sampling.top_p, sampling.temperature) == ([1.0, 3.0], 500, 0.95, 1.0)
+
+
+@pytest.mark.parametrize("table", ["table1", "table2"])
+def test_every_recipe_is_valid_at_full_size(table: str) -> None:
+    """Also those that no cell uses: a user's grid may."""
+    numbers = read_yaml(ROOT / "params" / "paper.yaml")
+    recipes = {name: tree for name, tree in read_yaml(ROOT / "params" / f"{table}.yaml").items() if name[0] != "_"}
+    for name, tree in recipes.items():
+        size = "f4-imagenet" if "f4" in name else "f16-celebahq"
+        assert validate(AutoencoderSpec, deep_merge([tree, numbers[size]]), name).model.image_size == 256
+
+
+def test_f_8_is_supported_without_a_published_row() -> None:
+    numbers = read_yaml(ROOT / "params" / "paper.yaml")["f8"]
+    recipe = read_yaml(ROOT / "params" / "table2.yaml")["r12-conv"]
+    assert len(validate(AutoencoderSpec, deep_merge([recipe, numbers]), "f8").model.channel_multipliers) == 4
+
+
+def test_what_no_source_gives_is_said_in_the_file() -> None:
+    text = (ROOT / "params" / "paper.yaml").read_text()
+    assert "Epochs" in text and text.count("NOT FOUND") >= 3
