@@ -17,8 +17,7 @@ _BASIS = (
     "(training: three forward passes, plus LPIPS, discriminator and blur) and divided by assumed sustained rates of an "
     "H200-class GPU: "
 )
-_LPIPS_WEIGHTS = {"vgg": "vgg16", "alex": "alexnet", "squeeze": "squeezenet"}
-_FEATURE_WEIGHTS = {"inception": "inception", "squeezenet": "squeezenet"}
+_WITHOUT_WEIGHTS = ("randconv",)  # feature networks that need no file; the others are named as theirs is
 
 
 def plan(
@@ -103,33 +102,34 @@ def _block(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"], found: "Estim
 def _facts(
     grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"], found: "Estimate | None"
 ) -> Iterator[tuple[str, str]]:
-    from favae.config.estimates import captions_of, dataset_of
-
+    """(what, text) of a job's data, length and estimate."""
     if not job.stage.collects:
-        dataset = job.cell if job.stage.name == "prepare_dataset" else dataset_of(grid, job)
-        counts = sizes.get(dataset)
-        shown = ", ".join(f"{split} {n:,}" for split, n in counts.items()) if counts else "size known once prepared"
-        captions = f"; {captions_of(grid, dataset)} captions an image" if job.stage.name == "train_cat" else ""
-        yield "data", f"{dataset}: {shown}{captions}"
-    training = job.parameters.get("training")
+        yield "data", _data(grid, job, sizes)
+    training = job.parameters.get("training", {})
+    length = f"{training['length']} of {training['batch_size']}" if training else ""
     if found is None:
-        if training:
-            yield "length", f"{training['length']} of {training['batch_size']}"
+        yield from [("length", length)] if length else []
         yield "estimate", "after the data set is prepared"
         return
-    if found.steps is not None and training:
-        yield (
-            "length",
-            f"{training['length']}: {found.steps:,} steps of {training['batch_size']}, {found.images:,} seen",
-        )
+    if found.steps is not None:
+        yield "length", f"{length}: {found.steps:,} steps, {found.images:,} images seen"
     elif found.images:
         yield "length", f"{found.images:,} images"
     if found.flops:
-        yield (
-            "estimate",
-            f"{found.gpu_hours:,.2f} GPU-hours ({found.flops / 1e15:,.1f} PFLOP), {found.gpu_bytes / 1e9:.1f} GB "
-            f"on each of {training['ranks'] if training and 'ranks' in training else 1} GPUs",
-        )
+        hours, memory = f"{found.gpu_hours:,.2f} GPU-hours", f"{found.gpu_bytes / 1e9:.1f} GB"
+        gpus = training.get("ranks", 1)
+        yield "estimate", f"{hours} ({found.flops / 1e15:,.1f} PFLOP), {memory} of GPU memory, GPUs: {gpus}"
+
+
+def _data(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"]) -> str:
+    from favae.config.estimates import captions_of, dataset_of
+
+    dataset = job.cell if job.stage.name == "prepare_dataset" else dataset_of(grid, job)
+    if dataset not in sizes:
+        return f"{dataset}: size known once prepared"
+    counts = ", ".join(f"{split} {sizes[dataset][split]:,}" for split in ("train", "val", "test"))
+    captions = captions_of(grid, dataset) if job.stage.name == "train_cat" else 1
+    return f"{dataset}: {counts}" + (f"; {captions} captions an image" if captions > 1 else "")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -195,16 +195,18 @@ def _weights_of(job: "Job") -> Iterator[str]:
     from favae.config.autoencoder import AutoencoderSpec
     from favae.config.cat import CatSpec, ClipText, GenerateSpec
     from favae.config.evaluation import EvaluationProtocol
+    from favae.evaluation.perceptual import LPIPS_WEIGHTS
 
     spec = job.spec
-    if isinstance(spec, AutoencoderSpec) and spec.objective.perceptual.weight:
-        name = _LPIPS_WEIGHTS.get(spec.objective.perceptual.network)
-        yield from [name] if name else []
+    if isinstance(spec, AutoencoderSpec):
+        perceptual = spec.objective.perceptual
+        if perceptual.weight and perceptual.network != "none":
+            yield LPIPS_WEIGHTS[perceptual.network]
     if isinstance(spec, CatSpec) and isinstance(spec.text, ClipText):
         yield spec.text.weights
     protocol = spec.protocol if isinstance(spec, GenerateSpec) else spec
     if isinstance(protocol, EvaluationProtocol):
         if "lpips" in protocol.metrics:
-            yield from (_LPIPS_WEIGHTS[net] for net in protocol.lpips_nets)
+            yield from (LPIPS_WEIGHTS[net] for net in protocol.lpips_nets)
         if "frechet" in protocol.metrics:
-            yield from (_FEATURE_WEIGHTS[n] for n in protocol.feature_networks if n in _FEATURE_WEIGHTS)
+            yield from (n for n in protocol.feature_networks if n not in _WITHOUT_WEIGHTS)

@@ -90,8 +90,9 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
     if isinstance(spec, TokenizeSpec):
         return _tokens(_model(grid, job), spec, sum(size[s] for s in spec.splits))
     if isinstance(spec, GenerateSpec):
-        cat = grid.job("train_cat", job.roles["cat"])
-        return _generation(spec, cat.spec, _model(grid, job), _count(spec.protocol, size))
+        cat = grid.job("train_cat", job.roles["cat"]).spec
+        assert isinstance(cat, CatSpec)
+        return _generation(spec, cat, _model(grid, job), _count(spec.protocol, size))
     if isinstance(spec, EvaluationProtocol):
         return _evaluation(spec, _model(grid, job), _count(spec, size))
     raise TypeError(f"{job.name}: no estimate for parameters of type {type(spec).__name__}")
@@ -171,13 +172,13 @@ def autoencoder_bytes(spec: AutoencoderSpec) -> float:
 
 def _cat_cost(spec: CatSpec, autoencoder: AutoencoderSpec) -> tuple[Cost, float]:
     """CAT on one pair, and the multiply-accumulates of its text encoder."""
-    clip = isinstance(spec.text, ClipText)
-    dim, length = (CLIP_TEXT["dim"], CLIP_TEXT["tokens"]) if clip else (spec.text.dim, spec.text.max_tokens)
     model = autoencoder.model
-    cost = cat_cost(spec.model, model.quantizer.codes, latent_area(model), dim, length)
-    # A frozen text tower is passed once; a learned one is a few small layers: 12 D^2 parameters each, three passes.
-    text = clip_text_cost().macs if clip else 3.0 * spec.text.layers * 12 * dim**2 * length
-    return cost, text
+    if isinstance(spec.text, ClipText):
+        dim, length, text = CLIP_TEXT["dim"], CLIP_TEXT["tokens"], 1.0 * clip_text_cost().macs
+    else:  # trained too: three passes through layers of 12 D^2 weights
+        dim, length = spec.text.dim, spec.text.max_tokens
+        text = 3.0 * spec.text.layers * 12 * dim**2 * length
+    return cat_cost(spec.model, model.quantizer.codes, latent_area(model), dim, length), text
 
 
 def _cat(spec: CatSpec, autoencoder: AutoencoderSpec, pairs: int) -> Estimate:
