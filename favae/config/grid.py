@@ -20,7 +20,6 @@ from favae.config.load import deep_merge, read_yaml, subtree, validate
 from favae.provenance.canonical import canonical_json
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-EVERY_CELL = "*"
 
 
 @dataclass(frozen=True)
@@ -216,8 +215,10 @@ class Grid:
             raise ConfigError("\n".join(problems))
 
     def _disagreements(self) -> Iterator[str]:
-        """Image sizes that differ between a data set and a model that reads it."""
+        """What is valid by itself but does not fit together: image sizes, and rows of tables and figures without a cell."""
         for job in self:
+            if job.stage.collects:
+                yield from (f"{job.where}: {problem}" for problem in self._dangling(job))
             if "dataset" not in job.roles:
                 continue
             size = self.job("prepare_dataset", job.roles["dataset"]).parameters.get("image_size")
@@ -228,6 +229,16 @@ class Grid:
                     f"{job.where}: model.image_size is {wanted}, but data set {job.roles['dataset']!r} "
                     f"is prepared at {size} pixels"
                 )
+
+    @staticmethod
+    def _dangling(job: Job) -> Iterator[str]:
+        from favae.config.reporting import FiguresSpec, Published, TablesSpec
+
+        if isinstance(job.spec, TablesSpec):
+            published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
+            yield from job.spec.disagreements(published, job.inputs)
+        elif isinstance(job.spec, FiguresSpec):
+            yield from job.spec.disagreements(job.inputs)
 
 
 @lru_cache(maxsize=8)

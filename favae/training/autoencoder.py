@@ -36,6 +36,7 @@ class AutoencoderTask:
         ).to(ranks.device)
         self.spectrum = build_spectrum_loss(**objective.spectrum.model_dump()).to(ranks.device)
         self.image_ffl = FocalFrequencyLoss(objective.image_ffl.weight, objective.image_ffl.alpha)
+        self.measured_ffl = FocalFrequencyLoss()  # on val at weight 1 for every model, the baseline included
         self.adversarial = build_adversarial_loss(objective.adversarial.loss)
         self.modules: Mapping[str, nn.Module] = {
             "model": self.model,
@@ -162,7 +163,7 @@ class AutoencoderTask:
             with self._autocast():
                 picture = self.model.reconstruct(image).float()
             objective, losses = self._reconstruction_loss(image, picture)
-            losses |= {"objective": objective, "image_ffl": self.image_ffl(picture, image), "n": torch.tensor(1.0)}
+            losses |= {"objective": objective, "image_ffl": self.measured_ffl(picture, image), "n": torch.tensor(1.0)}
             for name, loss in losses.items():
                 sums[name] = sums.get(name, torch.zeros((), device=image.device)) + loss * len(stored)
         totals = average(torch.stack([v.double() for v in sums.values()])).tolist()
