@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from favae.cli import contract
+from favae.cli.contract import Scale
 from favae.cli.plan import plan
 
 app = typer.Typer(
@@ -20,7 +22,6 @@ app = typer.Typer(
 internal = typer.Typer(help="Called by the Snakefile.", hidden=True, no_args_is_help=True)
 app.add_typer(internal, name="internal")
 
-Scale = Annotated[str | None, typer.Option(help="Scale in params/grid.yaml; default: the active one.")]
 _state = {"debug": False}
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: saved, start again to go on
 
@@ -103,61 +104,7 @@ def check(scale: Scale = None) -> None:
 app.command()(plan)
 
 
-@app.command()
-def status(
-    scale: Scale = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Trust file sizes, do not hash large files.")] = False,
-) -> None:
-    """State of every cell, from contents: ok, missing, stale or corrupt. Exits 1 unless all are ok.
-
-    Example: favae status --scale demo
-    """
-    from favae.contract.status import statuses
-
-    rows = statuses(scale, verify_bytes=not fast)
-    width = max(len(job.name) for job, _, _ in rows)
-    for job, state, reason in rows:
-        print(f"{state.value:8} {job.name:{width}}  {reason}".rstrip())
-    raise typer.Exit(0 if all(state.value == "ok" for _, state, _ in rows) else 1)
-
-
-@app.command()
-def why(target: Annotated[str, typer.Argument(help="STAGE/CELL.")], scale: Scale = None) -> None:
-    """First field in which a result differs from what the parameters now ask for (old and new value).
-
-    Example: favae why train_autoencoder/natural-f8-favae
-    """
-    from favae.contract.why import explain
-
-    print(explain(target, scale))
-
-
-@app.command()
-def lock(scale: Scale = None) -> None:
-    """Record valid results in dvc.lock and DVC's cache; refuses stale and corrupt ones (exit code 1).
-
-    Example: favae lock
-    """
-    from favae.contract.lock import lock_results
-
-    report = lock_results(scale)
-    print(report.message)
-    raise typer.Exit(0 if report.complete else 1)
-
-
-@app.command("mlflow-sync")
-def mlflow_sync(
-    scale: Scale = None, quiet: Annotated[bool, typer.Option("--quiet", help="Only say what went wrong.")] = False
-) -> None:
-    """Bring MLflow up to date with the results on disk (rebuilds a lost database, curves too).
-
-    Example: MLFLOW_TRACKING_URI=http://127.0.0.1:5000 favae mlflow-sync
-    """
-    from favae.tracking.mlflow_view import sync
-
-    message = sync(scale)
-    if not quiet:
-        print(message)
+contract.register(app)
 
 
 @app.command()

@@ -31,7 +31,8 @@ def lock_results(scale: str | None) -> LockReport:
     grid, active = load_grid(scale), load_grid(None)
     if grid.scale != active.scale:
         return LockReport(
-            True, f"dvc.yaml holds the active scale {active.scale!r}; nothing locked for {grid.scale!r} ({paths.GRID}: active)"
+            True,
+            f"dvc.yaml holds the active scale {active.scale!r}; nothing locked for {grid.scale!r} ({paths.GRID}: active)",
         )
     if not Path(".dvc").is_dir():
         return LockReport(True, "no DVC repository here (no .dvc folder); nothing locked")

@@ -64,3 +64,9 @@ def planned(project: Path, *arguments: str) -> set[str]:
             card = next(p for p in line.removeprefix("output: ").split(", ") if p.endswith("/card.json"))
             jobs.add("/".join(Path(card).parts[2:4]))
     return jobs
+
+
+def planned_by_dvc(project: Path) -> set[str]:
+    """Stages that `dvc repro --dry` would run, as stage/cell."""
+    lines = call(project, "dvc", "repro", "--dry").stdout.splitlines()
+    return {line.split("'")[1].replace("@", "/") for line in lines if line.startswith("Running stage")}

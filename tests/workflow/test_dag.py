@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pandas as pd
-from tests_support import call, planned
+from tests_support import call, planned, planned_by_dvc
 
 from favae.provenance.cards import read_card
 
@@ -105,10 +105,4 @@ def test_one_parameter_of_one_model_reruns_that_training_and_what_depends_on_it(
         "make_figures/all",
     }
     assert planned(results) == expected
-    assert stages_planned_by_dvc(results) == expected
-
-
-def stages_planned_by_dvc(project: Path) -> set[str]:
-    """Stages that `dvc repro --dry` would run, as stage/cell."""
-    lines = call(project, "dvc", "repro", "--dry").stdout.splitlines()
-    return {line.split("'")[1].replace("@", "/") for line in lines if line.startswith("Running stage")}
+    assert planned_by_dvc(results) == expected

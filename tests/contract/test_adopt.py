@@ -1,0 +1,94 @@
+"""Another machine, another commit: results travel through DVC, and Snakemake believes what their cards prove."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests_support import call, planned, planned_by_dvc
+
+
+def edit(project: Path, file: str, old: str, new: str) -> None:
+    """Replace the first `old` in a parameter file."""
+    path = project / "params" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def commit(project: Path, message: str) -> None:
+    call(project, "git", "add", "-A")
+    call(project, "git", "commit", "-qm", message)
+
+
+@pytest.fixture
+def pushed(results: Path) -> Path:
+    """A finished project, committed, its results pushed to a remote that is a folder."""
+    call(results, "dvc", "remote", "add", "-q", "-d", "store", str(results.parent / "remote"))
+    commit(results, "results")
+    call(results, "dvc", "push", "-q")
+    return results
+
+
+def clone(project: Path, name: str) -> Path:
+    call(project.parent, "git", "clone", "-q", str(project), name)
+    return project.parent / name
+
+
+def test_on_another_machine_nothing_is_left_to_do_after_pull_and_adopt(pushed: Path) -> None:
+    other = clone(pushed, "other")
+    call(other, "dvc", "pull", "-q")
+    assert "adopted 16, removed 0, missing 0" in call(other, "favae", "adopt").stdout
+    assert planned(other) == set()
+    assert planned_by_dvc(other) == set()
+    assert not call(other, "git", "status", "--porcelain").stdout
+    # and it goes on from there like the machine that made them
+    edit(other, "figures.yaml", "dpi: 160", "dpi: 90")
+    assert planned(other) == {"make_figures/all"} == planned_by_dvc(other)
+
+
+def test_tables_regenerate_without_checkpoints_and_data_sets(pushed: Path) -> None:
+    other = clone(pushed, "other")
+    call(other, "dvc", "pull", "-q", "evaluate_reconstruction", "generate_images", "make_tables")
+    shutil.rmtree(other / "reports")
+    call(other, "dvc", "repro", "--single-item", "--force", "make_tables@all")
+    assert not list((other / "data").rglob("*.safetensors"))
+    for table in (pushed / "reports/tiny/tables").iterdir():
+        assert (other / "reports/tiny/tables" / table.name).read_bytes() == table.read_bytes()
+
+
+def test_adopt_removes_what_cards_disprove_and_blesses_no_other_parameters(results: Path) -> None:
+    corrupt = "evaluate_reconstruction/natural-f4-favae-on-natural"
+    spectrum = results / "data/tiny" / corrupt / "spectrum.csv"
+    text = spectrum.read_text()
+    spectrum.unlink()  # not in place: the file may be a link into DVC's cache
+    spectrum.write_text(text.replace("1", "2", 1))
+    edit(results, "tiny.yaml", "guidance: [1.0, 3.0]", "guidance: [1.0, 3.0, 5.0]")
+    done = call(results, "favae", "adopt")
+    assert (
+        f"removed the card of {corrupt}: {spectrum.relative_to(results)} differs from what its card says" in done.stdout
+    )
+    assert "removed the card of generate_images/natural-f8-cat: parameters" in done.stdout
+    assert planned(results) == {corrupt, "generate_images/natural-f8-cat", "make_tables/all", "make_figures/all"}
+
+
+def test_an_old_commit_and_back_and_a_parameter_changed_back_cost_nothing(pushed: Path) -> None:
+    record = pushed / "data/tiny/runs/generate_images/natural-f8-cat.json"
+    first = record.read_text()
+    edit(pushed, "tiny.yaml", "guidance: [1.0, 3.0]", "guidance: [1.0, 3.0, 5.0]")
+    call(pushed, "snakemake", "--cores", "2")
+    commit(pushed, "one more guidance scale")
+    second = record.read_text()
+    assert json.loads(second)["key"] != json.loads(first)["key"]
+    for commit_name, expected in (("HEAD~1", first), ("main", second)):
+        call(pushed, "git", "checkout", "-q", commit_name)
+        call(pushed, "dvc", "checkout", "-q")
+        call(pushed, "favae", "adopt")
+        assert planned(pushed) == set() == planned_by_dvc(pushed)
+        assert record.read_text() == expected
+    edit(pushed, "tiny.yaml", "guidance: [1.0, 3.0, 5.0]", "guidance: [1.0, 3.0]")
+    done = call(pushed, "dvc", "repro")
+    assert "Stage 'generate_images@natural-f8-cat' is cached - skipping run" in done.stdout
+    assert record.read_text() == first
+    call(pushed, "favae", "adopt")
+    assert planned(pushed) == set()
