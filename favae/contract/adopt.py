@@ -57,7 +57,7 @@ def adopt(scale: str | None) -> Adoption:
 
 def _touch(scale: str) -> None:
     """Give every file that is there a time in the order of the graph, and Snakemake its record."""
-    options = "--touch --forceall --no-hooks --cores 1 --quiet all --config".split()
+    options = ["--touch", "--forceall", "--no-hooks", "--cores", "1", "--quiet", "all", "--config"]
     command = [sys.executable, "-m", "snakemake", *options, f"scale={scale}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -5,20 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from contract_support import commit, edit
 from tests_support import call, planned, planned_by_dvc
-
-
-def edit(project: Path, file: str, old: str, new: str) -> None:
-    """Replace the first `old` in a parameter file."""
-    path = project / "params" / file
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def commit(project: Path, message: str) -> None:
-    call(project, "git", "add", "-A")
-    call(project, "git", "commit", "-qm", message)
 
 
 @pytest.fixture

@@ -1,0 +1,122 @@
+"""The Snakefile, dvc.yaml and the grid are one graph: same jobs, same inputs, same outputs, same parameters to the last value."""
+
+import ast
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+from tests_support import call, copy_project
+
+from favae.config.grid import Grid, Job
+from favae.config.load import deep_merge
+
+SCALES = ("tiny", "demo", "paper")
+_DVC_GRAPH = """
+import json
+from dvc.repo import Repo
+graph = {}
+for stage in Repo(".").index.stages:
+    params = {d.def_path: d.read_params() for d in stage.params}
+    deps = [d.def_path for d in stage.deps if d.def_path not in params]
+    outs = [o.def_path for o in stage.outs]
+    graph[stage.addressing] = {"cmd": stage.cmd, "deps": deps, "outs": outs, "params": params}
+print("GRAPH", json.dumps(graph))
+"""
+
+
+@pytest.fixture(scope="module", params=SCALES)
+def scale(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A fresh project whose active scale is each of the three: nothing has run, so all is planned."""
+    project = copy_project(tmp_path_factory.mktemp("graph") / "project")
+    grid = project / "params/grid.yaml"
+    grid.write_text(grid.read_text().replace("active: *tiny", f"active: *{request.param}"))
+    return request.param, project
+
+
+@cache
+def dvc_graph(project: Path) -> dict[str, dict]:
+    done = call(project, "python", "-c", _DVC_GRAPH)
+    return json.loads(done.stdout.split("GRAPH ")[1])
+
+
+@cache
+def snakemake_graph(project: Path) -> dict[str, dict[str, set[str]]]:
+    """stage@cell -> input and output files, from a dry run in which everything has to be made."""
+    graph: dict[str, dict[str, set[str]]] = {}
+    inputs: set[str] = set()
+    for line in call(project, "snakemake", "-n", "--quiet", "progress").stdout.splitlines():
+        name, _, files = line.strip().partition(": ")
+        if line.startswith(("rule ", "localrule ")):
+            inputs = set()
+        elif name == "input":
+            inputs = set(files.split(", "))
+        elif name == "output":
+            outputs = set(files.split(", "))
+            card = next(path for path in outputs if path.endswith("/card.json"))
+            graph["@".join(Path(card).parts[2:4])] = {"inputs": inputs, "outputs": outputs}
+    return graph
+
+
+def dvc_name(job: Job) -> str:
+    return f"{job.stage.name}@{job.cell}"
+
+
+def test_the_same_jobs(scale: tuple[str, Path]) -> None:
+    name, project = scale
+    jobs = {dvc_name(job) for job in Grid(name)}
+    assert set(dvc_graph(project)) == jobs
+    assert set(snakemake_graph(project)) == jobs
+
+
+def test_the_same_inputs(scale: tuple[str, Path]) -> None:
+    name, project = scale
+    for job in Grid(name):
+        cards = {path.as_posix() for path in job.inputs.values()}
+        assert {p for p in snakemake_graph(project)[dvc_name(job)]["inputs"] if p.endswith("card.json")} == cards
+        deps = dvc_graph(project)[dvc_name(job)]["deps"]
+        if not job.stage.collects:
+            assert set(deps) == cards
+            continue
+        # Stages that collect: DVC depends on folders, which must hold the results of the collected stages and no others.
+        outs = [out for stage in dvc_graph(project).values() for out in stage["outs"]]
+        assert all(any(out.startswith(f"{dep}/") for out in outs) for dep in deps), "a folder that no stage fills"
+        for other, stage in dvc_graph(project).items():
+            inside = any(out.startswith(f"{dep}/") for dep in deps for out in stage["outs"])
+            assert inside == (other.split("@")[0] in job.stage.collects), other
+
+
+def test_the_same_outputs_and_the_same_command(scale: tuple[str, Path]) -> None:
+    name, project = scale
+    for job in Grid(name):
+        stage = dvc_graph(project)[dvc_name(job)]
+        assert set(stage["outs"]) == snakemake_graph(project)[dvc_name(job)]["outputs"]
+        assert stage["cmd"] == f"snakemake --allowed-rules {job.stage.name} -- {job.card}"
+
+
+def test_the_same_parameters_value_by_value(scale: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    name, project = scale
+    monkeypatch.chdir(project)
+    for job in Grid(name):
+        read = dict(dvc_graph(project)[dvc_name(job)]["params"])
+        assert read.pop("params/versions.yaml") == {job.stage.name: job.version}
+        trees = []
+        for path, key in job.sources:
+            tree = read.pop(path.as_posix())
+            trees.append(tree[key] if key else {path.stem: tree})
+        assert not read, f"{dvc_name(job)}: DVC alone depends on {sorted(read)}"
+        assert json.dumps(deep_merge(trees), sort_keys=True) == json.dumps(job.parameters, sort_keys=True)
+
+
+def test_snakemake_tracks_exactly_the_identity_of_each_job(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    tracked: dict[str, list[str]] = {}
+    for file in (finished / ".snakemake/metadata").rglob("*"):
+        record = json.loads(file.read_text())
+        job_name = record["shellcmd"].split()[2:4]
+        params = record["params"]
+        tracked["@".join(job_name)] = ast.literal_eval(params) if isinstance(params, str) else params
+    jobs = {dvc_name(job): job for job in Grid("tiny")}
+    assert tracked.keys() == jobs.keys()
+    for name, params in tracked.items():
+        assert [ast.literal_eval(text) for text in params] == [jobs[name].identity]

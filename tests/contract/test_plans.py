@@ -1,0 +1,133 @@
+"""One change, the smallest right set of jobs, the same in Snakemake and DVC. Nothing runs here: both are only asked."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from contract_support import edit
+from tests_support import call, planned, planned_by_dvc
+
+TABLES, FIGURES = "make_tables/all", "make_figures/all"
+REPORTS = {TABLES, FIGURES}
+MODELS = {"natural-f8-favae", "natural-f8-vqgan", "natural-f4-favae"}
+CAT = {"tokenize_images/natural-f8-favae", "train_cat/natural-f8-cat", "generate_images/natural-f8-cat"}
+
+
+def trained(*models: str) -> set[str]:
+    """Jobs to do when these models change."""
+    after = {f"evaluate_reconstruction/{m}-on-{d}" for m in models for d in ("natural", "scientific")}
+    return (
+        {f"train_autoencoder/{m}" for m in models} | after | REPORTS | (CAT if "natural-f8-favae" in models else set())
+    )
+
+
+CHANGES = {
+    "a model's hyper-parameter": (
+        "table2.yaml",
+        "baseline",
+        "weight: 0.0}",
+        "weight: 0.5}",
+        trained("natural-f8-vqgan"),
+    ),
+    "a recipe of two models": (
+        "table2.yaml",
+        "r12-conv",
+        "fcm: conv",
+        "fcm: residual",
+        trained("natural-f8-favae", "natural-f4-favae"),
+    ),
+    "sizes of one model": ("tiny.yaml", "f4", "[1, 1, 1]", "[1, 2, 1]", trained("natural-f4-favae")),
+    "a data set nobody trains on": (
+        "datasets.yaml",
+        "scientific",
+        "0.22]",
+        "0.25]",
+        {"prepare_dataset/scientific"} | {f"evaluate_reconstruction/{m}-on-scientific" for m in MODELS} | REPORTS,
+    ),
+    "the data set all train on": (
+        "datasets.yaml",
+        "natural",
+        "0.35]",
+        "0.3]",
+        {"prepare_dataset/natural"} | trained(*MODELS),
+    ),
+    "the evaluation protocol": (
+        "evaluation.yaml",
+        "reconstruction",
+        "n: all",
+        "n: 8",
+        {f"evaluate_reconstruction/{m}-on-{d}" for m in MODELS for d in ("natural", "scientific")} | REPORTS,
+    ),
+    "sampling of CAT": (
+        "text_to_image.yaml",
+        "sampling",
+        "top_k: 500",
+        "top_k: 50",
+        {"generate_images/natural-f8-cat"} | REPORTS,
+    ),
+    "code version of a stage": ("versions.yaml", "tokenize_images", ": 1", ": 2", CAT | REPORTS),
+    "a published number": ("published.yaml", "tables", "2023", "2024", {TABLES}),
+    "a table's title": ("tables.yaml", "demo", "held-out photographs", "photographs", {TABLES}),
+    "a figure's style": ("figures.yaml", "demo", "dpi: 160", "dpi: 90", {FIGURES}),
+    "parameters of another scale": ("paper.yaml", "images", "image_size: 256", "image_size: 128", set()),
+    "a row that no cell uses": ("table2.yaml", "r4", "fcm: conv", "fcm: residual", set()),
+}
+
+
+@pytest.fixture(scope="module")
+def shared(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One copy for all changes; each is undone after its plans were read."""
+    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("plans") / "project", symlinks=True))
+
+
+@pytest.fixture
+def asked(shared: Path, tmp_path: Path) -> Path:
+    kept = shutil.copytree(shared / "params", tmp_path / "params")
+    yield shared
+    shutil.copytree(kept, shared / "params", dirs_exist_ok=True)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_both_tools_plan_the_smallest_right_set(asked: Path, change: str) -> None:
+    file, row, old, new, jobs = CHANGES[change]
+    edit(asked, file, old, new, after=f"{row}:")
+    assert planned(asked) == jobs
+    assert planned_by_dvc(asked) == jobs
+
+
+def test_cosmetic_edits_plan_nothing(results: Path) -> None:
+    for file in (results / "params").glob("*.yaml"):
+        file.write_text("# A comment.\n\n" + file.read_text())
+    edit(results, "text_to_image.yaml", "  seed: 0\n", "", after="sampling:")
+    edit(
+        results,
+        "text_to_image.yaml",
+        "  temperature: 1.0\n",
+        "  temperature: 1.0   # after which\n  seed:   0\n",
+        after="sampling:",
+    )
+    edit(results, "evaluation.yaml", "n: all", 'n: "all"')
+    rules = results / "workflow/rules/cat.smk"
+    rules.write_text(rules.read_text().replace('"favae run train_cat', '# said twice\n        "favae  run train_cat'))
+    (results / "workflow/docs/structure.md").write_text("Other words.\n")
+    assert planned(results) == set() == planned_by_dvc(results)
+
+
+def test_status_why_and_lock_agree_with_the_plan(results: Path) -> None:
+    edit(results, "text_to_image.yaml", "top_k: 500", "top_k: 50")
+    locked = (results / "dvc.lock").read_bytes()
+    status = call(results, "favae", "status", check=False)
+    assert status.returncode == 1
+    listed = {line.split()[1]: line.split()[0] for line in status.stdout.splitlines()}
+    expected = {"generate_images/natural-f8-cat"} | REPORTS
+    assert {job for job, state in listed.items() if state == "stale"} == expected == planned(results)
+    assert {state for job, state in listed.items() if job not in expected} == {"ok"}
+    why = call(results, "favae", "why", "generate_images/natural-f8-cat").stdout
+    assert "stale: top_k was 500, is now 50 (params/text_to_image.yaml: sampling" in why
+    lock = call(results, "favae", "lock", check=False)
+    assert lock.returncode == 1
+    assert (
+        "refused: generate_images/natural-f8-cat (stale), make_tables/all (stale), make_figures/all (stale)"
+        in lock.stdout
+    )
+    assert (results / "dvc.lock").read_bytes() == locked

@@ -1,0 +1,20 @@
+"""Steps that the contract's tests have in common."""
+
+from pathlib import Path
+
+from tests_support import call
+
+
+def edit(project: Path, file: str, old: str, new: str, after: str = "") -> None:
+    """Replace the first `old` in a parameter file, behind the line that starts with `after`."""
+    path = project / "params" / file
+    text = path.read_text()
+    start = f"\n{text}".index(f"\n{after}")
+    assert old in text[start:], f"{file}: no {old!r} after {after!r}"
+    path.write_text(text[:start] + text[start:].replace(old, new, 1))
+
+
+def commit(project: Path, message: str) -> None:
+    """Commit everything."""
+    call(project, "git", "add", "-A")
+    call(project, "git", "commit", "-qm", message)
