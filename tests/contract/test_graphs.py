@@ -1,4 +1,4 @@
-"""The Snakefile, dvc.yaml and the grid are one graph: same jobs, same inputs, same outputs, same parameters to the last value."""
+"""The Snakefile, dvc.yaml and the grid are one graph: same jobs, inputs, outputs, and parameters to the last value."""
 
 import ast
 import json
@@ -78,7 +78,7 @@ def test_the_same_inputs(scale: tuple[str, Path]) -> None:
         if not job.stage.collects:
             assert set(deps) == cards
             continue
-        # Stages that collect: DVC depends on folders, which must hold the results of the collected stages and no others.
+        # Stages that collect: DVC depends on folders, which must hold what the collected stages make and nothing else.
         outs = [out for stage in dvc_graph(project).values() for out in stage["outs"]]
         assert all(any(out.startswith(f"{dep}/") for out in outs) for dep in deps), "a folder that no stage fills"
         for other, stage in dvc_graph(project).items():

@@ -67,6 +67,6 @@ def planned(project: Path, *arguments: str) -> set[str]:
 
 
 def planned_by_dvc(project: Path) -> set[str]:
-    """Stages that `dvc repro --dry` would run, as stage/cell."""
-    lines = call(project, "dvc", "repro", "--dry").stdout.splitlines()
+    """Stages that `dvc repro` would run, as stage/cell: the changed ones and, as Snakemake counts, all that depend on them."""
+    lines = call(project, "dvc", "repro", "--dry", "--force-downstream").stdout.splitlines()
     return {line.split("'")[1].replace("@", "/") for line in lines if line.startswith("Running stage")}
