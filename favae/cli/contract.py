@@ -27,7 +27,7 @@ def status(
 def why(target: Annotated[str, typer.Argument(help="STAGE/CELL.")], scale: Scale = None) -> None:
     """First field in which a result differs from what the parameters now ask for (old and new value).
 
-    Example: favae why train_autoencoder/natural-f8-favae
+    Example: favae why train_autoencoder/natural-f4-favae
     """
     from favae.contract.why import explain
 
@@ -54,6 +54,29 @@ def adopt(scale: Scale = None) -> None:
     from favae.contract.adopt import adopt as adopt_results
 
     print(adopt_results(scale).message)
+
+
+def audit(
+    target: Annotated[str | None, typer.Argument(help="TABLE/ROW/METRIC: print one chain; ROW is a cell.")] = None,
+    scale: Scale = None,
+) -> None:
+    """Trace every number of the tables to data, parameters, code and run. Exits 1 and names what does not hold.
+
+    Example: favae audit reconstruction/natural-f4-favae-on-natural/psnr_test
+    """
+    from favae.contract.audit import audit as walk
+    from favae.contract.audit import describe, find
+
+    result = walk(scale)
+    if target is not None:
+        numbers = find(result, target)
+        for number in numbers:
+            print("\n".join(describe(result, number)))
+        raise typer.Exit(1 if any(item.problems for n in numbers for item in result.chain(n)) else 0)
+    for problem in result.problems:
+        print(problem)
+    print(f"{len(result.numbers)} numbers, {len(result.evidence)} results, {len(result.problems)} problems")
+    raise typer.Exit(1 if result.problems else 0)
 
 
 def prune(
@@ -86,6 +109,6 @@ def mlflow_sync(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (status, why, lock, adopt, prune):
+    for command in (status, why, lock, adopt, audit, prune):
         app.command()(command)
     app.command("mlflow-sync")(mlflow_sync)

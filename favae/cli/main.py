@@ -60,7 +60,7 @@ def run(
 ) -> None:
     """Make the result of one cell (what a rule of the workflow calls).
 
-    Example: favae run train_autoencoder natural-f8-favae --scale demo
+    Example: favae run train_autoencoder natural-f4-favae --scale demo
     """
     import os
 
@@ -115,7 +115,7 @@ def reconstruct(
 ) -> None:
     """Reconstruct your own pictures, of any size and mode.
 
-    Example: favae reconstruct photo.jpg --model data/demo/train_autoencoder/natural-f8-favae --out out
+    Example: favae reconstruct photo.jpg --model data/demo/train_autoencoder/natural-f4-favae --out out
     """
     from favae.inference import reconstruct_files
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from favae.config.autoencoder import AutoencoderSpec
 from favae.data.batches import Batch
@@ -38,11 +39,11 @@ class AutoencoderTask:
         self.image_ffl = FocalFrequencyLoss(objective.image_ffl.weight, objective.image_ffl.alpha)
         self.measured_ffl = FocalFrequencyLoss()  # on val at weight 1 for every model, the baseline included
         self.adversarial = build_adversarial_loss(objective.adversarial.loss)
-        self.modules: Mapping[str, nn.Module] = {
-            "model": self.model,
-            "discriminator": self.discriminator,
-            "spectrum": self.spectrum,
-        }
+        modules = {"model": self.model, "discriminator": self.discriminator, "spectrum": self.spectrum}
+        self.averaged: AveragedModel | None = None
+        if decay := spec.optimizer.ema_decay:
+            self.averaged = modules["averaged"] = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.modules: Mapping[str, nn.Module] = modules
         if spec.training.memory_format == "channels_last":
             for module in self.modules.values():
                 module.to(memory_format=torch.channels_last)
@@ -108,6 +109,8 @@ class AutoencoderTask:
         self.optimizers["generator"].zero_grad()
         torch.autograd.backward([output.reconstruction, features], [total.to(output.reconstruction.dtype), None])
         self._step("generator", [*self.model.parameters(), *self.spectrum.parameters()])
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)  # copies the codebook, which is an average already
         return output, {name: loss.detach() for name, loss in losses.items()}
 
     def _reconstruction_loss(self, image: Tensor, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -152,16 +155,21 @@ class AutoencoderTask:
         average_gradients(parameters)
         self.optimizers[name].step()
 
+    @property
+    def kept(self) -> FAVAE:
+        """The model that is validated, sampled and exported: the moving average where there is one."""
+        return self.model if self.averaged is None else self.averaged.module
+
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """L1, LPIPS and FFL on val; `objective` = the reconstruction loss, as the official code selects (there, on test)."""
-        self.model.eval()
+        self.kept.eval()
         sums: dict[str, Tensor] = {}
         size = self.spec.training.batch_size
         for _, stored in iterate_batches(self.val, size, self.ranks.rank, self.ranks.world_size):
             image = self._to_device(stored)
             with self._autocast():
-                picture = self.model.reconstruct(image).float()
+                picture = self.kept.reconstruct(image).float()
             objective, losses = self._reconstruction_loss(image, picture)
             losses |= {"objective": objective, "image_ffl": self.measured_ffl(picture, image), "n": torch.tensor(1.0)}
             for name, loss in losses.items():
@@ -174,11 +182,11 @@ class AutoencoderTask:
     @torch.no_grad()
     def sample(self) -> Tensor:
         """The first val images above their reconstructions."""
-        self.model.eval()
+        self.kept.eval()
         rows = torch.linspace(0, len(self.val) - 1, min(_SAMPLES, len(self.val))).long().tolist()
         image = self._to_device(self.val.images(rows))
-        return side_by_side([image, self.model.reconstruct(image)])
+        return side_by_side([image, self.kept.reconstruct(image)])
 
     def exported(self) -> dict[str, Tensor]:
         """The model's weights; sigmas are recorded in the curves."""
-        return self.model.state_dict()
+        return self.kept.state_dict()

@@ -60,7 +60,7 @@ def test_bad_durations_are_refused(text: object) -> None:
 
 
 def favae_parameters() -> dict:
-    return load_grid("tiny").job("train_autoencoder", "natural-f8-favae").parameters
+    return load_grid("tiny").job("train_autoencoder", "natural-f4-favae").parameters
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def favae_parameters() -> dict:
     [
         ({"model": {"imge_size": 64}}, r"model\.imge_size: unknown key; known here: .*image_size"),
         ({"model": {"base_channels": "many"}}, r"model\.base_channels: .*integer.*\(found 'many'\)"),
-        ({"model": {"image_size": 42}}, r"image_size 42 is not divisible by the factor 8"),
+        ({"model": {"image_size": 26}}, r"image_size 26 is not divisible by the factor 4"),
         ({"model": {"norm_groups": 3}}, r"norm_groups 3 does not divide 8 channels"),
         ({"model": {"fcm": "none"}}, r"compares FCM features, but model\.fcm is 'none'"),
         ({"objective": {"spectrum": {"kernel_size": 4}}}, r"kernel_size: must be odd \(found 4\)"),
-        ({"objective": {"spectrum": {"kernel_size": 11}}}, r"kernel_size 11 is too large for the 5x5 latent"),
+        ({"objective": {"spectrum": {"kernel_size": 13}}}, r"kernel_size 13 is too large for the 6x6 latent"),
         ({"objective": {"spectrum": {"kind": "fft"}}}, r"objective\.spectrum.*dsl"),
         ({"training": {"length": "3 hours"}}, r"training\.length: expected a duration as in '20 epochs'"),
         ({"optimizer": {"base_lr": -1}}, r"optimizer\.base_lr: .*greater than 0"),
@@ -102,11 +102,11 @@ def edited_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: 
     ("old", "new", "message"),
     [
         ("dataset: natural}", "dataset: naturl}", r"dataset: no cell 'naturl' in prepare_dataset; there are: natural, scientific"),
-        ("natural-f8-favae: {recipe: table2", "Natural@f8: {recipe: table2", r"a cell's name is made of"),
+        ("natural-f4-favae: {recipe: table2", "Natural@f8: {recipe: table2", r"a cell's name is made of"),
         ("  train_cat:\n", "  train_dog:\n", r"unknown stage 'train_dog'"),
-        ("numbers: f8, dataset", "dataset", r"expected the keys"),
+        ("numbers: f4, dataset", "dataset", r"expected the keys"),
         ("row: r12-conv", "row: r99", r"params/table2\.yaml: no key 'r99'; there are: baseline, r4"),
-        ("numbers: f4", "numbers: f5", r"params/demo\.yaml: no key 'f5'"),
+        ("numbers: f2", "numbers: f5", r"params/demo\.yaml: no key 'f5'"),
     ],
 )
 def test_bad_grids_are_refused(
@@ -120,9 +120,9 @@ def test_a_model_must_fit_its_data_set(tmp_path: Path, monkeypatch: pytest.Monke
     params = tmp_path / "params"
     params.mkdir()
     for file in Path("params").glob("*.yaml"):
-        write(params / file.name, file.read_text().replace("tiles: {image_size: 64}", "tiles: {image_size: 32}"))
+        write(params / file.name, file.read_text().replace("tiles: {image_size: 48}", "tiles: {image_size: 32}"))
     monkeypatch.setattr("favae.paths.PARAMS", params)
-    with pytest.raises(ConfigError, match=r"image_size is 64, but data set 'natural' is prepared at 32 pixels"):
+    with pytest.raises(ConfigError, match=r"image_size is 48, but data set 'natural' is prepared at 32 pixels"):
         Grid("demo").check()
 
 

@@ -46,7 +46,7 @@ def test_tables_regenerate_without_checkpoints_and_data_sets(pushed: Path) -> No
 
 
 def test_adopt_removes_what_cards_disprove_and_blesses_no_other_parameters(results: Path) -> None:
-    corrupt = "evaluate_reconstruction/natural-f4-favae-on-natural"
+    corrupt = "evaluate_reconstruction/natural-f2-favae-on-natural"
     spectrum = results / "data/tiny" / corrupt / "spectrum.csv"
     text = spectrum.read_text()
     spectrum.unlink()  # not in place: the file may be a link into DVC's cache
@@ -56,12 +56,12 @@ def test_adopt_removes_what_cards_disprove_and_blesses_no_other_parameters(resul
     assert (
         f"removed the card of {corrupt}: {spectrum.relative_to(results)} differs from what its card says" in done.stdout
     )
-    assert "removed the card of generate_images/natural-f8-cat: parameters" in done.stdout
-    assert planned(results) == {corrupt, "generate_images/natural-f8-cat", "make_tables/all", "make_figures/all"}
+    assert "removed the card of generate_images/natural-f4-cat: parameters" in done.stdout
+    assert planned(results) == {corrupt, "generate_images/natural-f4-cat", "make_tables/all", "make_figures/all"}
 
 
 def test_an_old_commit_and_back_and_a_parameter_changed_back_cost_nothing(pushed: Path) -> None:
-    record = pushed / "data/tiny/runs/generate_images/natural-f8-cat.json"
+    record = pushed / "data/tiny/runs/generate_images/natural-f4-cat.json"
     first = record.read_text()
     edit(pushed, "tiny.yaml", "guidance: [1.0, 3.0]", "guidance: [1.0, 3.0, 5.0]")
     call(pushed, "snakemake", "--cores", "2")
@@ -76,7 +76,7 @@ def test_an_old_commit_and_back_and_a_parameter_changed_back_cost_nothing(pushed
         assert record.read_text() == expected
     edit(pushed, "tiny.yaml", "guidance: [1.0, 3.0, 5.0]", "guidance: [1.0, 3.0]")
     done = call(pushed, "dvc", "repro")
-    assert "Stage 'generate_images@natural-f8-cat' is cached - skipping run" in done.stdout
+    assert "Stage 'generate_images@natural-f4-cat' is cached - skipping run" in done.stdout
     assert record.read_text() == first
     call(pushed, "favae", "adopt")
     assert planned(pushed) == set()

@@ -9,15 +9,15 @@ from tests_support import call, planned, planned_by_dvc
 
 TABLES, FIGURES = "make_tables/all", "make_figures/all"
 REPORTS = {TABLES, FIGURES}
-SAMPLED = {"generate_images/natural-f8-cat"} | REPORTS
-MODELS = {"natural-f8-favae", "natural-f8-vqgan", "natural-f4-favae"}
-CAT = {"tokenize_images/natural-f8-favae", "train_cat/natural-f8-cat", "generate_images/natural-f8-cat"}
+SAMPLED = {"generate_images/natural-f4-cat"} | REPORTS
+MODELS = {"natural-f4-favae", "natural-f4-vqgan", "natural-f2-favae"}
+CAT = {"tokenize_images/natural-f4-favae", "train_cat/natural-f4-cat", "generate_images/natural-f4-cat"}
 
 
 def trained(*models: str) -> set[str]:
     """Jobs to do when these models change."""
     after = {f"evaluate_reconstruction/{m}-on-{d}" for m in models for d in ("natural", "scientific")}
-    text_to_image = CAT if "natural-f8-favae" in models else set()
+    text_to_image = CAT if "natural-f4-favae" in models else set()
     return {f"train_autoencoder/{m}" for m in models} | after | text_to_image | REPORTS
 
 
@@ -27,16 +27,16 @@ CHANGES = {
         "baseline",
         "weight: 0.0}",
         "weight: 0.5}",
-        trained("natural-f8-vqgan"),
+        trained("natural-f4-vqgan"),
     ),
     "a recipe of two models": (
         "table2.yaml",
         "r12-conv",
         "fcm: conv",
         "fcm: residual",
-        trained("natural-f8-favae", "natural-f4-favae"),
+        trained("natural-f4-favae", "natural-f2-favae"),
     ),
-    "sizes of one model": ("tiny.yaml", "f4", "[1, 1, 1]", "[1, 2, 1]", trained("natural-f4-favae")),
+    "sizes of one model": ("tiny.yaml", "f4", "[1, 1, 1]", "[1, 2, 1]", trained("natural-f2-favae")),
     "a data set nobody trains on": (
         "datasets.yaml",
         "scientific",
@@ -109,12 +109,12 @@ def test_status_why_and_lock_agree_with_the_plan(results: Path) -> None:
     listed = {line.split()[1]: line.split()[0] for line in status.stdout.splitlines()}
     assert {job for job, state in listed.items() if state == "stale"} == SAMPLED == planned(results)
     assert {state for job, state in listed.items() if job not in SAMPLED} == {"ok"}
-    why = call(results, "favae", "why", "generate_images/natural-f8-cat").stdout
+    why = call(results, "favae", "why", "generate_images/natural-f4-cat").stdout
     assert "stale: top_k was 500, is now 50 (params/text_to_image.yaml: sampling" in why
     lock = call(results, "favae", "lock", check=False)
     assert lock.returncode == 1
     assert (
-        "refused: generate_images/natural-f8-cat (stale), make_tables/all (stale), make_figures/all (stale)"
+        "refused: generate_images/natural-f4-cat (stale), make_tables/all (stale), make_figures/all (stale)"
         in lock.stdout
     )
     assert (results / "dvc.lock").read_bytes() == locked

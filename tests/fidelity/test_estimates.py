@@ -177,7 +177,7 @@ def test_estimates_of_the_paper_scale(paper: Grid) -> None:
 def test_an_unknown_data_set_has_no_estimate_but_resources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     demo = load_grid("demo")
-    job = demo.job("train_autoencoder", "natural-f8-favae")
+    job = demo.job("train_autoencoder", "natural-f4-favae")
     with pytest.raises(UnknownSize):
         estimate(demo, job, {})
     assert resources_of(job).mem_mb < 8000

@@ -110,7 +110,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(REPOSITORY / "params", root / "params")
     torch.set_num_threads(1)
-    noise = {"natural-f8-vqgan": 0.3, "natural-f8-favae": 0.2, "natural-f4-favae": 0.1}
+    noise = {"natural-f4-vqgan": 0.3, "natural-f4-favae": 0.2, "natural-f2-favae": 0.1}
     with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(root / "no-torch-home"))
         patch.delenv("FAVAE_WEIGHTS", raising=False)

@@ -74,7 +74,7 @@ def test_log_power_of_a_wave_peaks_at_its_frequency() -> None:
 
 
 def test_pictures_and_psnr_are_those_of_the_files(axes_of: Callable[[str], list[Axes]]) -> None:
-    folder = Path("data/demo/evaluate_reconstruction/natural-f8-vqgan-on-natural")
+    folder = Path("data/demo/evaluate_reconstruction/natural-f4-vqgan-on-natural")
     images = pd.read_csv(folder / "images.csv").set_index("id")["psnr"]
     with np.load(folder / "examples.npz") as file:
         examples = dict(file)
@@ -82,18 +82,18 @@ def test_pictures_and_psnr_are_those_of_the_files(axes_of: Callable[[str], list[
     shown = [a for a in axes if a.get_xlabel()]
     assert len(shown) == 3 * 5
     first = shown[0]
-    assert first.get_ylabel() == "VQ-GAN, f = 8"
+    assert first.get_ylabel() == "VQ-GAN, f = 4"
     np.testing.assert_array_equal(first.images[0].get_array(), examples["reconstruction"][0])
     assert first.get_xlabel() == f"{images[examples['id'][0]]:.1f} dB"
     np.testing.assert_array_equal(axes[0].images[0].get_array(), examples["original"][0])
 
 
 def test_reconstructions_of_other_images_are_refused(axes_of: Callable[[str], list[Axes]]) -> None:
-    path = Path("data/demo/evaluate_reconstruction/natural-f4-favae-on-natural/examples.npz")
+    path = Path("data/demo/evaluate_reconstruction/natural-f2-favae-on-natural/examples.npz")
     with np.load(path) as file:
         examples = dict(file)
     np.savez(path, **examples | {"id": examples["id"][::-1]})
-    with pytest.raises(ValueError, match="natural-f4-favae-on-natural shows other images than"):
+    with pytest.raises(ValueError, match="natural-f2-favae-on-natural shows other images than"):
         axes_of("reconstructions")
 
 
@@ -101,11 +101,11 @@ def test_spectrum_error_shows_every_ring_and_names_the_images(axes_of: Callable[
     photographs, zero_shot = axes_of("spectrum_error")
     assert photographs.get_title(loc="left") == "Photographs (test images, n = 6)"
     for axes, dataset in ((photographs, "natural"), (zero_shot, "scientific")):
-        for line, model in zip(axes.lines, ("f8-vqgan", "f8-favae", "f4-favae"), strict=True):
+        for line, model in zip(axes.lines, ("f4-vqgan", "f4-favae", "f2-favae"), strict=True):
             folder = Path(f"data/demo/evaluate_reconstruction/natural-{model}-on-{dataset}")
             curve = pd.read_csv(folder / "spectrum.csv")
             np.testing.assert_array_equal(line.get_data(), curve[["radius", "error_db"]].T)
-    assert {"low", "mid", "high", "VQ-GAN, f = 8", "FA-VAE, f = 4"} <= {t.get_text() for t in photographs.texts}
+    assert {"low", "mid", "high", "VQ-GAN, f = 4", "FA-VAE, f = 2"} <= {t.get_text() for t in photographs.texts}
 
 
 def test_learning_curves_mark_the_first_logged_gan_step(axes_of: Callable[[str], list[Axes]]) -> None:
@@ -114,34 +114,34 @@ def test_learning_curves_mark_the_first_logged_gan_step(axes_of: Callable[[str],
     dotted = [line for line in l1.lines if line.get_linestyle() == ":"]
     assert {line.get_xdata()[0] for line in dotted} == {110}
     assert not [line for line in entropy.lines if line.get_linestyle() == ":"]
-    val = next(line for line in l1.lines if line.get_label() == "FA-VAE, f = 8")
-    table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f8-favae.csv")[["step", "val/l1"]].dropna()
+    val = next(line for line in l1.lines if line.get_label() == "FA-VAE, f = 4")
+    table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f4-favae.csv")[["step", "val/l1"]].dropna()
     np.testing.assert_array_equal(val.get_data(), table.T)
-    models = {"VQ-GAN, f = 8", "FA-VAE, f = 8", "FA-VAE, f = 4"}
+    models = {"VQ-GAN, f = 4", "FA-VAE, f = 4", "FA-VAE, f = 2"}
     assert [{t.get_text() for t in a.texts} - {"GAN loss on"} for a in (l1, ffl)] == [set(), models]
     assert {t.get_text() for t in entropy.texts} == {"CAT", "CAT, text hidden"}
 
 
 def test_a_loss_of_weight_zero_is_not_drawn(axes_of: Callable[[str], list[Axes]]) -> None:
-    path = Path("data/demo/curves/train_autoencoder/natural-f8-vqgan.csv")
+    path = Path("data/demo/curves/train_autoencoder/natural-f4-vqgan.csv")
     table = pd.read_csv(path).drop(columns="train/image_ffl")
     table.loc[table["val/image_ffl"].notna(), "val/image_ffl"] = 0.0
     table.to_csv(path, index=False)
     l1, ffl, _ = axes_of("learning_curves")
-    assert {"VQ-GAN, f = 8", "FA-VAE, f = 8"} <= {t.get_text() for t in l1.texts}  # other models than beside it
-    assert "VQ-GAN, f = 8" not in {line.get_label() for line in ffl.lines}
+    assert {"VQ-GAN, f = 4", "FA-VAE, f = 4"} <= {t.get_text() for t in l1.texts}  # other models than beside it
+    assert "VQ-GAN, f = 4" not in {line.get_label() for line in ffl.lines}
 
 
 def test_sigma_names_each_pair(axes_of: Callable[[str], list[Axes]]) -> None:
     axes = axes_of("sigma")[0]
-    table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f8-favae.csv")
+    table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f4-favae.csv")
     by_label = {line.get_label(): line.get_ydata() for line in axes.lines}
     np.testing.assert_array_equal(by_label["first convolution ↔ FCM 4"], table["train/sigma_taps_0"])
     np.testing.assert_array_equal(by_label["latent ↔ FCM 1"], table["train/sigma_taps_3"])
 
 
 def test_sigma_of_complements_is_drawn_in_the_colour_of_its_pair(axes_of: Callable[[str], list[Axes]]) -> None:
-    path = Path("data/demo/curves/train_autoencoder/natural-f8-favae.csv")
+    path = Path("data/demo/curves/train_autoencoder/natural-f4-favae.csv")
     table = pd.read_csv(path)
     for j in range(4):
         table[f"train/sigma_complements_{j}"] = 10.0 + j
@@ -153,7 +153,7 @@ def test_sigma_of_complements_is_drawn_in_the_colour_of_its_pair(axes_of: Callab
 
 
 def test_samples_show_real_images_over_each_guidance(axes_of: Callable[[str], list[Axes]]) -> None:
-    with np.load("data/demo/generate_images/natural-f8-cat/examples.npz") as file:
+    with np.load("data/demo/generate_images/natural-f4-cat/examples.npz") as file:
         examples = dict(file)
     axes = axes_of("samples")
     assert len(axes) == 3 * 6
@@ -175,7 +175,7 @@ def test_labels_keep_their_distance_and_their_order() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("cell: train_cat/natural-f8-cat", "cell: train_cat/other", "no cell 'train_cat/other'"),
+        ("cell: train_cat/natural-f4-cat", "cell: train_cat/other", "no cell 'train_cat/other'"),
         ("kind: sigma", "kind: samples", "a figure of kind 'samples' shows cells of generate_images"),
         ("palette: colorblind", "pallette: colorblind", "style.pallette: unknown key"),
     ],
@@ -191,9 +191,9 @@ def test_mistakes_are_named(
 
 
 def test_a_model_without_sigmas_is_refused(job: Callable[[str], Job], edit: Callable[..., None]) -> None:
-    old = '- {label: "FA-VAE, f = 4", cell: train_autoencoder/natural-f4-favae}\n    - id: samples'
-    edit("figures", old, '- {label: "VQ-GAN", cell: train_autoencoder/natural-f8-vqgan}\n    - id: samples')
-    with pytest.raises(ValueError, match="natural-f8-vqgan was trained without learnable sigmas"):
+    old = '- {label: "FA-VAE, f = 2", cell: train_autoencoder/natural-f2-favae}\n    - id: samples'
+    edit("figures", old, '- {label: "VQ-GAN", cell: train_autoencoder/natural-f4-vqgan}\n    - id: samples')
+    with pytest.raises(ValueError, match="natural-f4-vqgan was trained without learnable sigmas"):
         run_job(job("make_figures"))
     assert not FIGURES.exists()
 

@@ -21,7 +21,7 @@ from favae.reporting.tables import Entry, table_entries, tidy
 from favae.stages.runner import run_job
 
 TABLES = Path("reports/demo/tables")
-FAVAE = "evaluate_reconstruction/natural-f8-favae-on-natural"
+FAVAE = "evaluate_reconstruction/natural-f4-favae-on-natural"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -91,7 +91,7 @@ def test_unknown_metrics_are_refused(entries: Callable[..., list[Entry]]) -> Non
 
 
 def test_guidance_picks_its_own_value_and_must_have_been_sampled(entries: Callable[..., list[Entry]]) -> None:
-    cell = "generate_images/natural-f8-cat"
+    cell = "generate_images/natural-f4-cat"
     rows = [{"label": f"g{g:g}", "cell": cell, "guidance": g} for g in (1.0, 3.0)]
     one, three = entries(columns=["fd_randconv_test"], published_columns={}, rows=rows)
     assert one.reproduced == measured(cell, "fd_randconv_test_guidance1")["value"]
@@ -209,7 +209,7 @@ def test_make_tables_twice_gives_the_same_bytes(job: Callable[[str], Job]) -> No
 
 
 def test_a_row_is_added_in_yaml_alone(job: Callable[[str], Job], edit: Callable[..., None]) -> None:
-    line = f'- {{label: "FA-VAE, f = 8", published: favae-table2/r12, cell: {FAVAE}}}'
+    line = f'- {{label: "FA-VAE, f = 4", published: favae-table2/r12, cell: {FAVAE}}}'
     edit("tables", line, f"{line}\n        - {{label: Later, published: favae-table2/r7, cell: null}}")
     run_job(job("make_tables"))
     later = pd.read_csv(TABLES / "reconstruction.csv").set_index("row").loc["Later"]
@@ -221,8 +221,8 @@ def test_a_row_is_added_in_yaml_alone(job: Callable[[str], Job], edit: Callable[
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("favae-table2/r12", "favae-table2/r99", "table 'reconstruction', row 'FA-VAE, f = 8': no row 'r99'"),
-        ("natural-f4-favae-on-natural", "natural-f2", "no cell 'evaluate_reconstruction/natural-f2'; there are:"),
+        ("favae-table2/r12", "favae-table2/r99", "table 'reconstruction', row 'FA-VAE, f = 4': no row 'r99'"),
+        ("natural-f2-favae-on-natural", "natural-f2", "no cell 'evaluate_reconstruction/natural-f2'; there are:"),
         ("{fid_test: fid}", "{fid_test: rfid}", "fid_test: no column 'rfid' in its rows; there are: fid"),
         ("{fid_test: fid}", "{rfid_test: fid}", "published_columns names 'rfid_test', which is not in columns"),
         (", guidance: 1.0}", "}", "guidance goes with a cell of generate_images"),

@@ -58,7 +58,7 @@ def test_tables_hold_what_the_evaluations_measured(finished: Path) -> None:
 
 
 def test_a_metric_without_its_weights_says_so_and_has_no_value(finished: Path) -> None:
-    folder = finished / "data/tiny/evaluate_reconstruction/natural-f8-favae-on-natural"
+    folder = finished / "data/tiny/evaluate_reconstruction/natural-f4-favae-on-natural"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["lpips_vgg_test"]["value"] is None
     assert "vgg16" in metrics["lpips_vgg_test"]["note"]
@@ -98,9 +98,9 @@ def test_one_parameter_of_one_model_reruns_that_training_and_what_depends_on_it(
     start = text.index("\nbaseline:")
     recipe.write_text(text[:start] + text[start:].replace("image_ffl: {weight: 0.0}", "image_ffl: {weight: 0.5}", 1))
     expected = {
-        "train_autoencoder/natural-f8-vqgan",
-        "evaluate_reconstruction/natural-f8-vqgan-on-natural",
-        "evaluate_reconstruction/natural-f8-vqgan-on-scientific",
+        "train_autoencoder/natural-f4-vqgan",
+        "evaluate_reconstruction/natural-f4-vqgan-on-natural",
+        "evaluate_reconstruction/natural-f4-vqgan-on-scientific",
         "make_tables/all",
         "make_figures/all",
     }
