@@ -30,10 +30,8 @@ def lock_results(scale: str | None) -> LockReport:
     """Lock every cell that is ok; name those that are not. Raises RuntimeError with DVC's message if DVC fails."""
     grid, active = load_grid(scale), load_grid(None)
     if grid.scale != active.scale:
-        return LockReport(
-            True,
-            f"dvc.yaml holds the active scale {active.scale!r}; nothing locked for {grid.scale!r} ({paths.GRID}: active)",
-        )
+        other = f"nothing locked for {grid.scale!r} ({paths.GRID}: active)"
+        return LockReport(True, f"dvc.yaml holds the active scale {active.scale!r}; {other}")
     if not Path(".dvc").is_dir():
         return LockReport(True, "no DVC repository here (no .dvc folder); nothing locked")
     with FileLock(paths.DATA / "state" / "lock.lock"):

@@ -5,7 +5,7 @@ An identical rerun writes identical bytes: nothing of time, host or order of exe
 
 import json
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Card(Spec):
     parameters: dict[str, Any]
 
 
-class State(str, Enum):
+class State(StrEnum):
     """How a cell's result stands against the current parameters."""
 
     OK = "ok"

@@ -1,10 +1,13 @@
 """What only the head process knows: the state of the git working tree. Compute nodes read the file it writes."""
 
 import json
+import re
 import subprocess
 
 from favae import paths
 from favae.provenance.files import write_text
+
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
 def _git(*arguments: str) -> str | None:
@@ -15,8 +18,15 @@ def _git(*arguments: str) -> str | None:
     return done.stdout
 
 
+def has_commit(commit: str) -> bool | None:
+    """Whether the repository here knows a commit; None where this is no git repository."""
+    if _git("rev-parse", "--git-dir") is None:
+        return None
+    return _COMMIT.fullmatch(commit) is not None and _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
 def write_head_state() -> None:
-    """Write commit and uncommitted files (None where this is no git repository). Results and reports do not count as dirty."""
+    """Write commit and uncommitted files (None where this is no git repository); results and reports do not count."""
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":!reports", ":!dvc.lock")
     state = {
         "commit": commit.strip() if commit else None,

@@ -1,30 +1,27 @@
-"""Bringing MLflow up to date with the results on disk: one finished run a content key, older ones of a cell tagged superseded.
+"""Bringing MLflow up to date with the results on disk: one valid run a content key, older ones of a cell superseded.
 
-Everything shown is read from cards, run records and curves, so a lost database is rebuilt in full, and a tracking server that is away
-costs nothing but this view.
+Everything shown is read from cards, run records and curves: a lost database is rebuilt in full, and a tracking server
+that is away costs nothing but this view.
 """
 
 import logging
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 
 from favae import paths
 from favae.config.grid import Job, load_grid
 from favae.provenance.canonical import sha256_file
 from favae.provenance.cards import Card, read_card
 from favae.provenance.run_record import RunRecord, read_run_record
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+from favae.tracking.experiment import Experiment, Run, Unreachable, open_experiment
 
 log = logging.getLogger(__name__)
-_BATCH = 1000  # metrics in one request, the server's limit
+_METRICS_A_REQUEST = 1000  # the server's limits
+_PARAMS_A_REQUEST = 100
 _PARAM_LENGTH = 6000
 
 
@@ -38,103 +35,85 @@ def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def sync(scale: str | None) -> str:
-    """Make MLflow show every result of a scale; returns a line on what was done. Never raises for an unreachable server."""
+    """Make MLflow show every result of a scale; returns a line on what was done.
+
+    An unreachable server is no error: the line says so.
+    """
     grid = load_grid(scale)
     found = [(job, *result) for job in grid if (result := _result(job)) is not None]
     if not found:
         return "mlflow: no results to show yet"
     uri = paths.mlflow_uri()
     try:
-        view = _View(uri, f"favae-{grid.scale}")
-        with FileLock(paths.DATA / "state" / "mlflow.lock"):
-            added = sum(view.show(job, card, record) for job, card, record in found)
-    except Exception as error:  # noqa: BLE001  (MLflow raises many kinds; the view must never fail a workflow)
+        with open_experiment(grid.scale, uri) as experiment:
+            added = sum(_show(experiment, job, card, record) for job, card, record in found)
+    except Unreachable as error:
         log.debug("mlflow", exc_info=True)
-        return f"mlflow: {uri} could not be brought up to date ({type(error).__name__}: {error}); `favae mlflow-sync` tries again"
+        return f"mlflow: could not be brought up to date ({error}); `favae mlflow-sync` tries again"
     return f"mlflow: {added} new of {len(found)} runs in experiment favae-{grid.scale} ({uri})"
 
 
 def _result(job: Job) -> tuple[Card, RunRecord] | None:
-    """Card and run record of a cell, where both are there and belong together."""
-    record = read_run_record(job.scale, job.stage.name, job.cell)
-    if record is None or not job.card.exists():
+    """Card and run record of a cell, where both are there, readable, and belong together."""
+    try:
+        card = read_card(job.card)
+        record = read_run_record(job.scale, job.stage.name, job.cell)
+    except FileNotFoundError:
         return None
-    card = read_card(job.card)
-    return (card, record) if card.key == record.key else None
+    except ValueError as error:
+        log.warning("mlflow: %s is left out: %s", job.name, error)
+        return None
+    return (card, record) if record is not None and card.key == record.key else None
 
 
-class _View:
-    """One experiment of a tracking server."""
-
-    def __init__(self, uri: str, experiment: str) -> None:
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        import mlflow
-        from mlflow.entities import ViewType
-
-        self.mlflow = mlflow
-        self.client = mlflow.MlflowClient(uri)
-        there = self.client.get_experiment_by_name(experiment)
-        artifacts = None
-        if uri.startswith("sqlite:///"):
-            artifacts = (paths.DATA / "mlflow" / "artifacts").absolute().as_uri()
-        self.experiment = there.experiment_id if there else self.client.create_experiment(experiment, artifacts)
-        # All runs at once: one request, whatever their number.
-        self.runs: dict[tuple[str, str], list[Any]] = {}
-        token = None
-        while True:
-            page = self.client.search_runs([self.experiment], run_view_type=ViewType.ACTIVE_ONLY, page_token=token)
-            for run in page:
-                tags = run.data.tags
-                self.runs.setdefault((tags.get("stage", ""), tags.get("cell", "")), []).append(run)
-            token = page.token
-            if not token:
-                break
-
-    def show(self, job: Job, card: Card, record: RunRecord) -> bool:
-        """Log one result unless it is there; tag every other run of the cell superseded. Returns whether it was new."""
-        others = self.runs.get((job.stage.name, job.cell), [])
-        current = [r for r in others if _is_current(r, record)]
-        for run in others:
-            if run not in current[:1] and run.data.tags.get("superseded") != "yes":
-                self.client.set_tag(run.info.run_id, "superseded", "yes")
-                if run.info.status == "RUNNING":
-                    self.client.set_terminated(run.info.run_id, "KILLED")
-        if current:
-            return False
-        self._log(job, card, record)
-        return True
-
-    def _log(self, job: Job, card: Card, record: RunRecord) -> None:
-        from mlflow.entities import Param, RunTag
-
-        started, ended = (int(pd.Timestamp(t).timestamp() * 1000) for t in (record.started, record.ended))
-        name = f"{job.stage.name}/{job.cell}"
-        run = self.client.create_run(self.experiment, start_time=started, run_name=name)
-        run_id = run.info.run_id
-        tags = [RunTag(k, str(v)) for k, v in _tags(job, card, record).items()]
-        params = [Param(k[:250], v[:_PARAM_LENGTH]) for k, v in flatten(card.parameters)]
-        for first in range(0, max(len(params), 1), 100):
-            self.client.log_batch(run_id, params=params[first : first + 100], tags=tags if first == 0 else [])
-        metrics = list(_metrics(job, record, started, ended))
-        for first in range(0, len(metrics), _BATCH):
-            self.client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
-        for artifact in [*record.artifacts, job.card.as_posix(), _log_file(job)]:
-            if artifact and Path(artifact).exists():
-                self.client.log_artifact(run_id, artifact)
-        # Last: a sync that is killed before leaves a run without this tag, which the next one replaces.
-        self.client.set_tag(run_id, "complete", "yes")
-        self.client.set_terminated(run_id, "FINISHED", ended)
+def _show(experiment: Experiment, job: Job, card: Card, record: RunRecord) -> bool:
+    """Log one result unless it is there; tag every other run of the cell superseded. Returns whether it was new."""
+    client = experiment.client
+    others = experiment.runs.get((job.stage.name, job.cell), [])
+    current = next((run for run in others if _is_whole_run_of(run, record)), None)
+    for run in others:
+        if run is not current and run.tags.get("superseded") != "yes":
+            client.set_tag(run.run_id, "superseded", "yes")
+        if run is not current and run.status == "RUNNING":
+            client.set_terminated(run.run_id, "KILLED")
+    if current is None:
+        _log(experiment, job, card, record)
+    elif current.tags.get("superseded") == "yes":  # an earlier result came back, from a commit or DVC's cache
+        client.delete_tag(current.run_id, "superseded")
+    return current is None
 
 
-def _is_current(run: Any, record: RunRecord) -> bool:
-    tags = run.data.tags
-    return tags.get("key") == record.key and tags.get("started") == record.started and tags.get("complete") == "yes"
+def _is_whole_run_of(run: Run, record: RunRecord) -> bool:
+    tags = run.tags
+    whole = tags.get("complete") == "yes" and run.status == "FINISHED"
+    return whole and tags.get("key") == record.key and tags.get("started") == record.started
 
 
-def _log_file(job: Job) -> str:
-    return paths.log(job.scale, job.stage.name, job.cell).as_posix()
+def _log(experiment: Experiment, job: Job, card: Card, record: RunRecord) -> None:
+    from mlflow.entities import Param, RunTag
+
+    client = experiment.client
+    started, ended = (int(pd.Timestamp(t).timestamp() * 1000) for t in (record.started, record.ended))
+    run_id = client.create_run(experiment.identifier, start_time=started, run_name=job.name).info.run_id
+    client.log_batch(run_id, tags=[RunTag(k, str(v)) for k, v in _tags(job, card, record).items()])
+    params = [Param(k[:250], v[:_PARAM_LENGTH]) for k, v in flatten(card.parameters)]
+    for first in range(0, len(params), _PARAMS_A_REQUEST):
+        client.log_batch(run_id, params=params[first : first + _PARAMS_A_REQUEST])
+    metrics = list(_metrics(job, record, started, ended))
+    for first in range(0, len(metrics), _METRICS_A_REQUEST):
+        client.log_batch(run_id, metrics=metrics[first : first + _METRICS_A_REQUEST])
+    log_file = paths.log(job.scale, job.stage.name, job.cell)
+    for artifact in [*record.artifacts, job.card.as_posix(), log_file.as_posix()]:
+        if Path(artifact).exists():
+            client.log_artifact(run_id, artifact)
+    # Last: a sync that is killed before leaves a run without this tag, which the next one replaces.
+    client.set_tag(run_id, "complete", "yes")
+    client.set_terminated(run_id, "FINISHED", ended)
+
+
+def checkpoint_sha256(card: Card) -> str | None:
+    """Hash of the weights that a result holds, None where it holds none."""
+    return next((o.sha256 for p, o in card.outputs.items() if p.endswith(".safetensors")), None)
 
 
 def _tags(job: Job, card: Card, record: RunRecord) -> dict[str, Any]:
@@ -147,7 +126,7 @@ def _tags(job: Job, card: Card, record: RunRecord) -> dict[str, Any]:
         "card_sha256": sha256_file(job.card),
         "code_version": card.code_version,
         "data": ", ".join(f"{Path(p).parent.name}:{h[:12]}" for p, h in card.inputs.items()) or "none",
-        "checkpoint_sha256": next((o.sha256 for p, o in card.outputs.items() if p.endswith(".safetensors")), "none"),
+        "checkpoint_sha256": checkpoint_sha256(card) or "none",
         "git_commit": record.git_commit or "unknown",
         "git_dirty": "unknown" if dirty is None else (", ".join(dirty) or "no")[:_PARAM_LENGTH],
         "host": record.host,
