@@ -69,5 +69,7 @@ def load_text_to_image(folder: Path, device: torch.device | str = "cpu") -> Text
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     lost = [n for n in missing if not n.startswith("text.") or model.text.trainable]
     if lost or unexpected:
-        raise ValueError(f"{folder}: weights do not fit the configuration (missing {lost[:3]}, unknown {unexpected[:3]})")
+        raise ValueError(
+            f"{folder}: weights do not fit the configuration (missing {lost[:3]}, unknown {unexpected[:3]})"
+        )
     return model.to(device).eval().requires_grad_(False)

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -25,8 +25,9 @@ class Progress:
         self._started = self._said = time.monotonic()
         self._bar = tqdm(total=total, initial=done, desc=title, dynamic_ncols=True) if sys.stderr.isatty() else None
 
-    def advance(self, n: int = 1, **values: float) -> None:
+    def advance(self, n: int = 1, values: Mapping[str, float] | None = None) -> None:
         """Count `n` more units; `values` are shown beside them."""
+        values = values or {}
         self.done += n
         if self._bar is not None:
             if values:

@@ -23,7 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     import torch
 
     no_gpu = pytest.mark.skip(reason="no CUDA device on this machine")
-    no_slurm = pytest.mark.skip(reason="slurmctld is not installed (apt-get install slurmctld slurmd slurm-client munge)")
+    no_slurm = pytest.mark.skip(
+        reason="slurmctld is not installed (apt-get install slurmctld slurmd slurm-client munge)"
+    )
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(no_gpu)

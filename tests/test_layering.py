@@ -78,7 +78,5 @@ def test_help_and_planning_do_not_import_torch() -> None:
         "grid = load_grid('paper'); grid.check(); [resources_of(job) for job in grid]\n"
         "assert not {'torch', 'pandas', 'mlflow'} & set(sys.modules), 'planning imports too much'\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stderr

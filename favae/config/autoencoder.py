@@ -168,7 +168,9 @@ class AdamSpec(Spec):
     scaling: Literal["linear", "none"] = "linear"
     betas: tuple[float, float] = (0.5, 0.9)
     sigma_lr: Annotated[float, Field(gt=0)] | Literal["main"] = 2.0e-7  # paper's pair-wise DSL; non-pair-wise: main
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # moving average of weights, validated and kept; released: none
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = (
+        0.0  # moving average of weights, validated and kept; released: none
+    )
 
     def learning_rate(self, batch_size: int) -> float:
         """Learning rate at a global batch of `batch_size`."""

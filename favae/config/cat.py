@@ -13,7 +13,7 @@ class TokenizeSpec(Spec):
     """Encoding a data set with a frozen FA-VAE."""
 
     batch_size: Positive
-    splits: list[Literal["train", "val", "test"]] = ["train", "val", "test"]
+    splits: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 
 
 class AdamWSpec(Spec):

@@ -21,6 +21,8 @@ class TrainingSpec(Spec):
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: Literal["off", "default"] = "off"
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
-    ranks: Literal[1] = 1  # processes (GPUs) of one run; tasks and metrics are written for several, launching them is not
+    ranks: Literal[1] = (
+        1  # processes (GPUs) of one run; tasks and metrics are written for several, launching them is not
+    )
     threads: Positive = 2  # CPU threads of one process
     validation_images: Positive | None = Field(default=None, description="images of val used; none = all")

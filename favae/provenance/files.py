@@ -15,26 +15,30 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(path: Path) -> None:
+    """Flush a file, or every file of a folder, to disk: a rename after this never shows a half-written file, power cuts included."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            _sync(file)
+
+
+def move_into_place(built: Path, destination: Path) -> None:
+    """Flush and rename a finished file or folder onto `destination` (same file system), replacing what stood there."""
+    sync_tree(built)
+    if destination.is_dir():
+        shutil.rmtree(destination)
+    built.replace(destination)
+    _sync(destination.parent)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on an error removed.
-
-    For a folder, what stood at `path` is removed just before the rename.
-    """
+    """Yield a temporary path beside `path`, for a file or a folder; moved into place on success, removed on an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        if temporary.is_dir():
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _sync(file)
-            if path.exists():
-                shutil.rmtree(path)
-        else:
-            _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        move_into_place(temporary, path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

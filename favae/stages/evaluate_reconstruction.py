@@ -25,7 +25,9 @@ def run(job: Job, context: Context) -> None:
     protocol = cast(EvaluationProtocol, job.spec)
     device = choose_device(context)
     model = load_autoencoder(paths.result_dir(job.scale, "train_autoencoder", job.roles["model"]), device)
-    split = PreparedSplit(paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", protocol.split)
+    split = PreparedSplit(
+        paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", protocol.split
+    )
     evaluator = ReconstructionEvaluator(protocol, device, codebook_size=model.quantizer.codes)
     count = len(split) if protocol.n == "all" else min(protocol.n, len(split))
     wanted = {int(r) for r in np.linspace(0, count - 1, min(_EXAMPLES, count))}
@@ -53,5 +55,6 @@ def _write(context: Context, evaluator: ReconstructionEvaluator, examples: dict[
     (context.build / "metrics.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
     evaluator.per_image().to_csv(context.build / "images.csv", index=False)
     evaluator.spectrum().to_csv(context.build / "spectrum.csv", index=False)
-    np.savez_compressed(context.build / "examples.npz", **{name: np.stack(values) for name, values in examples.items()})
+    arrays = {name: np.stack(values) for name, values in examples.items()}
+    np.savez_compressed(context.build / "examples.npz", allow_pickle=False, **arrays)
     context.metrics = {name: m["value"] for name, m in result.items() if m["value"] is not None}

@@ -10,7 +10,6 @@ from favae import paths
 from favae.config.cat import GenerateSpec
 from favae.config.grid import Job
 from favae.data.dataset import PreparedSplit, iterate_batches
-from favae.data.tokens import TokenSplit
 from favae.evaluation.evaluators import GenerationEvaluator
 from favae.model_io import load_autoencoder, load_text_to_image
 from favae.progress import Progress
@@ -27,7 +26,9 @@ def run(job: Job, context: Context) -> None:
     decoder = load_autoencoder(paths.result_dir(job.scale, "train_autoencoder", job.roles["model"]), device)
     if decoder.quantizer.codes != cat.cat.codes:
         raise ValueError(f"{job.where}: CAT knows {cat.cat.codes} codes, the decoder {decoder.quantizer.codes}")
-    split = PreparedSplit(paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", spec.protocol.split)
+    split = PreparedSplit(
+        paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", spec.protocol.split
+    )
     prompts = _prompts(split, spec)
     total = len(prompts) * len(spec.guidance)
     progress = Progress(f"sampling {job.cell}", total)
@@ -51,7 +52,8 @@ def run(job: Job, context: Context) -> None:
         result |= {f"{name}_guidance{scale:g}": metric for name, metric in evaluator.result().items()}
     progress.close()
     (context.build / "metrics.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
-    np.savez_compressed(context.build / "examples.npz", **{name: np.stack(values) for name, values in examples.items()})
+    arrays = {name: np.stack(values) for name, values in examples.items()}
+    np.savez_compressed(context.build / "examples.npz", allow_pickle=False, **arrays)
     context.summary = {"cat": job.roles["cat"], "prompts": len(prompts)}
     context.metrics = {name: m["value"] for name, m in result.items() if m["value"] is not None}
 
@@ -71,7 +73,13 @@ def _sample(
 ) -> torch.Tensor:
     text, mask = cat.embed(captions)
     indices = cat.cat.generate(
-        text, mask, guidance=guidance, top_k=spec.top_k, top_p=spec.top_p, temperature=spec.temperature, generator=generator
+        text,
+        mask,
+        guidance=guidance,
+        top_k=spec.top_k,
+        top_p=spec.top_p,
+        temperature=spec.temperature,
+        generator=generator,
     )
     side = decoder.latent_size
     return decoder.decode_indices(indices.view(-1, side, side))

@@ -15,16 +15,17 @@ from filelock import FileLock, Timeout
 from favae import paths
 from favae.config.grid import Job
 from favae.provenance.cards import Card, State, content_key, input_hashes, read_card, state_of, write_card
+from favae.provenance.files import move_into_place
 from favae.provenance.run_record import RunRecord, environment, now, write_run_record
 
 log = logging.getLogger(__name__)
 
 
-class CellBusy(RuntimeError):  # noqa: N818
+class CellBusy(RuntimeError):
     """Another process works on this cell."""
 
 
-class InputMissing(FileNotFoundError):  # noqa: N818
+class InputMissing(FileNotFoundError):
     """A job was started before what it needs was made."""
 
 
@@ -50,7 +51,9 @@ def run_job(job: Job) -> Card:
     job.spec  # noqa: B018  (validate before anything is touched)
     missing = [path for path in job.inputs.values() if not path.exists()]
     if missing:
-        raise InputMissing(f"{job.name}: input {missing[0]} is missing; run `snakemake {job.card}` to make all it needs")
+        raise InputMissing(
+            f"{job.name}: input {missing[0]} is missing; run `snakemake {job.card}` to make all it needs"
+        )
     with _locked(job):
         hashes = input_hashes(job)
         key = content_key(job, hashes)
@@ -92,9 +95,7 @@ def _publish(job: Job, context: Context, hashes: dict[str, str]) -> Card:
     outputs = list(context.published)
     for built in sorted(context.build.iterdir()):
         destination = target / built.name
-        if destination.is_dir():
-            shutil.rmtree(destination)
-        built.replace(destination)
+        move_into_place(built, destination)
         outputs.append(destination)
     ended = now()
     record = RunRecord(

@@ -37,6 +37,8 @@ def run(job: Job, context: Context) -> None:
                     latent = model.encode(to_float(stored.to(device))).z
                     parts.append(model.quantize(latent, update_codebook=False).indices.flatten(1).cpu().numpy())
             arrays[name] = np.concatenate(parts).astype(dtype)
-            writer.writerows((name, row, caption.strip()) for row in range(len(split)) for caption in split.captions(row))
-    np.savez(context.build / "tokens.npz", **arrays)
+            writer.writerows(
+                (name, row, caption.strip()) for row in range(len(split)) for caption in split.captions(row)
+            )
+    np.savez(context.build / "tokens.npz", allow_pickle=False, **arrays)
     context.summary = {"codes": model.quantizer.codes, "grid": list(grid)} | {s: len(arrays[s]) for s in spec.splits}

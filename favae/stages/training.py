@@ -34,7 +34,9 @@ def finish_training(job: Job, context: Context, result: Result, ranks: Ranks) ->
         result.curves.table().to_csv(temporary, index=False)
     context.published.append(target)
     context.summary = {"steps": result.step, "best_step": result.best_step, "best_objective": result.best_objective}
-    context.metrics = {f"val/{name}": value for name, value in result.metrics.items()} | {"best_step": float(result.best_step)}
+    context.metrics = {f"val/{name}": value for name, value in result.metrics.items()} | {
+        "best_step": float(result.best_step)
+    }
     context.resumed = result.resumed
     if ranks.device.type == "cuda":
         context.device = torch.cuda.get_device_name(ranks.device)

@@ -1,6 +1,7 @@
 """Training FA-VAE and VQ-GAN: the total objective of the paper, G and D steps in one forward pass."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class AutoencoderTask:
         self.modules: Mapping[str, nn.Module] = modules
         if spec.training.memory_format == "channels_last":
             for module in self.modules.values():
-                module.to(memory_format=torch.channels_last)
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = torch.compile(self.model) if spec.training.compile == "default" else self.model
         self.optimizers: Mapping[str, Optimizer] = self._optimizers()
 
@@ -54,7 +55,7 @@ class AutoencoderTask:
         optimizer = self.spec.optimizer
         rate = optimizer.learning_rate(self.spec.training.batch_size)
         sigma_rate = rate if optimizer.sigma_lr == "main" else optimizer.sigma_lr
-        groups = [{"params": list(self.model.parameters())}]
+        groups: list[dict[str, Any]] = [{"params": list(self.model.parameters())}]
         if sigmas := list(self.spectrum.parameters()):
             groups.append({"params": sigmas, "lr": sigma_rate})
         return {
@@ -63,9 +64,7 @@ class AutoencoderTask:
         }
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.ranks.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16"
-        )
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16")
 
     def _to_device(self, image: Tensor) -> Tensor:
         return to_float(image.to(self.ranks.device, non_blocking=True))
@@ -131,7 +130,7 @@ class AutoencoderTask:
         ]
         if adversarial.adaptive_scope == "world":
             at_weight = [average(g) for g in at_weight]
-        return adaptive_weight(*at_weight, maximum=adversarial.adaptive_maximum, eps=adversarial.adaptive_epsilon)
+        return adaptive_weight(at_weight[0], at_weight[1], adversarial.adaptive_maximum, adversarial.adaptive_epsilon)
 
     def _discriminator_step(self, image: Tensor, output: FAVAEOutput) -> dict[str, Tensor]:
         adversarial = self.spec.objective.adversarial
@@ -158,7 +157,7 @@ class AutoencoderTask:
     @property
     def kept(self) -> FAVAE:
         """The model that is validated, sampled and exported: the moving average where there is one."""
-        return self.model if self.averaged is None else self.averaged.module
+        return self.model if self.averaged is None else cast(FAVAE, self.averaged.module)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

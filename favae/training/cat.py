@@ -17,7 +17,9 @@ from favae.training.distributed import Ranks, average, average_gradients
 class CatTask:
     """Cross-entropy of the codes given text; the text of a sample is hidden with probability `text_drop`."""
 
-    def __init__(self, spec: CatSpec, model: TextToImage, val: TokenSplit, ranks: Ranks, warmup: int, length: int) -> None:
+    def __init__(
+        self, spec: CatSpec, model: TextToImage, val: TokenSplit, ranks: Ranks, warmup: int, length: int
+    ) -> None:
         self.spec, self.val, self.ranks, self.warmup, self.length = spec, val, ranks, warmup, length
         self.model = model.to(ranks.device)
         self.modules: Mapping[str, nn.Module] = {"model": self.model}
@@ -54,14 +56,20 @@ class CatTask:
         if self.spec.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.spec.optimizer.clip_norm)
         optimizer.step()
-        return {"cross_entropy": loss.detach(), "learning_rate": torch.tensor(self.learning_rate(step), device=loss.device)}
+        return {
+            "cross_entropy": loss.detach(),
+            "learning_rate": torch.tensor(self.learning_rate(step), device=loss.device),
+        }
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Cross-entropy on val pairs with their text, and without it (the official code drops text here too)."""
         self.model.eval()
         limit = min(len(self.val), self.spec.training.validation_images or len(self.val))
-        first, last = limit * self.ranks.rank // self.ranks.world_size, limit * (self.ranks.rank + 1) // self.ranks.world_size
+        first, last = (
+            limit * self.ranks.rank // self.ranks.world_size,
+            limit * (self.ranks.rank + 1) // self.ranks.world_size,
+        )
         sums = torch.zeros(3, dtype=torch.float64)
         size = self.spec.training.batch_size
         for start in range(first, last, size):
@@ -73,7 +81,11 @@ class CatTask:
             hidden = self.model.cat.loss(tokens, text, mask, none)
             sums += torch.tensor([given.item(), hidden.item(), 1.0], dtype=torch.float64) * len(captions)
         given_sum, hidden_sum, n = average(sums.to(self.ranks.device)).tolist()
-        return {"objective": given_sum / n, "cross_entropy": given_sum / n, "cross_entropy_without_text": hidden_sum / n}
+        return {
+            "objective": given_sum / n,
+            "cross_entropy": given_sum / n,
+            "cross_entropy_without_text": hidden_sum / n,
+        }
 
     def sample(self) -> None:
         """Pictures need the decoder, which only the sampling stage loads."""

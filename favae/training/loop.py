@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
-class Interrupted(Exception):  # noqa: N818  (an orderly leave, not an error)
+class Interrupted(Exception):
     """A signal asked the run to leave; its state is saved and the next start goes on from it."""
 
 
-class Diverged(ArithmeticError):  # noqa: N818
+class Diverged(ArithmeticError):
     """A loss became NaN or infinite. The last checkpoint is from before."""
 
 
@@ -44,7 +44,9 @@ class Plan:
     @classmethod
     def of(cls, spec: TrainingSpec, dataset_size: int) -> "Plan":
         """Convert the durations of `spec` for a data set of `dataset_size` images."""
-        steps = [d.in_steps(dataset_size, spec.batch_size) for d in (spec.length, spec.validate_every, spec.checkpoint_every)]
+        steps = [
+            d.in_steps(dataset_size, spec.batch_size) for d in (spec.length, spec.validate_every, spec.checkpoint_every)
+        ]
         if steps[0] < 1:
             raise ValueError(f"training.length {spec.length} is less than one step of {spec.batch_size} images")
         return cls(steps[0], max(steps[1], 1), max(steps[2], 1), spec.log_every)
@@ -146,7 +148,7 @@ class Loop:
         leave = any_rank(self._leave, self.ranks.device)
         if leave or self._due(self.plan.checkpoint_every):
             self._save()
-        progress.advance(**shown)
+        progress.advance(1, shown)
         if leave and self.step < self.plan.length:
             raise Interrupted(f"{self.title}: stopped by a signal at step {self.step}; saved, the next start goes on")
 

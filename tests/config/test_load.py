@@ -55,7 +55,7 @@ def test_durations_in_steps(text: str, steps: int) -> None:
 
 @pytest.mark.parametrize("text", ["3", "3 hours", "steps", "-1 steps", 3])
 def test_bad_durations_are_refused(text: object) -> None:
-    with pytest.raises(ValueError, match="duration|greater than|number"):
+    with pytest.raises(ValueError, match=r"duration|greater than|number"):
         Duration.model_validate(text)
 
 
@@ -101,7 +101,11 @@ def edited_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("dataset: natural}", "dataset: naturl}", r"dataset: no cell 'naturl' in prepare_dataset; there are: natural, scientific"),
+        (
+            "dataset: natural}",
+            "dataset: naturl}",
+            r"dataset: no cell 'naturl' in prepare_dataset; there are: natural, scientific",
+        ),
         ("natural-f4-favae: {recipe: table2", "Natural@f8: {recipe: table2", r"a cell's name is made of"),
         ("  train_cat:\n", "  train_dog:\n", r"unknown stage 'train_dog'"),
         ("numbers: f4, dataset", "dataset", r"expected the keys"),

@@ -18,7 +18,9 @@ def environment(**extra: str) -> dict[str, str]:
     return keep | quiet | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | extra
 
 
-def call(project: Path, *command: str, check: bool = True, timeout: float = 300, **extra: str) -> subprocess.CompletedProcess[str]:
+def call(
+    project: Path, *command: str, check: bool = True, timeout: float = 300, **extra: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command in the project; on failure the whole output is in the assertion."""
     done = subprocess.run(
         command, cwd=project, env=environment(**extra), capture_output=True, text=True, timeout=timeout, check=False

@@ -1,5 +1,6 @@
 """The training loop: interrupted anywhere it ends with the same weights, diverging it stops, and it never trusts a broken file."""
 
+import contextlib
 import math
 import os
 import signal
@@ -30,7 +31,9 @@ SPEC = TrainingSpec(
 class ToyTask:
     """A linear model with dropout (so that random numbers matter), a buffer, and Adam."""
 
-    def __init__(self, poison_at: int | None = None, interrupt_at: int | None = None, fail_at: int | None = None) -> None:
+    def __init__(
+        self, poison_at: int | None = None, interrupt_at: int | None = None, fail_at: int | None = None
+    ) -> None:
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
         self.modules = {"model": self.model}
@@ -84,10 +87,8 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize("how", ["interrupt_at", "fail_at"])
 def test_stopped_at_any_step_it_ends_with_the_same_weights(tmp_path: Path, step: int, how: str) -> None:
     whole, whole_task = train(tmp_path / "whole")
-    try:
+    with contextlib.suppress(Interrupted, KeyboardInterrupt):
         train(tmp_path / "parts", **{how: step})
-    except (Interrupted, KeyboardInterrupt):
-        pass
     torch.manual_seed(99)  # another process would not have this generator's state either
     rest, rest_task = train(tmp_path / "parts")
     assert_same(rest.exported, whole.exported)
