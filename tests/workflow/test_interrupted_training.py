@@ -1,0 +1,82 @@
+"""A training killed by the operating system and started again ends with the same bytes as one that ran through."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests_support import call, environment
+
+from favae.provenance.cards import read_card
+
+CELL = ("train_autoencoder", "natural-f4-favae")
+
+
+def longer(project: Path) -> None:
+    """Enough steps to be hit in the middle; the discriminator starts half-way."""
+    numbers = project / "params/tiny.yaml"
+    text = (
+        numbers.read_text().replace("length: 6 steps", "length: 60 steps").replace("start: 3 steps", "start: 30 steps")
+    )
+    numbers.write_text(text)
+
+
+def start(project: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["favae", "run", *CELL], cwd=project, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def wait_for_step(project: Path, step: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        reached = [int(p.stem.split("-")[1]) for p in project.glob("data/state/tiny/train_autoencoder/*/*/step-*.pt")]
+        if reached and max(reached) >= step:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"training never reached step {step}")
+
+
+@pytest.fixture(scope="module")
+def prepared(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data, and an uninterrupted longer training."""
+    folder = tmp_path_factory.mktemp("prepared") / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    longer(folder)
+    call(folder, "favae", "run", *CELL)
+    return folder
+
+
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGKILL, 10), (signal.SIGTERM, 20), (signal.SIGKILL, 40)])
+def test_killed_and_started_again_it_ends_with_the_same_bytes(
+    prepared: Path, tmp_path: Path, number: signal.Signals, step: int
+) -> None:
+    whole = read_card(prepared / "data/tiny" / "/".join(CELL) / "card.json")
+    project = tmp_path / "project"
+    shutil.copytree(prepared, project, symlinks=True)
+    shutil.rmtree(project / "data/tiny" / "/".join(CELL))
+    process = start(project)
+    wait_for_step(project, step, process)
+    os.kill(process.pid, number)
+    assert process.wait(timeout=60) == (-signal.SIGKILL if number == signal.SIGKILL else 75)
+    assert not (project / "data/tiny" / "/".join(CELL) / "card.json").exists()
+    done = call(project, "favae", "run", *CELL)
+    assert "going on from step" in done.stderr
+    again = read_card(project / "data/tiny" / "/".join(CELL) / "card.json")
+    assert again == whole
+
+
+def test_a_second_copy_of_a_job_leaves_with_a_clear_line(prepared: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(prepared, project, symlinks=True)
+    shutil.rmtree(project / "data/tiny" / "/".join(CELL))
+    process = start(project)
+    wait_for_step(project, 2, process)
+    second = call(project, "favae", "run", *CELL, check=False)
+    assert second.returncode == 1
+    assert "another process is working on this cell" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert process.wait(timeout=120) == 0
