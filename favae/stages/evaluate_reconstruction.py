@@ -10,6 +10,7 @@ from favae import paths
 from favae.config.evaluation import EvaluationProtocol
 from favae.config.grid import Job
 from favae.data.dataset import PreparedSplit, iterate_batches, to_float
+from favae.data.examples import example_rows
 from favae.evaluation.evaluators import ReconstructionEvaluator
 from favae.model_io import load_autoencoder
 from favae.progress import track
@@ -30,7 +31,7 @@ def run(job: Job, context: Context) -> None:
     )
     evaluator = ReconstructionEvaluator(protocol, device, codebook_size=model.quantizer.codes)
     count = len(split) if protocol.n == "all" else min(protocol.n, len(split))
-    wanted = {int(r) for r in np.linspace(0, count - 1, min(_EXAMPLES, count))}
+    wanted = set(example_rows(split, count, _EXAMPLES))
     examples: dict[str, list[Any]] = {"original": [], "reconstruction": [], "id": []}
     steps = -(-count // protocol.batch_size)
     with torch.inference_mode():

@@ -10,7 +10,9 @@ from favae import paths
 from favae.config.cat import GenerateSpec
 from favae.config.grid import Job
 from favae.data.dataset import PreparedSplit, iterate_batches
+from favae.data.examples import example_rows
 from favae.evaluation.evaluators import GenerationEvaluator
+from favae.evaluation.frechet import FeatureStatistics
 from favae.model_io import load_autoencoder, load_text_to_image
 from favae.progress import Progress
 from favae.stages.devices import choose_device
@@ -33,13 +35,13 @@ def run(job: Job, context: Context) -> None:
     total = len(prompts) * len(spec.guidance)
     progress = Progress(f"sampling {job.cell}", total)
     result: dict[str, Any] = {}
-    chosen = {int(i) for i in np.linspace(0, len(prompts) - 1, min(spec.examples, len(prompts)))}
+    shown = example_rows(split, len({row for row, _ in prompts}), spec.examples)
+    chosen = {next(i for i, (row, _) in enumerate(prompts) if row == wanted) for wanted in shown}
     examples: dict[str, list[Any]] = {"caption": [prompts[i][1] for i in sorted(chosen)], "real": []}
     examples["real"] = [split.images([prompts[i][0]])[0].permute(1, 2, 0).numpy() for i in sorted(chosen)]
+    reference = _real_statistics(split, spec, device)
     for scale in spec.guidance:
-        evaluator = GenerationEvaluator(spec.protocol, device)
-        for _, stored in iterate_batches(split, spec.batch_size):
-            evaluator.update_real(stored.to(device))
+        evaluator = GenerationEvaluator(spec.protocol, device, reference=reference)
         generator = torch.Generator(device).manual_seed(spec.seed)
         samples = []
         for first in range(0, len(prompts), spec.batch_size):
@@ -56,6 +58,14 @@ def run(job: Job, context: Context) -> None:
     np.savez_compressed(context.build / "examples.npz", allow_pickle=False, **arrays)
     context.summary = {"cat": job.roles["cat"], "prompts": len(prompts)}
     context.metrics = {name: m["value"] for name, m in result.items() if m["value"] is not None}
+
+
+def _real_statistics(split: PreparedSplit, spec: GenerateSpec, device: torch.device) -> dict[str, FeatureStatistics]:
+    """Feature statistics of all real images of the split, once for all guidance scales."""
+    evaluator = GenerationEvaluator(spec.protocol, device)
+    for _, stored in iterate_batches(split, spec.batch_size):
+        evaluator.update_real(stored.to(device))
+    return evaluator.real_statistics()
 
 
 def _prompts(split: PreparedSplit, spec: GenerateSpec) -> list[tuple[int, str]]:
