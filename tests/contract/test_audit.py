@@ -13,8 +13,8 @@ from favae.config.grid import load_grid
 from favae.contract.audit import Audit, audit, describe, find
 from favae.provenance.cards import read_card
 
-MODEL = "train_autoencoder/natural-f4-favae"
-EVALUATION = "evaluate_reconstruction/natural-f4-favae-on-natural"
+MODEL = "train_autoencoder/natural-f2-favae"
+EVALUATION = "evaluate_reconstruction/natural-f2-favae-on-natural"
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_every_number_has_a_chain_that_reaches_data_and_checkpoint(here: Path) -
 def test_one_chain_says_what_an_auditor_asks(here: Path) -> None:
     result = audit(None)
     numbers = find(result, f"reconstruction/{EVALUATION.split('/')[1]}/psnr_test")
-    assert [n.label for n in numbers] == ["FA-VAE, f = 4"]
-    assert numbers == find(result, "reconstruction/FA-VAE, f = 4/psnr_test")
+    assert [n.label for n in numbers] == ["FA-VAE, f = 2"]
+    assert numbers == find(result, "reconstruction/FA-VAE, f = 2/psnr_test")
     assert numbers == find(result, "reconstruction/3/psnr_test")
     text = "\n".join(describe(result, numbers[0]))
     weights = here / "data/tiny" / MODEL / "model.safetensors"
@@ -76,7 +76,7 @@ def test_one_chain_says_what_an_auditor_asks(here: Path) -> None:
         repr(json.loads((here / "data/tiny" / EVALUATION / "metrics.json").read_text())["psnr_test"]["value"]),
         f"checkpoint    {card.outputs[weights.relative_to(here).as_posix()].sha256[:12]}",
         f"content key   {card.key}",
-        "params/table2.yaml: r12-conv + params/tiny.yaml: f4",
+        "params/table2.yaml: r12-conv + params/tiny.yaml: f2",
         f"git commit    {record['git_commit']} (clean)",
         f"host          {record['host']}",
         "SLURM job     none",
@@ -94,7 +94,7 @@ def test_a_value_edited_in_a_table_is_named(here: Path) -> None:
     replace(table, table.read_bytes().replace(value.encode(), b"31.5"))
     replace(summary, summary.read_bytes().replace(b"10.23", b"10.22"))
     problems = audit(None).problems
-    where = "reports/tiny/tables/reconstruction.csv: FA-VAE, f = 4/psnr_test"
+    where = "reports/tiny/tables/reconstruction.csv: FA-VAE, f = 2/psnr_test"
     assert f"{where}: reproduced is '31.5', the results give '{value}'" in problems
     assert any(p.startswith("reports/tiny/tables/summary.md: line ") for p in problems)
     assert any(p.startswith("make_tables/all: corrupt: reports/tiny/tables differs") for p in problems)
@@ -118,7 +118,7 @@ def test_a_deleted_run_and_a_second_one_are_named(here: Path) -> None:
 def test_a_number_changed_in_mlflow_is_named(here: Path) -> None:
     client(here).log_metric(run_id(audit(None), EVALUATION), "result/ssim_test", 0.99)
     (problem,) = audit(None).problems
-    assert problem.startswith("reconstruction/FA-VAE, f = 4/ssim_test: ")
+    assert problem.startswith("reconstruction/FA-VAE, f = 2/ssim_test: ")
     assert "0.99 in its MLflow run" in problem
 
 

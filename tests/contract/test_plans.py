@@ -36,7 +36,7 @@ CHANGES = {
         "fcm: residual",
         trained("natural-f4-favae", "natural-f2-favae"),
     ),
-    "sizes of one model": ("tiny.yaml", "f4", "[1, 1, 1]", "[1, 2, 1]", trained("natural-f2-favae")),
+    "sizes of one model": ("tiny.yaml", "f2", "[1, 1]", "[1, 2]", trained("natural-f2-favae")),
     "a data set nobody trains on": (
         "datasets.yaml",
         "scientific",

@@ -1,0 +1,137 @@
+"""MLflow is a view: lost, it is rebuilt; away, it is not missed; of a cell it shows one valid run."""
+
+import json
+import multiprocessing
+import shutil
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from tests_support import call
+
+from favae.config.grid import load_grid
+from favae.provenance.cards import read_card
+from favae.tracking.mlflow_view import sync
+
+DATABASE = "data/mlflow/mlflow.db"
+CELL = ("train_autoencoder", "natural-f2-favae")
+
+
+def shown(project: Path) -> pd.DataFrame:
+    """Runs with their tags as columns, straight from the database."""
+    with sqlite3.connect(project / DATABASE) as database:
+        tags = pd.read_sql("select run_uuid, key, value from tags", database)
+        runs = pd.read_sql("select run_uuid, status from runs where lifecycle_stage = 'active'", database)
+    wide = tags[~tags["key"].str.startswith("mlflow.")].pivot(index="run_uuid", columns="key", values="value")
+    return runs.join(wide.reindex(columns=wide.columns.union(["superseded"])), on="run_uuid")
+
+
+def metrics(project: Path) -> list[tuple]:
+    query = """select t.value, c.value, m.key, m.step, m.value from metrics m
+        join tags t on t.run_uuid = m.run_uuid and t.key = 'stage'
+        join tags c on c.run_uuid = m.run_uuid and c.key = 'cell' order by 1, 2, 3, 4"""
+    with sqlite3.connect(project / DATABASE) as database:
+        return database.execute(query).fetchall()
+
+
+def test_a_lost_database_is_rebuilt_curves_too(results: Path) -> None:
+    before = metrics(results)
+    identity = ["stage", "cell", "key", "git_commit", "checkpoint_sha256", "started", "status"]
+    runs = shown(results)[identity].sort_values(identity, ignore_index=True)
+    shutil.rmtree(results / "data/mlflow")
+    assert "16 new of 16 runs" in call(results, "favae", "mlflow-sync").stdout
+    assert metrics(results) == before
+    assert shown(results)[identity].sort_values(identity, ignore_index=True).equals(runs)
+    curve = pd.read_csv(results / "data/tiny/curves" / CELL[0] / f"{CELL[1]}.csv")[["step", "train/l1"]].dropna()
+    logged = {(step, value) for *cell, key, step, value in before if tuple(cell) == CELL and key == "train/l1"}
+    assert logged == set(curve.itertuples(index=False, name=None))
+    assert "0 new of 16 runs" in call(results, "favae", "mlflow-sync").stdout
+
+
+def test_of_a_job_killed_and_run_again_one_valid_run_is_left(results: Path) -> None:
+    client = MlflowClient(f"sqlite:///{results / DATABASE}")
+    identifier = client.get_experiment_by_name("favae-tiny").experiment_id
+    key = read_card(results / "data/tiny" / "/".join(CELL) / "card.json").key
+    tags = {"stage": CELL[0], "cell": CELL[1], "key": key}
+    killed = client.create_run(
+        identifier, tags=tags
+    ).info.run_id  # a sync that was killed leaves this: RUNNING, not complete
+    record = results / "data/tiny/runs" / CELL[0] / f"{CELL[1]}.json"
+    first = json.loads(record.read_text())
+    again = first | {"started": "2030-01-01T00:00:00+00:00", "ended": "2030-01-01T00:01:00+00:00"}
+    record.unlink()
+    record.write_text(json.dumps(again))
+    call(results, "favae", "mlflow-sync")
+    runs = shown(results)
+    runs = runs[runs["cell"] == CELL[1]]
+    valid = runs[runs["superseded"] != "yes"]
+    assert len(runs) == 3
+    assert list(valid["started"]) == [again["started"]]
+    assert set(valid["status"]) == {"FINISHED"}
+    assert list(runs[runs["run_uuid"] == killed]["status"]) == ["KILLED"]
+    assert "RUNNING" not in set(shown(results)["status"])
+    # The earlier result comes back, as `dvc checkout` of an old commit brings it: its run is the valid one again.
+    record.write_text(json.dumps(first))
+    call(results, "favae", "mlflow-sync")
+    runs = shown(results)
+    assert list(runs[(runs["cell"] == CELL[1]) & (runs["superseded"] != "yes")]["started"]) == [first["started"]]
+
+
+def test_eight_processes_into_a_fresh_database(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(results / "data/mlflow")
+    monkeypatch.chdir(results)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    load_grid.cache_clear()
+    with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("fork")) as pool:
+        said = list(pool.map(sync, ["tiny"] * 8))
+    line = "mlflow: {} new of 16 runs in experiment favae-tiny (sqlite:///data/mlflow/mlflow.db)"
+    assert sorted(said) == sorted(line.format(n) for n in [16, *[0] * 7])
+    assert len(shown(results)) == 16
+    assert set(shown(results)["status"]) == {"FINISHED"}
+
+
+@pytest.fixture(params=["down", "silent", "refusing"])
+def bad_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Address of a server that is not there, that takes connections and never answers, or that answers 403 to everything."""
+    server = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    if request.param == "down":
+        server.close()
+    if request.param == "refusing":
+        threading.Thread(target=_refuse, args=(server,), daemon=True).start()
+    yield address
+    server.close()
+
+
+def _refuse(server: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def test_a_bad_server_never_fails_a_workflow_and_is_given_up_soon(results: Path, bad_server: str) -> None:
+    start = time.monotonic()
+    done = call(results, "favae", "internal", "finish", DVC_STAGE="no lock", MLFLOW_TRACKING_URI=bad_server)
+    assert time.monotonic() - start < 60
+    assert f"mlflow: could not be brought up to date ({bad_server}" in done.stderr
+
+
+def test_a_record_that_cannot_be_read_is_left_out_and_said(results: Path) -> None:
+    record = results / "data/tiny/runs/make_tables/all.json"
+    record.unlink()
+    record.write_text("{}")
+    done = call(results, "favae", "mlflow-sync")
+    assert "of 15 runs" in done.stdout
+    assert "make_tables/all is left out" in done.stderr

@@ -1,0 +1,42 @@
+"""Snakemake first or DVC first: each leaves the other with nothing to do."""
+
+import json
+from pathlib import Path
+
+from contract_support import edit
+from tests_support import call, planned
+
+SMALL = "\nsmall: {batch_size: 16, feature_networks: [randconv], lpips_nets: [vgg]}\n"
+
+
+def started(project: Path) -> dict[str, str]:
+    """When each result was begun."""
+    records = sorted((project / "data/tiny/runs").rglob("*.json"))
+    return {f"{p.parent.name}/{p.stem}": json.loads(p.read_text())["started"] for p in records}
+
+
+def test_dvc_first_two_changed_cells_of_a_stage_once_each(results: Path) -> None:
+    cells = ("natural-f4-vqgan-on-natural", "natural-f4-vqgan-on-scientific")
+    with (results / "params/tiny.yaml").open("a") as file:
+        file.write(SMALL)
+    for cell in cells:
+        edit(results, "grid.yaml", "numbers: evaluation", "numbers: small", after=f"    {cell}:")
+    expected = {f"evaluate_reconstruction/{cell}" for cell in cells} | {"make_tables/all", "make_figures/all"}
+    assert planned(results) == expected
+    before = started(results)
+    output = call(results, "dvc", "repro").stdout
+    lines = [line for line in output.splitlines() if line.startswith("Running stage")]
+    assert sorted(line.split("'")[1].replace("@", "/") for line in lines) == sorted(expected)
+    after = started(results)
+    assert {job for job in after if after[job] != before[job]} == expected
+    assert planned(results) == set()
+    assert "ok" in call(results, "favae", "status").stdout
+
+
+def test_snakemake_first_then_lock_leaves_dvc_clean(results: Path) -> None:
+    edit(results, "tables.yaml", "held-out photographs", "photographs")
+    call(results, "snakemake", "--no-hooks")
+    assert "make_tables@all" in call(results, "dvc", "status").stdout
+    assert "locked 16 of 16 cells" in call(results, "favae", "lock").stdout
+    assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert planned(results) == set()

@@ -1,0 +1,27 @@
+"""What left the grid is listed, then removed, and nothing else is."""
+
+from pathlib import Path
+
+from tests_support import call, planned
+
+
+def test_prune_lists_then_removes_what_no_cell_asks_for(results: Path) -> None:
+    for name in ("grid.yaml", "tables.yaml", "figures.yaml"):
+        file = results / "params" / name
+        kept = [line for line in file.read_text().splitlines() if "natural-f2-favae-on-scientific" not in line]
+        file.write_text("\n".join(kept) + "\n")
+    interrupted = results / "data/state/tiny/train_autoencoder/natural-f2-favae" / ("0" * 64)
+    interrupted.mkdir(parents=True)
+    expected = {
+        "data/state/tiny/train_autoencoder/natural-f2-favae/" + "0" * 64,
+        "data/state/tiny/evaluate_reconstruction/natural-f2-favae-on-scientific",
+        "data/tiny/evaluate_reconstruction/natural-f2-favae-on-scientific",
+        "data/tiny/logs/evaluate_reconstruction/natural-f2-favae-on-scientific.log",
+        "data/tiny/runs/evaluate_reconstruction/natural-f2-favae-on-scientific.json",
+    }
+    assert set(call(results, "favae", "prune").stdout.split()) == expected
+    assert all((results / path).exists() for path in expected)
+    call(results, "favae", "prune", "--yes")
+    assert not any((results / path).exists() for path in expected)
+    assert call(results, "favae", "prune").stdout == ""
+    assert planned(results) == {"make_tables/all", "make_figures/all"}
