@@ -49,7 +49,8 @@ def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> 
     model = load_autoencoder(model_folder, device)
     channels = model.config["image_channels"]
     for path in picture_files(images):
-        stored = torch.from_numpy(to_array(read_image(path, channels).image)).permute(2, 0, 1)[None]
+        pixels = torch.tensor(to_array(read_image(path, channels).image))
+        stored = pixels.permute(2, 0, 1)[None]
         picture = reconstruct_any_size(model, to_float(stored.to(device)))
         target = out / f"{path.stem}.png"
         with replacing(target) as temporary:
