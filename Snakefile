@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 from favae.config import ConfigError
 from favae.config.grid import load_grid
 from favae.config.resources import resources_of
+from favae.provenance.running import hold_project
 
 try:
     GRID = load_grid(config.get("scale"))
@@ -43,6 +44,7 @@ rule all:
 
 
 onstart:
+    hold_project()
     shell("favae internal start")
 
 

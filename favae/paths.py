@@ -55,6 +55,16 @@ def cell_lock(scale: str, stage: str, cell: str) -> Path:
     return DATA / "state" / scale / stage / cell / "lock"
 
 
+def kept_dir(scale: str, stage: str, cell: str) -> Path:
+    """A finished result, as hard links, until the workflow that asked for it has ended well."""
+    return DATA / "state" / scale / stage / cell / "kept"
+
+
+def workflow_lock() -> Path:
+    """Lock held by the Snakemake that runs jobs in this project."""
+    return DATA / "state" / "workflow.lock"
+
+
 def head_provenance() -> Path:
     """Git commit and dirty flag, written by the head process when a workflow starts (compute nodes need no git)."""
     return DATA / "state" / "head.json"

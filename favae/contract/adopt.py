@@ -7,12 +7,10 @@ has. What the cards prove, it may believe; what they disprove must go first, sin
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from favae.config.grid import Job, load_grid
+from favae.config.grid import Grid, Job, load_grid
 from favae.provenance.cards import State, state_of
-
-_LOCKS = Path(".snakemake/locks")
+from favae.provenance.running import project_held
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,15 @@ def adopt(scale: str | None) -> Adoption:
     Only cards are removed, never a checkpoint: Snakemake makes a cell without card again, whatever else is there.
 
     Raises:
-        RuntimeError: Snakemake is running here, or refuses the project.
+        ProjectBusy: Snakemake is running here.
+        RuntimeError: it refuses the project.
     """
     grid = load_grid(scale)
-    if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
-        raise RuntimeError(f"{_LOCKS}: Snakemake works here; wait for it, or, if it was killed, `snakemake --unlock`")
+    with project_held():
+        return _adopt(grid)
+
+
+def _adopt(grid: Grid) -> Adoption:
     report = Adoption([], [], [])
     for job in grid:  # inputs first: without its card, what was made from it is stale too
         state, reason = state_of(job)

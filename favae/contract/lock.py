@@ -8,9 +8,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from favae import paths
-from favae.config.grid import load_grid
+from favae.config.grid import Grid, load_grid
 from favae.contract.status import statuses
 from favae.provenance.cards import State
+from favae.provenance.kept import drop
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,23 @@ def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def lock_results(scale: str | None) -> LockReport:
     """Lock every cell that is ok; name those that are not. Raises RuntimeError with DVC's message if DVC fails."""
-    grid, active = load_grid(scale), load_grid(None)
+    grid = load_grid(scale)
+    report = _lock(grid)
+    drop(grid)
+    return report
+
+
+def _lock(grid: Grid) -> LockReport:
+    active = load_grid(None)
     if grid.scale != active.scale:
         other = f"nothing locked for {grid.scale!r} ({paths.GRID}: active)"
         return LockReport(True, f"dvc.yaml holds the active scale {active.scale!r}; {other}")
     if not Path(".dvc").is_dir():
         return LockReport(True, "no DVC repository here (no .dvc folder); nothing locked")
-    with FileLock(paths.DATA / "state" / "lock.lock"):
-        rows = statuses(scale)
+    one_at_a_time = paths.DATA / "state" / "lock.lock"
+    one_at_a_time.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(one_at_a_time):
+        rows = statuses(grid.scale)
         valid = [f"{job.stage.name}@{job.cell}" for job, state, _ in rows if state is State.OK]
         refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
         if valid:

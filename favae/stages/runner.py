@@ -16,13 +16,10 @@ from favae import paths
 from favae.config.grid import Job
 from favae.provenance.cards import Card, State, content_key, input_hashes, read_card, state_of, write_card
 from favae.provenance.files import move_into_place
+from favae.provenance.kept import keep, restore
 from favae.provenance.run_record import RunRecord, environment, now, write_run_record
 
 log = logging.getLogger(__name__)
-
-
-class CellBusy(RuntimeError):
-    """Another process works on this cell."""
 
 
 class InputMissing(FileNotFoundError):
@@ -47,7 +44,7 @@ class Context:
 
 
 def run_job(job: Job) -> Card:
-    """Make the result of `job`, or go on making it. Raises ConfigError, InputMissing, CellBusy and the stage's own errors."""
+    """Make the result of `job`, or go on making it. Raises ConfigError, InputMissing and the stage's own errors."""
     job.spec  # noqa: B018  (validate before anything is touched)
     missing = [path for path in job.inputs.values() if not path.exists()]
     if missing:
@@ -60,9 +57,13 @@ def run_job(job: Job) -> Card:
         if state_of(job)[0] is State.OK:
             log.info("%s: already there with key %s", job.name, key[:12])
             return read_card(job.card)
+        if kept := restore(job, key):
+            log.info("%s: put back, finished before with key %s", job.name, key[:12])
+            return kept
         context = _prepare(job, key)
         importlib.import_module(f"favae.stages.{job.stage.name}").run(job, context)
         card = _publish(job, context, hashes)
+        keep(job, card)
         shutil.rmtree(context.state)
     return card
 
@@ -71,12 +72,18 @@ def run_job(job: Job) -> Card:
 def _locked(job: Job) -> Iterator[None]:
     path = paths.cell_lock(job.scale, job.stage.name, job.cell)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Freed by the kernel when the process dies, so a killed job never leaves a cell locked. A job that outlived its
+    # Snakemake may hold it: the next one waits for its result rather than fail.
+    lock = FileLock(path, timeout=0)
     try:
-        # Freed by the kernel when the process dies, so a killed job never leaves a cell locked.
-        with FileLock(path, timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
-        raise CellBusy(f"{job.name}: another process is working on this cell ({path})") from None
+        log.warning("%s: another process is working on this cell (%s); waiting for it", job.name, path)
+        lock.acquire(timeout=-1)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _prepare(job: Job, key: str) -> Context:
