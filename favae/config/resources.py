@@ -1,6 +1,5 @@
 """What a job asks of the machine, from its estimate. Snakemake passes it to the scheduler."""
 
-import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -10,6 +9,7 @@ from favae.config.grid import Grid, Job, load_grid
 from favae.config.training import TrainingSpec
 
 _BASE_MB = 1500  # python, torch and Snakemake's own process beside it
+_PREPARE_THREADS = 8  # decoding and resizing, one process each; Snakemake gives what a smaller machine has
 _LIGHT = {"make_tables", "make_figures"}
 _HOST_MB = 16_000  # a network that needs more trains on a GPU, and then its activations are not the host's
 _SHORT, _LONG = 4 * 60, 24 * 60  # minutes; a training that is cut off goes on from its checkpoint
@@ -36,7 +36,9 @@ def resources_of(job: Job) -> Resources:
     if job.stage.name in _LIGHT:
         return Resources(1, _BASE_MB, 15, 0)
     if job.stage.name == "prepare_dataset":
-        return Resources(os.cpu_count() or 1, 4 * _BASE_MB, 8 * 60, 0)
+        # Cutting a few shipped photographs is no work; waiting for all cores to be free would hold up everything else.
+        tiles = isinstance(job.spec, DatasetSpec) and job.spec.layout.kind == "tiles"
+        return Resources(1 if tiles else _PREPARE_THREADS, 4 * _BASE_MB, 8 * 60, 0)
     grid = load_grid(job.scale)
     sizes = dict.fromkeys(grid.cells("prepare_dataset"), _NOMINAL) | known_sizes(grid)
     expected = estimate(grid, job, sizes)
