@@ -185,8 +185,8 @@ def test_an_unknown_data_set_has_no_estimate_but_resources(monkeypatch: pytest.M
 
 def test_resources_follow_the_estimate(paper: Grid) -> None:
     small, large = (resources_of(paper.job("train_autoencoder", c)) for c in ("celebahq-f16-r12", "imagenet-f4-favae"))
-    assert (small.gpu, large.gpu) == (1, 4) and large.threads == 4 * small.threads
-    assert 4 * 60 <= small.runtime <= 24 * 60
+    assert (small.gpu, large.gpu) == (1, 1)
+    assert 4 * 60 <= small.runtime <= large.runtime <= 24 * 60
     assert small.grown(2).mem_mb == 2 * small.mem_mb
 
 
