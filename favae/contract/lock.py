@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from favae import paths
 from favae.config.grid import Grid, load_grid
@@ -22,8 +23,20 @@ class LockReport:
     message: str
 
 
+def _last(state: RetryCallState) -> subprocess.CompletedProcess[str]:
+    """What the last attempt said, when patience has ended."""
+    assert state.outcome is not None
+    return state.outcome.result()
+
+
+def _is_busy(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether another DVC holds the repository, such as one that outlived a killed `favae lock`."""
+    return done.returncode != 0 and any(words in done.stderr for words in ("Unable to acquire lock", "is busy"))
+
+
+@retry(retry=retry_if_result(_is_busy), wait=wait_fixed(2), stop=stop_after_delay(600), retry_error_callback=_last)
 def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run DVC of this environment. Only head-side commands may."""
+    """Run DVC of this environment, after any other DVC here has ended. Only head-side commands may."""
     return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
 
 
@@ -50,7 +63,7 @@ def _lock(grid: Grid) -> LockReport:
         refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
         if valid:
             # Re-linking would give files new times; the content is in the cache either way.
-            done = dvc("commit", "--quiet", "--force", "--no-relink", *valid)
+            done = dvc("commit", "--force", "--no-relink", *valid)
             if done.returncode:
                 raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")
     message = f"locked {len(valid)} of {len(rows)} cells"

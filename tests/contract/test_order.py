@@ -1,18 +1,11 @@
 """Snakemake first or DVC first: each leaves the other with nothing to do."""
 
-import json
 from pathlib import Path
 
-from contract_support import edit
+from contract_support import edit, started
 from tests_support import call, planned
 
 SMALL = "\nsmall: {batch_size: 16, feature_networks: [randconv], lpips_nets: [vgg]}\n"
-
-
-def started(project: Path) -> dict[str, str]:
-    """When each result was begun."""
-    records = sorted((project / "data/tiny/runs").rglob("*.json"))
-    return {f"{p.parent.name}/{p.stem}": json.loads(p.read_text())["started"] for p in records}
 
 
 def test_dvc_first_two_changed_cells_of_a_stage_once_each(results: Path) -> None:

@@ -1,5 +1,6 @@
 """Steps that the contract's tests have in common."""
 
+import json
 from pathlib import Path
 
 from tests_support import call
@@ -18,3 +19,9 @@ def commit(project: Path, message: str) -> None:
     """Commit everything."""
     call(project, "git", "add", "-A")
     call(project, "git", "commit", "-qm", message)
+
+
+def started(project: Path) -> dict[str, str]:
+    """When each result was begun, by stage/cell."""
+    records = sorted((project / "data/tiny/runs").rglob("*.json"))
+    return {f"{p.parent.name}/{p.stem}": json.loads(p.read_text())["started"] for p in records}
