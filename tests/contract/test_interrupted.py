@@ -1,0 +1,118 @@
+"""`kill -9` of anything at any moment: the next plain command goes on, and what was finished is not made again."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from contract_support import edit, started
+from tests_support import call, environment, planned
+
+FIGURES = "make_figures/all"
+
+
+def start(project: Path, *command: str) -> subprocess.Popen[bytes]:
+    """A command in a session of its own, so that only what is aimed at gets the signal."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, cwd=project, env=environment(), start_new_session=True, **quiet)
+
+
+def job_of(parent: subprocess.Popen[bytes]) -> psutil.Process | None:
+    """The `favae run` that a workflow has started, if there is one now."""
+    try:
+        below = psutil.Process(parent.pid).children(recursive=True)
+        return next((child for child in below if child.cmdline()[2:3] == ["run"]), None)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def wait_for(what: Callable[[], object], seconds: float = 120) -> object:
+    end = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
+    return value
+
+
+def test_a_job_that_outlives_its_snakemake_is_not_run_again(results: Path) -> None:
+    edit(results, "figures.yaml", "dpi: 160", "dpi: 90")
+    workflow = start(results, "snakemake")
+    job = wait_for(lambda: job_of(workflow))
+    assert isinstance(job, psutil.Process)
+    second = call(results, "snakemake", check=False)
+    if workflow.poll() is None:
+        assert second.returncode == 1
+        assert "another Snakemake runs in this folder" in second.stdout + second.stderr
+    workflow.kill()
+    workflow.wait()
+    wait_for(lambda: not job.is_running())
+    record = started(results)[FIGURES]
+    call(results, "snakemake")
+    assert started(results)[FIGURES] == record
+    assert planned(results) == set()
+    assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert not list((results / "data/state").rglob("kept")), "kept although it is locked"
+
+
+def test_who_asks_for_a_rerun_gets_one(results: Path) -> None:
+    before = started(results)["make_tables/all"]
+    call(results, "snakemake", "--no-hooks", "--forcerun", "make_tables")
+    assert started(results)["make_tables/all"] != before
+
+
+def test_two_locks_at_once(results: Path) -> None:
+    edit(results, "tables.yaml", "held-out photographs", "photographs")
+    call(results, "snakemake", "--no-hooks")
+    locks = [start(results, "favae", "lock") for _ in range(2)]
+    assert [lock.wait(timeout=300) for lock in locks] == [0, 0]
+    assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_killed_twenty_times_at_random_moments(results: Path) -> None:
+    chance = random.Random(0)
+    heavy = {job: when for job, when in started(results).items() if not job.startswith("make_")}
+    dpi = 160
+    for attempt in range(int(os.environ.get("FAVAE_KILLS", "20"))):
+        edit(results, "figures.yaml", f"dpi: {dpi}", f"dpi: {90 + attempt}")
+        dpi = 90 + attempt
+        victim = ("job", "snakemake", "dvc", "lock")[attempt % 4]
+        _kill(results, victim, chance.uniform(0.5, 12))
+        command = {"dvc": ("dvc", "repro"), "lock": ("favae", "lock")}.get(victim, ("snakemake",))
+        wait_for(lambda command=command: _goes_on(results, *command), 300)
+        call(results, "snakemake")
+        where = f"attempt {attempt}, {victim}"
+        assert call(results, "favae", "status").returncode == 0, where
+        assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date.", where
+        assert planned(results) == set(), where
+        assert {job: when for job, when in started(results).items() if job in heavy} == heavy, where
+
+
+def _kill(project: Path, victim: str, delay: float) -> None:
+    if victim == "lock":
+        call(project, "snakemake", "--no-hooks")
+    command = {"dvc": ("dvc", "repro"), "lock": ("favae", "lock")}.get(victim, ("snakemake",))
+    running = start(project, *command)
+    if victim == "job":
+        if isinstance(job := wait_for(lambda: job_of(running) or running.poll() is not None), psutil.Process):
+            time.sleep(delay / 4)
+            if job.is_running():
+                job.send_signal(signal.SIGKILL)
+    else:
+        time.sleep(delay)
+        running.kill()
+    running.wait()
+
+
+def _goes_on(project: Path, *command: str) -> bool:
+    """Whether a plain command succeeds; the only excuse is a workflow that outlived the killed process."""
+    done = call(project, *command, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 or "another Snakemake runs in this folder" in said, said
+    return done.returncode == 0
