@@ -11,13 +11,13 @@ rule train_autoencoder:
         run="data/{scale}/runs/train_autoencoder/{cell}.json",
     log:
         "data/{scale}/logs/train_autoencoder/{cell}.log",
-    params:
-        identity=identity("train_autoencoder"),
     threads: threads_of("train_autoencoder")
     resources:
         mem_mb=resource("train_autoencoder", "mem_mb"),
         runtime=resource("train_autoencoder", "runtime"),
         gpu=resource("train_autoencoder", "gpu"),
+    params:
+        identity=identity("train_autoencoder"),
     shell:
         "favae run train_autoencoder {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
 
@@ -37,12 +37,12 @@ rule evaluate_reconstruction:
         run="data/{scale}/runs/evaluate_reconstruction/{cell}.json",
     log:
         "data/{scale}/logs/evaluate_reconstruction/{cell}.log",
-    params:
-        identity=identity("evaluate_reconstruction"),
     threads: threads_of("evaluate_reconstruction")
     resources:
         mem_mb=resource("evaluate_reconstruction", "mem_mb"),
         runtime=resource("evaluate_reconstruction", "runtime"),
         gpu=resource("evaluate_reconstruction", "gpu"),
+    params:
+        identity=identity("evaluate_reconstruction"),
     shell:
         "favae run evaluate_reconstruction {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"

@@ -11,13 +11,13 @@ rule tokenize_images:
         run="data/{scale}/runs/tokenize_images/{cell}.json",
     log:
         "data/{scale}/logs/tokenize_images/{cell}.log",
-    params:
-        identity=identity("tokenize_images"),
     threads: threads_of("tokenize_images")
     resources:
         mem_mb=resource("tokenize_images", "mem_mb"),
         runtime=resource("tokenize_images", "runtime"),
         gpu=resource("tokenize_images", "gpu"),
+    params:
+        identity=identity("tokenize_images"),
     shell:
         "favae run tokenize_images {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
 
@@ -35,13 +35,13 @@ rule train_cat:
         run="data/{scale}/runs/train_cat/{cell}.json",
     log:
         "data/{scale}/logs/train_cat/{cell}.log",
-    params:
-        identity=identity("train_cat"),
     threads: threads_of("train_cat")
     resources:
         mem_mb=resource("train_cat", "mem_mb"),
         runtime=resource("train_cat", "runtime"),
         gpu=resource("train_cat", "gpu"),
+    params:
+        identity=identity("train_cat"),
     shell:
         "favae run train_cat {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
 
@@ -61,12 +61,12 @@ rule generate_images:
         run="data/{scale}/runs/generate_images/{cell}.json",
     log:
         "data/{scale}/logs/generate_images/{cell}.log",
-    params:
-        identity=identity("generate_images"),
     threads: threads_of("generate_images")
     resources:
         mem_mb=resource("generate_images", "mem_mb"),
         runtime=resource("generate_images", "runtime"),
         gpu=resource("generate_images", "gpu"),
+    params:
+        identity=identity("generate_images"),
     shell:
         "favae run generate_images {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"

@@ -8,12 +8,16 @@ def job_of(stage, wildcards):
 
 def cards(stage):
     """The cards a job reads: small, deterministic files whose content Snakemake compares."""
-    return lambda wildcards: [str(path) for path in job_of(stage, wildcards).inputs.values()]
+    return lambda wildcards: [
+        str(path) for path in job_of(stage, wildcards).inputs.values()
+    ]
 
 
 def artefact(stage, role, name):
     """A large file of an input. Only its card decides whether a job is current: times of large files mean nothing."""
-    return lambda wildcards: ancient(str(job_of(stage, wildcards).inputs[role].parent / name))
+    return lambda wildcards: ancient(
+        str(job_of(stage, wildcards).inputs[role].parent / name)
+    )
 
 
 def identity(stage):
@@ -27,4 +31,6 @@ def threads_of(stage):
 
 def resource(stage, name):
     """A resource estimated from the parameters; memory and time grow with each attempt."""
-    return lambda wildcards, attempt: getattr(resources_of(job_of(stage, wildcards)).grown(attempt), name)
+    return lambda wildcards, attempt: getattr(
+        resources_of(job_of(stage, wildcards)).grown(attempt), name
+    )

@@ -5,11 +5,11 @@ rule prepare_dataset:
         run="data/{scale}/runs/prepare_dataset/{cell}.json",
     log:
         "data/{scale}/logs/prepare_dataset/{cell}.log",
-    params:
-        identity=identity("prepare_dataset"),
     threads: threads_of("prepare_dataset")
     resources:
         mem_mb=resource("prepare_dataset", "mem_mb"),
         runtime=resource("prepare_dataset", "runtime"),
+    params:
+        identity=identity("prepare_dataset"),
     shell:
         "favae run prepare_dataset {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"

@@ -13,11 +13,11 @@ rule make_tables:
         ),
     log:
         "data/{scale}/logs/make_tables/all.log",
-    params:
-        identity=identity("make_tables"),
     resources:
         mem_mb=resource("make_tables", "mem_mb"),
         runtime=resource("make_tables", "runtime"),
+    params:
+        identity=identity("make_tables"),
     shell:
         "favae run make_tables all --scale {wildcards.scale} --log {log}"
 
@@ -37,10 +37,10 @@ rule make_figures:
         ),
     log:
         "data/{scale}/logs/make_figures/all.log",
-    params:
-        identity=identity("make_figures"),
     resources:
         mem_mb=resource("make_figures", "mem_mb"),
         runtime=resource("make_figures", "runtime"),
+    params:
+        identity=identity("make_figures"),
     shell:
         "favae run make_figures all --scale {wildcards.scale} --log {log}"
