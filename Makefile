@@ -46,7 +46,7 @@ lint: setup  ## ruff, snakefmt, mypy
 
 ui: setup  ## MLflow in a browser
 	favae mlflow-sync
-	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///data/mlflow/mlflow.db}
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///data/mlflow/mlflow.db}
 
 clean:  ## remove results and resume state of the demo (not raw data, not the environment)
 	rm -rf data/demo data/state/demo
