@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from favae.cli import contract
+from favae.cli.bench import bench
 from favae.cli.contract import Scale
 from favae.cli.plan import plan
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 internal = typer.Typer(help="Called by the Snakefile.", hidden=True, no_args_is_help=True)
 app.add_typer(internal, name="internal")
+app.add_typer(bench, name="bench")
 
 _state = {"debug": False}
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: saved, start again to go on
