@@ -41,7 +41,8 @@ def test_resume_state_of_finished_jobs_is_gone(finished: Path) -> None:
 
 def test_prepared_data_are_a_few_files(finished: Path) -> None:
     for data_set in ("natural", "scientific"):
-        names = {p.name for p in (finished / "data/tiny/prepare_dataset" / data_set / "shards").iterdir()}
+        folder = finished / "data/tiny/prepare_dataset" / data_set / "shards"
+        names = {p.name for p in folder.iterdir() if not p.name.startswith(".")}
         assert names == {"train-00000.npy", "val-00000.npy", "test-00000.npy", "index.csv", "captions.csv"}
 
 
