@@ -24,6 +24,12 @@ def longer(project: Path) -> None:
     numbers.write_text(text)
 
 
+def forget(project: Path) -> None:
+    """Remove the result, and the copy kept of it, so that it has to be trained again."""
+    shutil.rmtree(project / "data/tiny" / "/".join(CELL))
+    shutil.rmtree(project / "data/state/tiny" / "/".join(CELL))
+
+
 def start(project: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         ["favae", "run", *CELL], cwd=project, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -57,7 +63,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
     whole = read_card(prepared / "data/tiny" / "/".join(CELL) / "card.json")
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
-    shutil.rmtree(project / "data/tiny" / "/".join(CELL))
+    forget(project)
     process = start(project)
     wait_for_step(project, step, process)
     os.kill(process.pid, number)
@@ -72,7 +78,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
 def test_a_second_copy_of_a_job_leaves_with_a_clear_line(prepared: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
-    shutil.rmtree(project / "data/tiny" / "/".join(CELL))
+    forget(project)
     process = start(project)
     wait_for_step(project, 2, process)
     second = call(project, "favae", "run", *CELL, check=False)
