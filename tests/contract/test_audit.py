@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from contract_support import edit
+from contract_support import edit, replace
 from mlflow import MlflowClient
 from tests_support import call
 
@@ -35,12 +35,6 @@ def run_id(result: Audit, job: str) -> str:
     run = result.evidence[job].run
     assert run is not None
     return run.run_id
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file anew: the old one may share its bytes with DVC's cache."""
-    path.unlink()
-    path.write_bytes(content)
 
 
 def rewrite_record(project: Path, job: str, **fields: object) -> None:

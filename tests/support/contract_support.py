@@ -15,6 +15,12 @@ def edit(project: Path, file: str, old: str, new: str, after: str = "") -> None:
     path.write_text(text[:start] + text[start:].replace(old, new, 1))
 
 
+def replace(path: Path, content: bytes) -> None:
+    """Write a file anew: the old one may share its bytes with other places."""
+    path.unlink()
+    path.write_bytes(content)
+
+
 def commit(project: Path, message: str) -> None:
     """Commit everything."""
     call(project, "git", "add", "-A")

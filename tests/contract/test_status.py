@@ -1,0 +1,63 @@
+"""The state of a cell comes from contents; `--fast` trusts sizes; overheads are printed without touching the project."""
+
+from pathlib import Path
+
+import pytest
+from contract_support import replace
+from tests_support import call
+
+from favae.config.grid import load_grid
+from favae.contract.status import statuses
+from favae.provenance.cards import State
+
+MODEL = "train_autoencoder/natural-f2-favae"
+EVALUATIONS = {f"evaluate_reconstruction/natural-f2-favae-on-{data}" for data in ("natural", "scientific")}
+
+
+@pytest.fixture
+def here(results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(results)
+    load_grid.cache_clear()
+    yield results
+    load_grid.cache_clear()
+
+
+def states(*, verify_bytes: bool) -> dict[str, State]:
+    return {job.name: state for job, state, _ in statuses(None, verify_bytes=verify_bytes)}
+
+
+def test_bytes_sizes_and_absence(here: Path) -> None:
+    weights = here / "data/tiny" / MODEL / "model.safetensors"
+    content = weights.read_bytes()
+    replace(weights, content[:-1] + bytes([content[-1] ^ 1]))
+    assert set(states(verify_bytes=False).values()) == {State.OK}
+    assert states(verify_bytes=True)[MODEL] is State.CORRUPT
+    replace(weights, content[:-1])
+    assert states(verify_bytes=False)[MODEL] is State.CORRUPT
+    weights.unlink()
+    found = states(verify_bytes=False)
+    assert found[MODEL] is State.MISSING
+    assert all(found[job] is State.STALE for job in EVALUATIONS)
+    assert found["train_autoencoder/natural-f4-vqgan"] is State.OK
+
+
+def test_times_of_files_mean_nothing(here: Path) -> None:
+    for path in (here / "data/tiny").rglob("*"):
+        path.touch()
+    assert set(states(verify_bytes=True).values()) == {State.OK}
+
+
+def test_a_card_cut_short_is_corrupt_not_a_crash(here: Path) -> None:
+    card = here / "data/tiny" / MODEL / "card.json"
+    replace(card, card.read_bytes()[:100])
+    assert states(verify_bytes=True)[MODEL] is State.CORRUPT
+
+
+def test_overheads_are_printed_and_nothing_is_changed(results: Path) -> None:
+    before = call(results, "git", "status", "--porcelain").stdout
+    rows = call(results, "favae", "bench", "overheads", "--repeats", "1").stdout.splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [c[0] for c in cells][:3] == ["favae --help", "snakemake -n, scale paper", "snakemake -n, many cells"]
+    assert [c[1] for c in cells] == ["", str(len(load_grid("paper").jobs)), "499", "16", "16", "16"]
+    assert all(float(c[2]) > 0 for c in cells)
+    assert call(results, "git", "status", "--porcelain").stdout == before
