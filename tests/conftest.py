@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -47,8 +48,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the whole tiny DAG has run once. Do not change it: copy it with `results`."""
     from tests_support import call, copy_project
 
-    folder = copy_project(tmp_path_factory.mktemp("finished") / "project")
-    call(folder, "snakemake", "--cores", "2", timeout=900)
+    # The workers of one test run share it.
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / "finished" / "project", base / "finished" / "done"
+    with FileLock(base / "finished.lock"):
+        if not done.exists():
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            call(copy_project(folder), "snakemake", "--cores", "2", timeout=900)
+            done.touch()
     return folder
 
 

@@ -20,10 +20,15 @@ from favae.provenance.kept import keep, restore
 from favae.provenance.run_record import RunRecord, environment, now, write_run_record
 
 log = logging.getLogger(__name__)
+_SECONDS_TO_DIE = 5.0  # a killed job may take this long to leave its cell
 
 
 class InputMissing(FileNotFoundError):
     """A job was started before what it needs was made."""
+
+
+class CellBusy(RuntimeError):
+    """Another process works on the same cell."""
 
 
 @dataclass
@@ -44,7 +49,7 @@ class Context:
 
 
 def run_job(job: Job) -> Card:
-    """Make the result of `job`, or go on making it. Raises ConfigError, InputMissing and the stage's own errors."""
+    """Make the result of `job`, or go on making it. Raises ConfigError, InputMissing, CellBusy and the stage's errors."""
     job.spec  # noqa: B018  (validate before anything is touched)
     missing = [path for path in job.inputs.values() if not path.exists()]
     if missing:
@@ -73,13 +78,14 @@ def _locked(job: Job) -> Iterator[None]:
     path = paths.cell_lock(job.scale, job.stage.name, job.cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Freed by the kernel when the process dies, so a killed job never leaves a cell locked. A job that outlived its
-    # Snakemake may hold it: the next one waits for its result rather than fail.
-    lock = FileLock(path, timeout=0)
+    # Snakemake may hold it: the next one does not wait for hours beside a booked GPU, it leaves.
+    lock = FileLock(path, timeout=_SECONDS_TO_DIE)
     try:
         lock.acquire()
     except Timeout:
-        log.warning("%s: another process is working on this cell (%s); waiting for it", job.name, path)
-        lock.acquire(timeout=-1)
+        raise CellBusy(
+            f"another process is working on this cell (it holds {path}); start again when it has ended: its result is kept"
+        ) from None
     try:
         yield
     finally:
