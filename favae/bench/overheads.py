@@ -70,17 +70,18 @@ def _write_bulk_grid(project: Path) -> int:
     paper = grid["paper"]
     name, model = next(iter(paper["train_autoencoder"].items()))
     evaluation = next(cell for cell in paper["evaluate_reconstruction"].values() if cell["model"] == name)
-    data = paper["prepare_dataset"]
-    cells = [f"bulk-{number:03d}" for number in range((_BULK_JOBS - len(data)) // 2)]
+    data, references = paper["prepare_dataset"], paper["compute_reference_statistics"]
+    cells = [f"bulk-{number:03d}" for number in range((_BULK_JOBS - len(data) - len(references)) // 2)]
     grid["bulk"] = {
         "name": "bulk",
         "prepare_dataset": data,
+        "compute_reference_statistics": references,
         "train_autoencoder": dict.fromkeys(cells, model),
         "evaluate_reconstruction": {cell: evaluation | {"model": cell} for cell in cells},
     }
     YAML(typ="safe", pure=True).dump(grid, project / paths.GRID)
     shutil.copy(project / paths.params_file("paper"), project / paths.params_file("bulk"))
-    return len(data) + 2 * len(cells)
+    return len(data) + len(references) + 2 * len(cells)
 
 
 def _time(folder: Path, repeats: int, *command: str) -> float:

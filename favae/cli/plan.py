@@ -144,7 +144,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 def _totals(jobs: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> Iterator[str]:
     from favae.config.estimates import RATES
 
-    yield f"{'stage':26}{'jobs':>6}{'images':>16}{'GPU-hours (estimate)':>24}"
+    yield f"{'stage':30}{'jobs':>6}{'images':>16}{'GPU-hours (estimate)':>24}"
     stages: dict[str, list[Any]] = {}
     for job in jobs:
         stages.setdefault(job.stage.name, []).append(estimates[job.name])
@@ -153,7 +153,7 @@ def _totals(jobs: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> It
         known = [found for found in group if found is not None]
         images, hours = sum(found.images for found in known), sum(found.gpu_hours for found in known)
         unknown = f"  ({len(group) - len(known)} not estimated)" if len(known) < len(group) else ""
-        yield f"{stage:26}{len(group):6}{images:16,}{hours:24,.1f}{unknown}"
+        yield f"{stage:30}{len(group):6}{images:16,}{hours:24,.1f}{unknown}"
     rates = ", ".join(f"{network} {precision} {rate / 1e12:g} TFLOP/s" for (network, precision), rate in RATES.items())
     yield ""
     yield textwrap.fill(_BASIS + rates + ".", _WIDTH)
@@ -194,7 +194,7 @@ def _weights_of(job: "Job") -> Iterator[str]:
     """Declared weights that a job reads."""
     from favae.config.autoencoder import AutoencoderSpec
     from favae.config.cat import CatSpec, ClipText, GenerateSpec
-    from favae.config.evaluation import EvaluationProtocol
+    from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
     from favae.evaluation.perceptual import LPIPS_WEIGHTS
 
     spec = job.spec
@@ -205,6 +205,8 @@ def _weights_of(job: "Job") -> Iterator[str]:
     if isinstance(spec, CatSpec) and isinstance(spec.text, ClipText):
         yield spec.text.weights
     protocol = spec.protocol if isinstance(spec, GenerateSpec) else spec
+    if isinstance(spec, ReferenceSpec):
+        yield from (n for n in spec.feature_networks if n not in _WITHOUT_WEIGHTS)
     if isinstance(protocol, EvaluationProtocol):
         if "lpips" in protocol.metrics:
             yield from (LPIPS_WEIGHTS[net] for net in protocol.lpips_nets)

@@ -78,7 +78,11 @@ class CatSpec(Spec):
 
 
 class GenerateSpec(Spec):
-    """Sampling from a trained CAT and comparing with real images."""
+    """Sampling from a trained CAT and comparing with real images.
+
+    `captions: first` draws from the first captions of each image, `random` from a seeded choice of them. `against` names
+    the real images: those of the protocol's `split` (`fid_test`), or also all of the data set (`fid_vs_all_test`).
+    """
 
     seed: int
     guidance: list[NonNegative]
@@ -86,6 +90,8 @@ class GenerateSpec(Spec):
     top_p: Annotated[float, Field(gt=0, le=1)] | None
     temperature: NonNegative = 1.0
     batch_size: Positive
+    captions: Literal["first", "random"] = "first"
     captions_per_image: Positive = 1
+    against: Literal["split", "split_and_all"] = "split"
     examples: Positive = 8
     protocol: EvaluationProtocol

@@ -53,12 +53,14 @@ class CelebAHQLayout(Spec):
 
     `split: celeba_partition` joins the mapping with CelebA's `list_eval_partition.txt`, as the official FA-VAE
     preparation does: 24,183 / 2,993 / 2,824 pictures. `split: lists` reads taming-transformers' 25,000 / 5,000 lists
-    (its validation list is `test`; `val` is taken out of train). `captions: mm_celebahq` are the ten of MM-CelebA-HQ.
+    (its validation list is `test`; `val` is taken out of train). `split: mm_celebahq` is MM-CelebA-HQ's own: pictures
+    0..23,999 train, 24,000..29,999 test (its author, issue 6 of IIGROUP/MM-CelebA-HQ-Dataset). `captions: mm_celebahq`
+    are the ten of MM-CelebA-HQ.
     """
 
     kind: Literal["celebahq"]
     root: str = "celebahq"
-    split: Literal["celeba_partition", "lists"] = "celeba_partition"
+    split: Literal["celeba_partition", "mm_celebahq", "lists"] = "celeba_partition"
     lists: ListFiles | None = None
     val_from_train: Count = 0
     captions: Literal["mm_celebahq", "none"] = "mm_celebahq"

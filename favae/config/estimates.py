@@ -25,7 +25,7 @@ from favae.config.costs import (
     vgg_cost,
 )
 from favae.config.dataset import DatasetSpec
-from favae.config.evaluation import EvaluationProtocol
+from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
 from favae.config.grid import Grid, Job
 
 # Sustained FLOP/s assumed. Convolutions at 256 pixels are bound by memory, and run in TF32 where they are fp32.
@@ -37,6 +37,7 @@ RATES = {
     ("token by token", "fp32"): 5e12,
 }
 _INCEPTION_MACS = 5.7e9  # Inception-v3 at 299 pixels
+_INCEPTION_BYTES = 20e6  # of its largest activations, an image
 _LPIPS_SHARE = {"vgg": 1.0, "alex": 0.043, "squeeze": 0.018, "none": 0.0}  # of VGG16's multiply-accumulates
 _STATE_BYTES = 16  # of a trained parameter: weight, gradient, two moments of Adam, fp32
 _OVERHEAD = 1.25  # temporaries (spectra, workspaces) and fragments of the allocator
@@ -93,6 +94,8 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
         cat = grid.job("train_cat", job.roles["cat"]).spec
         assert isinstance(cat, CatSpec)
         return _generation(spec, cat, _model(grid, job), _count(spec.protocol, size))
+    if isinstance(spec, ReferenceSpec):
+        return _reference(spec, size)
     if isinstance(spec, EvaluationProtocol):
         return _evaluation(spec, _model(grid, job), _count(spec, size))
     raise TypeError(f"{job.name}: no estimate for parameters of type {type(spec).__name__}")
@@ -198,11 +201,20 @@ def _tokens(autoencoder: AutoencoderSpec, spec: TokenizeSpec, images: int) -> Es
     return Estimate(images, None, flops, _hours(flops, "autoencoder", "fp32"), _inference_bytes(cost, spec.batch_size))
 
 
+def _reference(spec: ReferenceSpec, size: Sizes) -> Estimate:
+    chosen = size if "all" in spec.images else spec.images
+    images = sum(size[s] if spec.n == "all" else min(spec.n, size[s]) for s in chosen)
+    flops = 2.0 * images * (_INCEPTION_MACS if "inception" in spec.feature_networks else 0)
+    memory = _CONTEXT_BYTES + spec.batch_size * _INCEPTION_BYTES
+    return Estimate(images, None, flops, _hours(flops, "autoencoder", "fp32"), memory)
+
+
 def _evaluation(protocol: EvaluationProtocol, autoencoder: AutoencoderSpec, images: int) -> Estimate:
     cost = autoencoder_cost(autoencoder.model)
     lpips = sum(_LPIPS_SHARE[net] for net in protocol.lpips_nets) * vgg_cost(autoencoder.model.image_size).macs
+    # Originals have been through the feature networks: their reference statistics are an input.
     inception = _INCEPTION_MACS if "inception" in protocol.feature_networks else 0
-    flops = 2.0 * images * (cost.macs + 2 * (lpips + inception))
+    flops = 2.0 * images * (cost.macs + 2 * lpips + inception)
     hours = _hours(flops, "autoencoder", "fp32")
     return Estimate(images, None, flops, hours, _inference_bytes(cost, protocol.batch_size))
 

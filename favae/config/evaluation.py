@@ -84,6 +84,19 @@ class EvaluationProtocol(Spec):
         return self
 
 
+class ReferenceSpec(Spec):
+    """Real images whose feature statistics are computed once, for every evaluation that compares with them.
+
+    Each of `images` is a split or `all`, the union of the splits. Of each split the first `n` images are taken, as an
+    evaluation takes them. `batch_size` decides speed and memory, not values beyond rounding.
+    """
+
+    images: Annotated[tuple[Literal["train", "val", "test", "all"], ...], Field(min_length=1)] = ("test",)
+    n: Positive | Literal["all"] = "all"
+    feature_networks: Annotated[tuple[FeatureNetworkName, ...], Field(min_length=1)] = ("inception",)
+    batch_size: Positive = 32
+
+
 class WeightsFile(Spec):
     """One accepted file of a network's pretrained weights, identified by its content."""
 

@@ -48,9 +48,18 @@ STAGES = {
         Stage("prepare_dataset", "favae.config.dataset:DatasetSpec", {}),
         Stage("train_autoencoder", "favae.config.autoencoder:AutoencoderSpec", {"dataset": "prepare_dataset"}),
         Stage(
+            "compute_reference_statistics",
+            "favae.config.evaluation:ReferenceSpec",
+            {"dataset": "prepare_dataset"},
+        ),
+        Stage(
             "evaluate_reconstruction",
             "favae.config.evaluation:EvaluationProtocol",
-            {"model": "train_autoencoder", "dataset": "prepare_dataset"},
+            {
+                "model": "train_autoencoder",
+                "dataset": "prepare_dataset",
+                "reference": "compute_reference_statistics",
+            },
         ),
         Stage(
             "tokenize_images",
@@ -61,7 +70,12 @@ STAGES = {
         Stage(
             "generate_images",
             "favae.config.cat:GenerateSpec",
-            {"cat": "train_cat", "model": "train_autoencoder", "dataset": "prepare_dataset"},
+            {
+                "cat": "train_cat",
+                "model": "train_autoencoder",
+                "dataset": "prepare_dataset",
+                "reference": "compute_reference_statistics",
+            },
         ),
         Stage(
             "make_tables",
@@ -219,16 +233,44 @@ class Grid:
         for job in self:
             if job.stage.collects:
                 yield from (f"{job.where}: {problem}" for problem in self._dangling(job))
-            if "dataset" not in job.roles:
+            if "reference" in job.roles:
+                yield from (f"{job.where}: {problem}" for problem in self._unfit_reference(job))
+            if job.stage.name == "train_autoencoder":
+                model = job
+            elif {"dataset", "model"} <= set(job.roles):
+                model = self.job("train_autoencoder", job.roles["model"])
+            else:
                 continue
             size = self.job("prepare_dataset", job.roles["dataset"]).parameters.get("image_size")
-            model = job if job.stage.name == "train_autoencoder" else self.job("train_autoencoder", job.roles["model"])
             wanted = model.parameters["model"]["image_size"]
             if size != wanted:
                 yield (
                     f"{job.where}: model.image_size is {wanted}, but data set {job.roles['dataset']!r} "
                     f"is prepared at {size} pixels"
                 )
+
+    def _unfit_reference(self, job: Job) -> Iterator[str]:
+        """Where the real images behind an evaluation's reference statistics are not those it compares with."""
+        from favae.config.cat import GenerateSpec
+        from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
+
+        cell = job.roles["reference"]
+        other, spec = self.job("compute_reference_statistics", cell), job.spec
+        assert isinstance(other.spec, ReferenceSpec)
+        if other.roles["dataset"] != job.roles["dataset"]:
+            yield f"reference {cell!r} is of data set {other.roles['dataset']!r}, not {job.roles['dataset']!r}"
+        protocol = spec.protocol if isinstance(spec, GenerateSpec) else spec
+        assert isinstance(protocol, EvaluationProtocol)
+        if "frechet" not in protocol.metrics:
+            return
+        also_all = isinstance(spec, GenerateSpec) and spec.against == "split_and_all"
+        wanted = {protocol.split, "all"} if also_all else {protocol.split}
+        if lacking := sorted(wanted - set(other.spec.images)):
+            yield f"reference {cell!r} has no statistics of {lacking[0]!r}; add it to images in {other.where}"
+        if lacking := sorted(set(protocol.feature_networks) - set(other.spec.feature_networks)):
+            yield f"reference {cell!r} has no {lacking[0]} features; add it to feature_networks in {other.where}"
+        if isinstance(spec, EvaluationProtocol) and other.spec.n != spec.n:
+            yield f"n is {spec.n}, but reference {cell!r} is of n = {other.spec.n} images: give both the same"
 
     @staticmethod
     def _dangling(job: Job) -> Iterator[str]:

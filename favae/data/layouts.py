@@ -33,6 +33,8 @@ from favae.data.tiles import tile_records
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 _PARTITIONS: dict[str, Split] = {"0": "train", "1": "val", "2": "test"}
+_CELEBAHQ_PICTURES = 30_000
+_MM_CELEBAHQ_TRAINING = 24_000
 _FFHQ_TRAINING = 60_000
 _FFHQ_PICTURES = 70_000
 
@@ -64,6 +66,8 @@ def celebahq_records(layout: CelebAHQLayout, raw_root: Path) -> list[ImageRecord
     root = _folder(raw_root / layout.root)
     if layout.split == "celeba_partition":
         splits = _join_partition(root / "CelebA-HQ-to-CelebA-mapping.txt", root / "list_eval_partition.txt")
+    elif layout.split == "mm_celebahq":
+        splits = {n: "train" if n < _MM_CELEBAHQ_TRAINING else "test" for n in range(_CELEBAHQ_PICTURES)}
     else:
         splits = _read_number_lists(layout.lists, raw_root)
     records = [

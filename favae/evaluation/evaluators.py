@@ -50,7 +50,7 @@ class ReconstructionEvaluator:
     """Compares reconstructions with their originals under a protocol, in one pass.
 
     `codebook_size` is the number of codes, None for a model without a codebook. `reference` holds statistics of exactly
-    the originals that will be shown, by feature network, where they are known from another run on the same split.
+    the originals that will be shown, by feature network: with it, originals do not pass the feature networks again.
     Missing pretrained weights are no error: the metric is reported as not measured.
     """
 
@@ -144,7 +144,7 @@ class ReconstructionEvaluator:
         """
         table = self.per_image()
         _check_number(self.protocol, len(table))
-        results = self.meters.results("reconstruction", image=self.totals.image)
+        results = self.meters.results("reconstruction", self.meters.real(), image=self.totals.image)
         for base in metric_bases(self.protocol, "reconstruction"):
             if base not in results:
                 results[base] = self._result(base, table)
@@ -172,7 +172,7 @@ class ReconstructionEvaluator:
 class GenerationEvaluator:
     """Frechet distances between generated images and real ones, e.g. those of the test split.
 
-    `reference` as in `ReconstructionEvaluator`: with statistics of all real images given, none need be shown.
+    `reference` holds statistics of all real images by feature network: with it, none need be shown.
     The protocol's `n` is the number of generated images; the number of real ones is recorded beside the value.
     """
 
@@ -218,7 +218,18 @@ class GenerationEvaluator:
             ValueError: no generated image, or another number than the protocol's.
         """
         _check_number(self.protocol, self.meters.totals.n)
-        return _with_split(self.protocol, "generation", self.meters.results("generation"))
+        return _with_split(self.protocol, "generation", self.meters.results("generation", self.meters.real()))
+
+    def result_against_all(self, everything: Mapping[str, FeatureStatistics]) -> dict[str, MetricResult]:
+        """`fid_vs_all_<split>`, or `fd_<network>_vs_all_<split>`: the same generated images against `everything`.
+
+        `everything` holds statistics of all images of the data set by feature network. Raises as `result`, and
+        ValueError where they come from another network.
+        """
+        _check_number(self.protocol, self.meters.totals.n)
+        self.meters.check_comparable(everything)
+        results = self.meters.results("generation", everything, "all")
+        return {f"{base}_{self.protocol.split}": result for base, result in results.items()}
 
 
 def _mean(values: pd.Series, record: dict[str, Any]) -> MetricResult:

@@ -12,6 +12,7 @@ from favae.evaluation.features import load_feature_network
 from favae.evaluation.frechet import FeatureStatistics, frechet_distance, sample_size_warning
 from favae.evaluation.image_metrics import PEAK
 from favae.evaluation.protocol import (
+    Against,
     Images,
     MetricResult,
     frechet_metric,
@@ -45,8 +46,8 @@ def load_available(
 class FrechetMeters:
     """Feature networks of a protocol, or why one is missing, and the statistics they gave.
 
-    `reference` holds statistics of real images, by network, that need not be measured again; ValueError is raised where
-    they come from another network or from other weights.
+    `reference` holds statistics of all real images by network: with it none are measured here, and a network that it lacks
+    gives no distance. ValueError is raised where they come from another network or from other weights.
     """
 
     def __init__(
@@ -59,19 +60,23 @@ class FrechetMeters:
         names = protocol.feature_networks if "frechet" in protocol.metrics else ()
         self.protocol = protocol
         self.networks, self.missing = load_available(load_feature_network, names, catalogue, device)
-        self.reference = dict(reference or {})
+        self.reference = reference
         self.totals = FrechetTotals()
         for name, network in self.networks.items():
             source = name if network.weights is None else f"{name}-{network.weights.sha256[:8]}"
             self.totals.real[name] = FeatureStatistics(source, network.dimension)
             self.totals.compared[name] = FeatureStatistics(source, network.dimension)
-            if name in self.reference:
-                self.totals.real[name].check_comparable(self.reference[name])
+        self.check_comparable(reference or {})
+
+    def check_comparable(self, reference: Mapping[str, FeatureStatistics]) -> None:
+        """Raise ValueError where `reference` comes from another network or other weights than those loaded here."""
+        for name in self.networks.keys() & reference.keys():
+            self.totals.compared[name].check_comparable(reference[name])
 
     def update_real(self, levels_BCHW: Tensor) -> None:
-        """Add real images, for networks whose reference statistics were not given."""
-        for name, statistics in self.totals.real.items():
-            if name not in self.reference:
+        """Add real images, unless reference statistics were given."""
+        if self.reference is None:
+            for name, statistics in self.totals.real.items():
                 statistics.update(self.networks[name](levels_BCHW / PEAK))
 
     def update_compared(self, levels_BCHW: Tensor) -> None:
@@ -82,18 +87,27 @@ class FrechetMeters:
 
     def real(self) -> dict[str, FeatureStatistics]:
         """Statistics of the real images by network: given, or measured here."""
-        return {name: self.reference.get(name, statistics) for name, statistics in self.totals.real.items()}
+        return dict(self.totals.real if self.reference is None else self.reference)
 
-    def results(self, images: Images, **seen: Any) -> dict[str, MetricResult]:
-        """Frechet distances by name without split."""
+    def results(
+        self, images: Images, real: Mapping[str, FeatureStatistics], against: Against = "split", **seen: Any
+    ) -> dict[str, MetricResult]:
+        """Frechet distances between what was compared and `real`, by name without split."""
         names = self.protocol.feature_networks if "frechet" in self.protocol.metrics else ()
-        return {frechet_metric(name, images): self._result(name, images, seen) for name in names}
+        return {
+            (base := frechet_metric(name, images, against)): self._result(
+                name, real.get(name), metric_protocol(self.protocol, base, features=name, **seen)
+            )
+            for name in names
+        }
 
-    def _result(self, name: FeatureNetworkName, images: Images, seen: Mapping[str, Any]) -> MetricResult:
-        record = metric_protocol(self.protocol, frechet_metric(name, images), features=name, **seen)
+    def _result(self, name: FeatureNetworkName, real: FeatureStatistics | None, record: dict[str, Any]) -> MetricResult:
         if name in self.missing:
             return not_measured(self.missing[name], record)
-        real, compared = self.real()[name], self.totals.compared[name]
+        if real is None:
+            reason = f"the reference statistics were computed without the weights of {name}; compute them again"
+            return not_measured(reason, record)
+        compared = self.totals.compared[name]
         record |= {"n_real": real.n, "implementation": f"pytorch-fid {version('pytorch-fid')}"}
         record |= weights_record(self.networks[name].weights)
         try:

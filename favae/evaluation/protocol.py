@@ -2,6 +2,8 @@
 
 Names say metric and split: `psnr_test`, `lpips_vgg_test`. `rfid` and `fid` are reserved for the FID Inception network;
 with another feature network the distance is `rfd_<network>` for reconstructions, `fd_<network>` for generated images.
+The split is that of the originals or of the captions. Reconstructions are compared with exactly their originals, generated
+images with all images of the split (`fid_test`) and, as `fid_vs_all_test`, with all images of the data set.
 """
 
 import math
@@ -12,6 +14,7 @@ from favae.config.evaluation import EvaluationProtocol, FeatureNetworkName, Weig
 from favae.evaluation.spectrum import BANDS
 
 Images = Literal["reconstruction", "generation"]
+Against = Literal["split", "all"]  # real images of the split, or of the whole data set
 
 
 class MetricResult(TypedDict):
@@ -52,6 +55,9 @@ _INFO = {
     "fid": MetricInfo("FID", "", "lower"),
     "fd_squeezenet": MetricInfo("Frechet distance (SqueezeNet features)", "", "lower"),
     "fd_randconv": MetricInfo("Frechet distance (random convolutions)", "", "lower"),
+    "fid_vs_all": MetricInfo("FID against all images", "", "lower"),
+    "fd_squeezenet_vs_all": MetricInfo("Frechet distance against all images (SqueezeNet features)", "", "lower"),
+    "fd_randconv_vs_all": MetricInfo("Frechet distance against all images (random convolutions)", "", "lower"),
 }
 
 
@@ -63,10 +69,10 @@ def describe(name: str) -> MetricInfo:
     return _INFO[base]
 
 
-def frechet_metric(network: FeatureNetworkName, images: Images) -> str:
+def frechet_metric(network: FeatureNetworkName, images: Images, against: Against = "split") -> str:
     """Name, without the split, of the Frechet distance on a network's features."""
-    prefix = "r" if images == "reconstruction" else ""
-    return f"{prefix}fid" if network == "inception" else f"{prefix}fd_{network}"
+    prefix, suffix = "r" if images == "reconstruction" else "", "_vs_all" if against == "all" else ""
+    return (f"{prefix}fid" if network == "inception" else f"{prefix}fd_{network}") + suffix
 
 
 def metric_bases(protocol: EvaluationProtocol, images: Images) -> list[str]:

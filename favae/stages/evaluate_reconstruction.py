@@ -12,6 +12,7 @@ from favae.config.grid import Job
 from favae.data.dataset import PreparedSplit, iterate_batches, to_float
 from favae.data.examples import example_rows
 from favae.evaluation.evaluators import ReconstructionEvaluator
+from favae.evaluation.reference import load_reference
 from favae.model_io import load_autoencoder
 from favae.progress import track
 from favae.stages.devices import choose_device
@@ -29,7 +30,9 @@ def run(job: Job, context: Context) -> None:
     split = PreparedSplit(
         paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", protocol.split
     )
-    evaluator = ReconstructionEvaluator(protocol, device, codebook_size=model.quantizer.codes)
+    statistics = paths.result_dir(job.scale, "compute_reference_statistics", job.roles["reference"]) / "statistics"
+    reference = load_reference(statistics, protocol.split)
+    evaluator = ReconstructionEvaluator(protocol, device, codebook_size=model.quantizer.codes, reference=reference)
     count = len(split) if protocol.n == "all" else min(protocol.n, len(split))
     wanted = set(example_rows(split, count, _EXAMPLES))
     examples: dict[str, list[Any]] = {"original": [], "reconstruction": [], "id": []}

@@ -9,10 +9,11 @@ import torch
 from favae import paths
 from favae.config.cat import GenerateSpec
 from favae.config.grid import Job
-from favae.data.dataset import PreparedSplit, iterate_batches
+from favae.data.dataset import PreparedSplit
 from favae.data.examples import example_rows
+from favae.data.records import name_hash
 from favae.evaluation.evaluators import GenerationEvaluator
-from favae.evaluation.frechet import FeatureStatistics
+from favae.evaluation.reference import load_reference
 from favae.model_io import load_autoencoder, load_text_to_image
 from favae.progress import Progress
 from favae.stages.devices import choose_device
@@ -39,7 +40,9 @@ def run(job: Job, context: Context) -> None:
     chosen = {next(i for i, (row, _) in enumerate(prompts) if row == wanted) for wanted in shown}
     examples: dict[str, list[Any]] = {"caption": [prompts[i][1] for i in sorted(chosen)], "real": []}
     examples["real"] = [split.images([prompts[i][0]])[0].permute(1, 2, 0).numpy() for i in sorted(chosen)]
-    reference = _real_statistics(split, spec, device)
+    statistics = paths.result_dir(job.scale, "compute_reference_statistics", job.roles["reference"]) / "statistics"
+    reference = load_reference(statistics, spec.protocol.split)
+    everything = load_reference(statistics, "all") if spec.against == "split_and_all" else None
     for scale in spec.guidance:
         evaluator = GenerationEvaluator(spec.protocol, device, reference=reference)
         generator = torch.Generator(device).manual_seed(spec.seed)
@@ -51,7 +54,10 @@ def run(job: Job, context: Context) -> None:
             samples += [p for i, p in enumerate(to_uint8(picture).numpy(), first) if i in chosen]
             progress.advance(len(batch))
         examples[f"guidance_{scale:g}"] = samples
-        result |= {f"{name}_guidance{scale:g}": metric for name, metric in evaluator.result().items()}
+        measured = evaluator.result()
+        if everything is not None:
+            measured |= evaluator.result_against_all(everything)
+        result |= {f"{name}_guidance{scale:g}": metric for name, metric in measured.items()}
     progress.close()
     (context.build / "metrics.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
     arrays = {name: np.stack(values) for name, values in examples.items()}
@@ -60,21 +66,25 @@ def run(job: Job, context: Context) -> None:
     context.metrics = {name: m["value"] for name, m in result.items() if m["value"] is not None}
 
 
-def _real_statistics(split: PreparedSplit, spec: GenerateSpec, device: torch.device) -> dict[str, FeatureStatistics]:
-    """Feature statistics of all real images of the split, once for all guidance scales."""
-    evaluator = GenerationEvaluator(spec.protocol, device)
-    for _, stored in iterate_batches(split, spec.batch_size):
-        evaluator.update_real(stored.to(device))
-    return evaluator.real_statistics()
-
-
 def _prompts(split: PreparedSplit, spec: GenerateSpec) -> list[tuple[int, str]]:
-    """(row, caption): the first captions of each held-out image, at most `captions_per_image`."""
-    rows = range(len(split) if spec.protocol.n == "all" else min(spec.protocol.n, len(split)))
-    prompts = [(row, caption) for row in rows for caption in split.captions(row)[: spec.captions_per_image]]
-    if not prompts:
-        raise ValueError(f"{split.folder}: the {split.split} split has no captions to sample from")
-    return prompts
+    """(row, caption): `captions_per_image` captions of each held-out image, the protocol's `n` in all."""
+    prompts = [(row, caption) for row in range(len(split)) for caption in _captions(split, row, spec)]
+    wanted = len(prompts) if spec.protocol.n == "all" else spec.protocol.n
+    if not 0 < wanted <= len(prompts):
+        raise ValueError(
+            f"{split.folder}: the {split.split} split has {len(prompts):,} captions to sample from, the protocol asks "
+            f"for n = {spec.protocol.n}: lower n, or choose a data set with captions"
+        )
+    return prompts[:wanted]
+
+
+def _captions(split: PreparedSplit, row: int, spec: GenerateSpec) -> list[str]:
+    """An image's captions that are drawn from. The random choice is a hash of seed, image and caption's number."""
+    captions = split.captions(row)
+    order = list(range(len(captions)))
+    if spec.captions == "random":
+        order.sort(key=lambda number: name_hash(f"{spec.seed}/{split.ids[row]}/{number}"))
+    return [captions[number] for number in order[: spec.captions_per_image]]
 
 
 @torch.inference_mode()

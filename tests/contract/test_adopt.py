@@ -26,7 +26,7 @@ def clone(project: Path, name: str) -> Path:
 def test_on_another_machine_nothing_is_left_to_do_after_pull_and_adopt(pushed: Path) -> None:
     other = clone(pushed, "other")
     call(other, "dvc", "pull", "-q")
-    assert "adopted 16, removed 0, missing 0" in call(other, "favae", "adopt").stdout
+    assert "adopted 18, removed 0, missing 0" in call(other, "favae", "adopt").stdout
     assert planned(other) == set()
     assert planned_by_dvc(other) == set()
     assert not call(other, "git", "status", "--porcelain").stdout

@@ -144,7 +144,7 @@ def test_a_run_record_that_proves_nothing_is_named(here: Path) -> None:
 
 
 def test_a_dirty_tree_at_the_time_of_the_run_is_named_and_the_exit_code_is_1(results: Path) -> None:
-    assert "44 numbers, 16 results, 0 problems" in call(results, "favae", "audit").stdout
+    assert "44 numbers, 18 results, 0 problems" in call(results, "favae", "audit").stdout
     edit(results, "tables.yaml", "held-out photographs", "photographs")
     stale = call(results, "favae", "audit", check=False)
     assert stale.returncode == 1

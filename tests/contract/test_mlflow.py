@@ -46,13 +46,13 @@ def test_a_lost_database_is_rebuilt_curves_too(results: Path) -> None:
     identity = ["stage", "cell", "key", "git_commit", "checkpoint_sha256", "started", "status"]
     runs = shown(results)[identity].sort_values(identity, ignore_index=True)
     shutil.rmtree(results / "data/mlflow")
-    assert "16 new of 16 runs" in call(results, "favae", "mlflow-sync").stdout
+    assert "18 new of 18 runs" in call(results, "favae", "mlflow-sync").stdout
     assert metrics(results) == before
     assert shown(results)[identity].sort_values(identity, ignore_index=True).equals(runs)
     curve = pd.read_csv(results / "data/tiny/curves" / CELL[0] / f"{CELL[1]}.csv")[["step", "train/l1"]].dropna()
     logged = {(step, value) for *cell, key, step, value in before if tuple(cell) == CELL and key == "train/l1"}
     assert logged == set(curve.itertuples(index=False, name=None))
-    assert "0 new of 16 runs" in call(results, "favae", "mlflow-sync").stdout
+    assert "0 new of 18 runs" in call(results, "favae", "mlflow-sync").stdout
 
 
 def test_of_a_job_killed_and_run_again_one_valid_run_is_left(results: Path) -> None:
@@ -91,9 +91,9 @@ def test_eight_processes_into_a_fresh_database(results: Path, monkeypatch: pytes
     load_grid.cache_clear()
     with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("fork")) as pool:
         said = list(pool.map(sync, ["tiny"] * 8))
-    line = "mlflow: {} new of 16 runs in experiment favae-tiny (sqlite:///data/mlflow/mlflow.db)"
-    assert sorted(said) == sorted(line.format(n) for n in [16, *[0] * 7])
-    assert len(shown(results)) == 16
+    line = "mlflow: {} new of 18 runs in experiment favae-tiny (sqlite:///data/mlflow/mlflow.db)"
+    assert sorted(said) == sorted(line.format(n) for n in [18, *[0] * 7])
+    assert len(shown(results)) == 18
     assert set(shown(results)["status"]) == {"FINISHED"}
 
 

@@ -10,6 +10,7 @@ from tests_support import call, planned, planned_by_dvc
 TABLES, FIGURES = "make_tables/all", "make_figures/all"
 REPORTS = {TABLES, FIGURES}
 SAMPLED = {"generate_images/natural-f4-cat"} | REPORTS
+REFERENCE = "compute_reference_statistics"
 MODELS = {"natural-f4-favae", "natural-f4-vqgan", "natural-f2-favae"}
 CAT = {"tokenize_images/natural-f4-favae", "train_cat/natural-f4-cat", "generate_images/natural-f4-cat"}
 
@@ -42,21 +43,30 @@ CHANGES = {
         "scientific",
         "0.22]",
         "0.25]",
-        {"prepare_dataset/scientific"} | {f"evaluate_reconstruction/{m}-on-scientific" for m in MODELS} | REPORTS,
+        {"prepare_dataset/scientific", f"{REFERENCE}/scientific"}
+        | {f"evaluate_reconstruction/{m}-on-scientific" for m in MODELS}
+        | REPORTS,
     ),
     "the data set all train on": (
         "datasets.yaml",
         "natural",
         "0.35]",
         "0.3]",
-        {"prepare_dataset/natural"} | trained(*MODELS),
+        {"prepare_dataset/natural", f"{REFERENCE}/natural"} | trained(*MODELS),
     ),
     "the evaluation protocol": (
         "evaluation.yaml",
         "reconstruction",
-        "n: all",
-        "n: 8",
+        "quantize: uint8",
+        "quantize: none",
         {f"evaluate_reconstruction/{m}-on-{d}" for m in MODELS for d in ("natural", "scientific")} | REPORTS,
+    ),
+    "the reference statistics of one data set": (
+        "evaluation.yaml",
+        "reference:",
+        "images: [test]",
+        "images: [test, val]",
+        {f"{REFERENCE}/scientific"} | {f"evaluate_reconstruction/{m}-on-scientific" for m in MODELS} | REPORTS,
     ),
     "sampling of CAT": ("text_to_image.yaml", "sampling", "top_k: 500", "top_k: 50", SAMPLED),
     "code version of a stage": ("versions.yaml", "tokenize_images", ": 1", ": 2", CAT | REPORTS),

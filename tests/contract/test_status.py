@@ -58,6 +58,6 @@ def test_overheads_are_printed_and_nothing_is_changed(results: Path) -> None:
     rows = call(results, "favae", "bench", "overheads", "--repeats", "1").stdout.splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [c[0] for c in cells][:3] == ["favae --help", "snakemake -n, scale paper", "snakemake -n, many cells"]
-    assert [c[1] for c in cells] == ["", str(len(load_grid("paper").jobs)), "499", "16", "16", "16"]
+    assert [c[1] for c in cells] == ["", str(len(load_grid("paper").jobs)), "500", "18", "18", "18"]
     assert all(float(c[2]) > 0 for c in cells)
     assert call(results, "git", "status", "--porcelain").stdout == before

@@ -25,12 +25,13 @@ ZERO_SHOT = [
     for data in ("celebahq", "ffhq")
 ]
 JOBS = {
-    "prepare_dataset": ["celebahq", "ffhq", "imagenet"],
+    "prepare_dataset": ["celebahq", "celebahq-mm", "ffhq", "imagenet"],
+    "compute_reference_statistics": ["celebahq", "celebahq-mm", "ffhq", "imagenet"],
     "train_autoencoder": TRAINED,
     "evaluate_reconstruction": [*(f"{name}-on-{name.partition('-')[0]}" for name in TRAINED), *ZERO_SHOT],
     "tokenize_images": ["celebahq-f16-r12"],
     "train_cat": ["celebahq-f16-cat"],
-    "generate_images": ["celebahq-f16-cat"],
+    "generate_images": ["celebahq-f16-cat", "celebahq-f16-cat-6k"],
     "make_tables": ["all"],
     "make_figures": ["all"],
 }

@@ -11,6 +11,7 @@ from favae.provenance.cards import read_card
 
 STAGES = {
     "prepare_dataset": 2,
+    "compute_reference_statistics": 2,
     "train_autoencoder": 3,
     "evaluate_reconstruction": 6,
     "tokenize_images": 1,

@@ -11,10 +11,12 @@ faces: &faces
   name: faces
   prepare_dataset:
     celebahq: {recipe: faces, row: data, numbers: none}
+  compute_reference_statistics:
+    celebahq: {recipe: evaluation, row: reference, numbers: reference, dataset: celebahq}
   train_autoencoder:
     celebahq-f16-favae: {recipe: table2, row: r12, numbers: f16, dataset: celebahq}
   evaluate_reconstruction:
-    celebahq-f16-favae: {recipe: evaluation, row: reconstruction, numbers: evaluation, model: celebahq-f16-favae, dataset: celebahq}
+    celebahq-f16-favae: {recipe: evaluation, row: reconstruction, numbers: evaluation, model: celebahq-f16-favae, dataset: celebahq, reference: celebahq}
 
 active: *faces
 """
@@ -39,6 +41,7 @@ f16:
     adversarial: {start: 2 steps, discriminator: {base_channels: 8}}
   optimizer: {base_lr: 1.0e-4}
   training: {seed: 0, batch_size: 4, length: 4 steps, validate_every: 4 steps, checkpoint_every: 2 steps, log_every: 1, threads: 2}
+reference: {feature_networks: [squeezenet]}
 evaluation: {lpips_nets: [squeeze], feature_networks: [squeezenet]}
 """
 
@@ -62,6 +65,8 @@ def test_celebahq_with_captions_trains_and_is_evaluated(test_data: Path, tmp_pat
     metrics = json.loads((project / "data/faces/evaluate_reconstruction/celebahq-f16-favae/metrics.json").read_text())
     assert metrics["lpips_squeeze_test"]["value"] > 0
     assert metrics["psnr_test"]["n"] == counts["test"]
+    assert metrics["rfd_squeezenet_test"]["value"] > 0
+    assert metrics["rfd_squeezenet_test"]["protocol"]["n_real"] == counts["test"]
     curves = (project / "data/faces/curves/train_autoencoder/celebahq-f16-favae.csv").read_text()
     assert "train/discriminator" in curves.splitlines()[0]
     assert "train/lpips" in curves.splitlines()[0]

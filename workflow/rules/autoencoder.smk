@@ -28,6 +28,7 @@ rule evaluate_reconstruction:
         model=artefact("evaluate_reconstruction", "model", "model.safetensors"),
         config=artefact("evaluate_reconstruction", "model", "config.json"),
         shards=artefact("evaluate_reconstruction", "dataset", "shards"),
+        statistics=artefact("evaluate_reconstruction", "reference", "statistics"),
     output:
         card="data/{scale}/evaluate_reconstruction/{cell}/card.json",
         metrics="data/{scale}/evaluate_reconstruction/{cell}/metrics.json",

@@ -54,6 +54,7 @@ rule generate_images:
         model=artefact("generate_images", "model", "model.safetensors"),
         model_config=artefact("generate_images", "model", "config.json"),
         shards=artefact("generate_images", "dataset", "shards"),
+        statistics=artefact("generate_images", "reference", "statistics"),
     output:
         card="data/{scale}/generate_images/{cell}/card.json",
         metrics="data/{scale}/generate_images/{cell}/metrics.json",
