@@ -6,13 +6,25 @@
 #   snakemake --profile slurm          the full reproduction on a cluster
 
 import os
+import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.enums import Quietness
 
 from favae.config import ConfigError
 from favae.config.grid import load_grid
 from favae.config.resources import resources_of
 from favae.provenance.running import hold_project
+
+# First the safe `sacct` and `sbatch` of this project, then this interpreter's `favae`; jobs on other nodes read this line too.
+os.environ["PATH"] = os.pathsep.join(
+    [
+        os.path.join(workflow.basedir, "workflow/slurm-bin"),
+        str(Path(sys.executable).parent),
+        os.environ["PATH"],
+    ]
+)
 
 try:
     GRID = load_grid(config.get("scale"))
@@ -45,6 +57,10 @@ rule all:
 
 onstart:
     hold_project()
+    if (
+        workflow.non_local_exec
+    ):  # messages of failed jobs are "rules" to Snakemake, and all one sees of jobs elsewhere
+        workflow.output_settings.quiet.discard(Quietness.RULES)
     shell("favae internal start")
 
 

@@ -76,14 +76,21 @@ def run(
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logging.getLogger().addHandler(handler)
     job = load_grid(scale).job(stage, cell)
-    from favae.stages.runner import run_job
+    from favae.stages.runner import CellBusy, run_job
+    from favae.stages.slurm import describe_job, requeue
     from favae.training.loop import Interrupted
 
+    if allocation := describe_job():
+        logging.getLogger(__name__).info("%s: %s", job.name, allocation)
     try:
         card = run_job(job)
     except Interrupted as interrupted:
         logging.getLogger(__name__).warning("%s", interrupted)
+        requeue()
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    except CellBusy as busy:
+        logging.getLogger(__name__).error("%s: %s", job.name, busy)
+        raise typer.Exit(EXIT_INTERRUPTED if requeue() else 1) from None
     except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
         logging.getLogger(__name__).error("%s: %s", job.name, error, exc_info=_state["debug"])
         raise typer.Exit(1) from None

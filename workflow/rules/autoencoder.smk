@@ -19,7 +19,7 @@ rule train_autoencoder:
     params:
         identity=identity("train_autoencoder"),
     shell:
-        "favae run train_autoencoder {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
+        "exec favae run train_autoencoder {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
 
 
 rule evaluate_reconstruction:
@@ -46,4 +46,4 @@ rule evaluate_reconstruction:
     params:
         identity=identity("evaluate_reconstruction"),
     shell:
-        "favae run evaluate_reconstruction {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
+        "exec favae run evaluate_reconstruction {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"

@@ -19,7 +19,7 @@ rule tokenize_images:
     params:
         identity=identity("tokenize_images"),
     shell:
-        "favae run tokenize_images {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
+        "exec favae run tokenize_images {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
 
 
 rule train_cat:
@@ -43,7 +43,7 @@ rule train_cat:
     params:
         identity=identity("train_cat"),
     shell:
-        "favae run train_cat {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
+        "exec favae run train_cat {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
 
 
 rule generate_images:
@@ -70,4 +70,4 @@ rule generate_images:
     params:
         identity=identity("generate_images"),
     shell:
-        "favae run generate_images {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
+        "exec favae run generate_images {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"

@@ -12,7 +12,7 @@ rule prepare_dataset:
     params:
         identity=identity("prepare_dataset"),
     shell:
-        "favae run prepare_dataset {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
+        "exec favae run prepare_dataset {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
 
 
 rule compute_reference_statistics:
@@ -35,4 +35,4 @@ rule compute_reference_statistics:
     params:
         identity=identity("compute_reference_statistics"),
     shell:
-        "favae run compute_reference_statistics {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
+        "exec favae run compute_reference_statistics {wildcards.cell} --scale {wildcards.scale} --threads {threads} --log {log}"

@@ -1,3 +1,9 @@
+# Seconds each: they run beside Snakemake, also on a cluster.
+localrules:
+    make_tables,
+    make_figures,
+
+
 rule make_tables:
     input:
         cards("make_tables"),
@@ -19,7 +25,7 @@ rule make_tables:
     params:
         identity=identity("make_tables"),
     shell:
-        "favae run make_tables all --scale {wildcards.scale} --log {log}"
+        "exec favae run make_tables all --scale {wildcards.scale} --log {log}"
 
 
 rule make_figures:
@@ -43,4 +49,4 @@ rule make_figures:
     params:
         identity=identity("make_figures"),
     shell:
-        "favae run make_figures all --scale {wildcards.scale} --log {log}"
+        "exec favae run make_figures all --scale {wildcards.scale} --log {log}"

@@ -1,0 +1,47 @@
+"""The SLURM job that this process is part of: what it was given, and how it goes back into the queue."""
+
+import logging
+import os
+import signal
+import subprocess
+
+log = logging.getLogger(__name__)
+
+
+def describe_job() -> str | None:
+    """Number, node and devices of the SLURM job, for the log; None outside of one."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    node = os.environ.get("SLURMD_NODENAME", "an unnamed node")
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    again = f", started again {restarts} times" if restarts else ""
+    return f"SLURM job {os.environ['SLURM_JOB_ID']} on {node}, GPUs {os.environ.get('CUDA_VISIBLE_DEVICES') or 'none'}{again}"
+
+
+def requeue() -> bool:
+    """Put this SLURM job back into the queue, under the same number; whether SLURM agreed.
+
+    Only a job that a workflow submitted (workflow/slurm-bin/sbatch says so), and that SLURM calls running: one that was
+    cancelled stays cancelled. To Snakemake the job goes on; no attempt is used up.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or os.environ.get("FAVAE_REQUEUE") != "allowed":
+        return False
+    state = _ask("squeue", "--noheader", "--jobs", job, "--format", "%T")
+    if state != "RUNNING":
+        log.warning("SLURM job %s is %s: it is not put back into the queue", job, state or "unknown to squeue")
+        return False
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what SLURM sends now; this process is about to leave by itself
+    if _ask("scontrol", "requeue", job) is None:
+        return False
+    log.warning("SLURM job %s: back in the queue, to go on from here", job)
+    return True
+
+
+def _ask(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("%s: %s", " ".join(command), getattr(error, "stderr", None) or error)
+        return None
+    return done.stdout.strip()
