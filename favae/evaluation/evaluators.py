@@ -164,6 +164,8 @@ class ReconstructionEvaluator:
             if net in self.lpips_missing:
                 return not_measured(self.lpips_missing[net], record)
             record |= {"implementation": f"lpips {version('lpips')}, v0.1", **weights_record(self.lpips[net].weights)}
+        if base in ("psnr", "ssim"):
+            record["implementation"] = f"torchmetrics {version('torchmetrics')}"
         if base not in table:
             return not_measured("images this small have no frequency in the band", record)
         return _mean(table[base], record)

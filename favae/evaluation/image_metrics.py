@@ -52,9 +52,13 @@ def mse(original_BCHW: Tensor, other_BCHW: Tensor) -> Tensor:
     return (original_BCHW - other_BCHW).double().square().flatten(1).mean(1) / _UNIT**2
 
 
-def psnr(mse_B: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB from `mse`: 10 log10(255^2 / MSE_255), infinite for equal images: [B]."""
-    return 10 * torch.log10(4 / mse_B)
+def psnr(original_BCHW: Tensor, other_BCHW: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of levels in dB, 10 log10(255^2 / MSE_255): [B] float64, infinite for equal images."""
+    ensure_torchvision()
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    levels = (other_BCHW.double(), original_BCHW.double())
+    return peak_signal_noise_ratio(*levels, data_range=PEAK, dim=(1, 2, 3), reduction="none")
 
 
 def lfd(mse_B: Tensor, height: int, width: int) -> Tensor:
@@ -103,7 +107,7 @@ def pixel_metrics(original_BCHW: Tensor, other_BCHW: Tensor, protocol: Evaluatio
     compute = {
         "l1": lambda: l1(original_BCHW, other_BCHW),
         "mse": lambda: mse_B,
-        "psnr": lambda: psnr(mse_B),
+        "psnr": lambda: psnr(original_BCHW, other_BCHW),
         "ssim": lambda: ssim(original_BCHW, other_BCHW, protocol.ssim),
         "lfd": lambda: lfd(mse_B, *original_BCHW.shape[-2:]),
     }

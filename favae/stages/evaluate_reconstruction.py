@@ -1,6 +1,5 @@
 """Stage `evaluate_reconstruction`: a trained autoencoder on the held-out split of a data set, its own or another (zero-shot)."""
 
-import json
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ from favae.evaluation.reference import load_reference
 from favae.model_io import load_autoencoder
 from favae.progress import track
 from favae.stages.devices import choose_device
+from favae.stages.evaluation import statistics_folder, write_metrics
 from favae.stages.runner import Context
 from favae.training.pictures import to_uint8
 
@@ -30,8 +30,7 @@ def run(job: Job, context: Context) -> None:
     split = PreparedSplit(
         paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", protocol.split
     )
-    statistics = paths.result_dir(job.scale, "compute_reference_statistics", job.roles["reference"]) / "statistics"
-    reference = load_reference(statistics, protocol.split)
+    reference = load_reference(statistics_folder(job), protocol.split)
     evaluator = ReconstructionEvaluator(protocol, device, codebook_size=model.quantizer.codes, reference=reference)
     count = len(split) if protocol.n == "all" else min(protocol.n, len(split))
     wanted = set(example_rows(split, count, _EXAMPLES))
@@ -50,15 +49,13 @@ def run(job: Job, context: Context) -> None:
                     examples["original"].append(stored[position].permute(1, 2, 0).cpu().numpy())
                     examples["reconstruction"].append(to_uint8(picture[position : position + 1])[0].numpy())
                     examples["id"].append(split.ids[row])
-    _write(context, evaluator, examples)
+    _write(job, context, evaluator, examples)
     context.summary = {"model": job.roles["model"], "dataset": job.roles["dataset"], "images": count}
 
 
-def _write(context: Context, evaluator: ReconstructionEvaluator, examples: dict[str, list[Any]]) -> None:
-    result = evaluator.result()
-    (context.build / "metrics.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+def _write(job: Job, context: Context, evaluator: ReconstructionEvaluator, examples: dict[str, list[Any]]) -> None:
+    write_metrics(job, context, evaluator.result())
     evaluator.per_image().to_csv(context.build / "images.csv", index=False)
     evaluator.spectrum().to_csv(context.build / "spectrum.csv", index=False)
     arrays = {name: np.stack(values) for name, values in examples.items()}
     np.savez_compressed(context.build / "examples.npz", allow_pickle=False, **arrays)
-    context.metrics = {name: m["value"] for name, m in result.items() if m["value"] is not None}

@@ -1,6 +1,5 @@
 """Stage `generate_images`: sample CAT from held-out captions, decode, compare with real images."""
 
-import json
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from favae.evaluation.reference import load_reference
 from favae.model_io import load_autoencoder, load_text_to_image
 from favae.progress import Progress
 from favae.stages.devices import choose_device
+from favae.stages.evaluation import statistics_folder, write_metrics
 from favae.stages.runner import Context
 from favae.training.pictures import to_uint8
 
@@ -40,9 +40,8 @@ def run(job: Job, context: Context) -> None:
     chosen = {next(i for i, (row, _) in enumerate(prompts) if row == wanted) for wanted in shown}
     examples: dict[str, list[Any]] = {"caption": [prompts[i][1] for i in sorted(chosen)], "real": []}
     examples["real"] = [split.images([prompts[i][0]])[0].permute(1, 2, 0).numpy() for i in sorted(chosen)]
-    statistics = paths.result_dir(job.scale, "compute_reference_statistics", job.roles["reference"]) / "statistics"
-    reference = load_reference(statistics, spec.protocol.split)
-    everything = load_reference(statistics, "all") if spec.against == "split_and_all" else None
+    reference = load_reference(statistics_folder(job), spec.protocol.split)
+    everything = load_reference(statistics_folder(job), "all") if spec.against == "split_and_all" else None
     for scale in spec.guidance:
         evaluator = GenerationEvaluator(spec.protocol, device, reference=reference)
         generator = torch.Generator(device).manual_seed(spec.seed)
@@ -59,11 +58,10 @@ def run(job: Job, context: Context) -> None:
             measured |= evaluator.result_against_all(everything)
         result |= {f"{name}_guidance{scale:g}": metric for name, metric in measured.items()}
     progress.close()
-    (context.build / "metrics.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    write_metrics(job, context, result)
     arrays = {name: np.stack(values) for name, values in examples.items()}
     np.savez_compressed(context.build / "examples.npz", allow_pickle=False, **arrays)
     context.summary = {"cat": job.roles["cat"], "prompts": len(prompts)}
-    context.metrics = {name: m["value"] for name, m in result.items() if m["value"] is not None}
 
 
 def _prompts(split: PreparedSplit, spec: GenerateSpec) -> list[tuple[int, str]]:

@@ -9,9 +9,11 @@ import pandas as pd
 class Curves:
     """Rows of scalars by step, in `curves.jsonl` of the state folder."""
 
-    def __init__(self, folder: Path, resume_step: int) -> None:
-        """Open for appending; rows after `resume_step` were computed by a run that was killed, and go."""
+    def __init__(self, folder: Path) -> None:
         self.path = folder / "curves.jsonl"
+
+    def cut(self, resume_step: int) -> None:
+        """Remove rows after `resume_step`: a run that was killed computed them. For the process that writes, alone."""
         kept = [row for row in self._rows() if row["step"] <= resume_step]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
 

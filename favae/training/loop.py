@@ -113,7 +113,9 @@ class Loop:
     def run(self, batches: Callable[[int], Iterator[Any]]) -> Result:
         """Train. `batches(step)` yields the batches from that step on. Raises Interrupted, Diverged."""
         self._resume()
-        self.curves = Curves(self.state, self.step)
+        self.curves = Curves(self.state)
+        if self.ranks.is_main:
+            self.curves.cut(self.step)
         progress = Progress(self.title, self.plan.length, self.step)
         previous = {s: signal.signal(s, self._on_signal) for s in _SIGNALS}
         try:

@@ -113,7 +113,7 @@ def test_snakemake_tracks_exactly_the_identity_of_each_job(finished: Path, monke
     tracked: dict[str, list[str]] = {}
     for file in (finished / ".snakemake/metadata").rglob("*"):
         record = json.loads(file.read_text())
-        job_name = record["shellcmd"].split()[2:4]
+        job_name = record["shellcmd"].removeprefix("exec ").split()[2:4]
         params = record["params"]
         tracked["@".join(job_name)] = ast.literal_eval(params) if isinstance(params, str) else params
     jobs = {dvc_name(job): job for job in Grid("tiny")}

@@ -63,7 +63,7 @@ CHANGES = {
     ),
     "the reference statistics of one data set": (
         "evaluation.yaml",
-        "reference:",
+        "reference",
         "images: [test]",
         "images: [test, val]",
         {f"{REFERENCE}/scientific"} | {f"evaluate_reconstruction/{m}-on-scientific" for m in MODELS} | REPORTS,

@@ -73,6 +73,15 @@ def test_celebahq_by_lists(celebahq):
         _records(celebahq, kind="celebahq", split="lists", lists=lists)
 
 
+def test_celebahq_in_mm_celebahq_s_own_split(celebahq):
+    """24,000 / 6,000 by number, without any list."""
+    splits = _splits(_records(celebahq, kind="celebahq", split="mm_celebahq", captions="none"))
+    assert list(splits.values()).count("train") == 24_000 and list(splits.values()).count("test") == 6_000
+    assert (splits["0"], splits["23999"], splits["24000"], splits["29999"]) == ("train", "train", "test", "test")
+    present = _records(celebahq, kind="celebahq", split="mm_celebahq", files="present")
+    assert [(r.id, r.split, len(r.captions)) for r in present] == [(str(i), "train", 2) for i in range(3)]
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [

@@ -17,6 +17,7 @@ def test_only_inception_gives_fid() -> None:
     for network, images in product(get_args(FeatureNetworkName), ("reconstruction", "generation")):
         name = frechet_metric(network, images)
         assert ("fid" in name) == (network == "inception")
+        assert frechet_metric(network, images, "all") == f"{name}_vs_all"
         assert name in STANDARD.get(network, set()) or name.endswith(f"_{network}")
         assert name.startswith("r") == (images == "reconstruction")
 
@@ -43,8 +44,9 @@ def test_reconstruction_names_in_the_order_of_the_protocol() -> None:
 
 def test_every_name_has_a_title_a_unit_and_a_direction() -> None:
     names = metric_names(EVERYTHING, "reconstruction") + metric_names(EVERYTHING, "generation")
+    names += [f"{frechet_metric(network, 'generation', 'all')}_test" for network in get_args(FeatureNetworkName)]
     titles = [describe(name).title for name in names]
-    assert len(set(titles)) == len(names) == 19
+    assert len(set(titles)) == len(names) == 22
     assert describe("psnr_test").better == "higher" and describe("rfid_test").better == "lower"
 
 

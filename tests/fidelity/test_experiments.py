@@ -15,7 +15,7 @@ from favae.config.load import deep_merge, read_yaml, validate
 from favae.evaluation.weights import load_catalogue
 
 ROOT = Path(__file__).parents[2]
-TABLE_2 = ["vqgan", *(f"r{n}" for n in range(4, 15)), *(f"r{n}-conv" for n in range(10, 15))]
+TABLE_2 = ["vqgan", *(f"r{n}" for n in range(4, 15)), *(f"r{n}-conv" for n in range(10, 15)), "r6-k9", "r12-sigma-main"]
 TRAINED = [*(f"celebahq-f16-{row}" for row in TABLE_2), "ffhq-f16-favae"]
 TRAINED += [f"imagenet-{row}" for row in ("f16-favae", "f16-vqgan", "f4-favae", "f4-favae-unprojected", "f4-vqgan")]
 ZERO_SHOT = [

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,17 @@ def test_a_finished_run_started_again_trains_no_step(tmp_path: Path) -> None:
     again, task = train(tmp_path)
     assert task.steps == []
     assert_same(again.exported, first.exported)
+
+
+def test_only_rank_0_writes(tmp_path: Path) -> None:
+    """Checkpoints, best models and curves; the picture goes to MLflow from the result, which rank 0 alone publishes."""
+    for rank in (0, 1):
+        loop = Loop(ToyTask(), Plan.of(SPEC, 100), tmp_path / str(rank), replace(RANKS, rank=rank), SPEC, "toy")
+        with contextlib.suppress(FileNotFoundError):  # the best model, which in a real run rank 0 has written
+            loop.run(lambda step: iter([torch.ones(4, 3)] * (12 - step)))
+        assert loop.step == 12
+    assert {path.suffix for path in (tmp_path / "0").iterdir()} == {".pt", ".jsonl"}
+    assert list((tmp_path / "1").iterdir()) == []
 
 
 @pytest.mark.parametrize("step", [0, 4, 5, 7, 11])

@@ -16,7 +16,8 @@ faces: &faces
   train_autoencoder:
     celebahq-f16-favae: {recipe: table2, row: r12, numbers: f16, dataset: celebahq}
   evaluate_reconstruction:
-    celebahq-f16-favae: {recipe: evaluation, row: reconstruction, numbers: evaluation, model: celebahq-f16-favae, dataset: celebahq, reference: celebahq}
+    celebahq-f16-favae:
+      {recipe: evaluation, row: reconstruction, numbers: evaluation, model: celebahq-f16-favae, dataset: celebahq, reference: celebahq}
 
 active: *faces
 """
