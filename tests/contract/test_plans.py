@@ -106,7 +106,9 @@ def test_cosmetic_edits_plan_nothing(results: Path) -> None:
     edit(results, "text_to_image.yaml", "  top_k: 500\n", "  top_k: 500  # first\n  seed:   0\n", after="sampling:")
     edit(results, "evaluation.yaml", "n: all", 'n: "all"')
     rules = results / "workflow/rules/cat.smk"
-    rules.write_text(rules.read_text().replace('"favae run train_cat', '# said twice\n        "favae  run train_cat'))
+    rules.write_text(
+        rules.read_text().replace('"exec favae run train_cat', '# said twice\n        "exec favae  run train_cat')
+    )
     (results / "workflow/docs/structure.md").write_text("Other words.\n")
     assert planned(results) == set() == planned_by_dvc(results)
 
