@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from favae.config.training import TrainingSpec
 from favae.training.checkpoint import checkpoints, load_latest
-from favae.training.distributed import Ranks
+from favae.training.distributed import Ranks, start_ranks
 from favae.training.loop import Diverged, Interrupted, Loop, Plan, Result
 
 RANKS = Ranks(0, 1, torch.device("cpu"))
@@ -118,6 +118,14 @@ def test_a_finished_run_started_again_trains_no_step(tmp_path: Path) -> None:
     again, task = train(tmp_path)
     assert task.steps == []
     assert_same(again.exported, first.exported)
+
+
+def test_one_process_unless_torchrun_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    ranks = start_ranks(1)
+    assert (ranks.rank, ranks.world_size, ranks.is_main) == (0, 1, True)
+    assert not torch.distributed.is_initialized()
 
 
 def test_only_rank_0_writes(tmp_path: Path) -> None:
