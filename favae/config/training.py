@@ -1,8 +1,8 @@
 """Parameters of the one training loop, whatever it trains."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from favae.config.base import Duration, Positive, Spec
 
@@ -21,8 +21,18 @@ class TrainingSpec(Spec):
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: Literal["off", "default"] = "off"
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    accumulation: Positive = 1  # parts that a batch goes through in, one after the other, for less memory
+    recompute_activations: Literal["none", "last_level"] = "none"  # autoencoder: less memory, a fifth more time
     ranks: Literal[1] = (
         1  # processes (GPUs) of one run; tasks and metrics are written for several, launching them is not
     )
     threads: Positive = 2  # CPU threads of one process
     validation_images: Positive | None = Field(default=None, description="images of val used; none = all")
+
+    @model_validator(mode="after")
+    def _parts_have_images(self) -> Self:
+        if self.accumulation > self.batch_size:
+            raise ValueError(
+                f"accumulation {self.accumulation} is more parts than batch_size {self.batch_size} has images"
+            )
+        return self

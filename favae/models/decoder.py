@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from favae.models.fcm import PLACES, FcmKind, build_fcm
-from favae.models.layers import Norm, Upsample, check_spatial, conv3x3, level_blocks, middle
+from favae.models.layers import Levels, Norm, Upsample, check_spatial, conv3x3, level_blocks, middle, run_layer
 
 
 class Decoding(NamedTuple):
@@ -66,11 +66,12 @@ class Decoder(nn.Module):
         previous = deepest
         for level in reversed(range(len(channels))):
             width = channels[level]
+            coarser = len(layers)
             layers += level_blocks(previous, width, res_blocks, level in attention_levels, norm, dropout)
             previous = width
             if level > 0:
                 layers.append(Upsample(width))
-        self.up = nn.Sequential(*layers)
+        self.up = Levels(*layers, finest=range(coarser, len(layers)))
         self.head = nn.Sequential(norm(previous), nn.SiLU())
         self.conv_out = conv3x3(previous, image_channels)
 
@@ -97,6 +98,8 @@ class Decoder(nn.Module):
         """Pass through the next FCM, if there are any, and record its complement."""
         if not self.fcms:
             return b_BCHW
-        onward_BCHW, c_BCHW = self.fcms[len(complements)](b_BCHW)
+        place = len(complements)
+        recompute = self.up.recompute if place == PLACES - 1 else "none"  # the last one works on the finest level
+        onward_BCHW, c_BCHW = run_layer(self.fcms[place], b_BCHW, recompute)
         complements.append(c_BCHW)
         return onward_BCHW

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from favae.models.layers import Downsample, Norm, check_spatial, conv3x3, level_blocks, middle
+from favae.models.layers import Downsample, Levels, Norm, check_spatial, conv3x3, level_blocks, middle
 
 
 class Encoding(NamedTuple):
@@ -52,9 +52,11 @@ class Encoder(nn.Module):
         for level, width in enumerate(channels):
             layers += level_blocks(previous, width, res_blocks, level in attention_levels, norm, dropout)
             previous = width
+            if level == 0:
+                finest = range(len(layers))
             if level < len(channels) - 1:
                 layers.append(Downsample(width))
-        self.down = nn.Sequential(*layers)
+        self.down = Levels(*layers, finest=finest)
         self.middle = middle(previous, norm, dropout)
         self.head = nn.Sequential(
             norm(previous),

@@ -6,14 +6,14 @@ Tensor legend: B batch, C channels, H W image size, h w latent size, d latent ch
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, get_args
 
 from torch import Tensor, nn
 
 from favae.models.decoder import Decoder, Decoding
 from favae.models.encoder import Encoder, Encoding
 from favae.models.fcm import FcmKind
-from favae.models.layers import group_norm
+from favae.models.layers import Recompute, group_norm
 from favae.models.quantizers import Quantized, build_quantizer
 
 _DEFAULT_QUANTIZER = {"kind": "cosine", "codes": 1024}
@@ -133,6 +133,16 @@ class FAVAE(nn.Module):
     def latent_size(self) -> int:
         """h = w of the latent of an image of `image_size`."""
         return self._config["image_size"] // self.downsampling_factor
+
+    def recompute_activations(self, which: Recompute) -> None:
+        """Keep less for the backward pass, in exchange for time: "last_level" recomputes the blocks of the finest level and its FCM.
+
+        Raises:
+            ValueError: unknown value.
+        """
+        if which not in get_args(Recompute):
+            raise ValueError(f"recompute_activations got {which!r}; expected one of {get_args(Recompute)}")
+        self.encoder.down.recompute = self.decoder.up.recompute = which
 
     @property
     def last_layer_weight(self) -> Tensor:

@@ -4,9 +4,14 @@ Tensor legend: B batch, C channels, H W spatial size, N = H*W tokens.
 """
 
 from collections.abc import Callable
+from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+Recompute = Literal["none", "last_level"]
 
 Norm = Callable[
     [int], nn.Module
@@ -116,6 +121,37 @@ def level_blocks(
         if attention:
             layers.append(SelfAttention(out_channels, norm))
     return layers
+
+
+def run_layer(layer: nn.Module, x_BCHW: Tensor, recompute: Recompute) -> Any:
+    """layer(x); with "last_level" only x is kept for the backward pass, which computes the layer again."""
+    if recompute == "last_level" and torch.is_grad_enabled():
+        return checkpoint(layer, x_BCHW, use_reentrant=False)
+    return layer(x_BCHW)
+
+
+class Levels(nn.Sequential):
+    """The layers of all levels, one after the other.
+
+    Args:
+        layers: in order.
+        finest: which of them work at the image's resolution.
+
+    Attributes:
+        recompute: see `run_layer`, for the finest ones.
+    """
+
+    recompute: Recompute = "none"
+
+    def __init__(self, *layers: nn.Module, finest: range) -> None:
+        super().__init__(*layers)
+        self.finest = finest
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H', W']."""
+        for number, layer in enumerate(self):
+            x_BCHW = run_layer(layer, x_BCHW, self.recompute if number in self.finest else "none")
+        return x_BCHW
 
 
 def middle(channels: int, norm: Norm, dropout: float) -> nn.Sequential:

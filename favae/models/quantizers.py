@@ -67,8 +67,7 @@ class Quantizer(nn.Module):
             raise ValueError(f"the quantiser got shape {tuple(z_BChw.shape)}; expected [B, {self.channels}, h, w]")
         # Statistics and distances lose codes in 16 bits, so autocast stops here.
         with torch.autocast(z_BChw.device.type, enabled=False):
-            flat_NC = z_BChw.permute(0, 2, 3, 1).reshape(-1, self.channels)
-            z_ND = self.project_in(flat_NC.to(self.codebook.dtype))
+            z_ND = self._to_codes(z_BChw)
             indices_N = self._nearest(z_ND.detach())
             e_ND = self._lookup(indices_N)
             loss = self._commitment_loss(z_ND, e_ND)
@@ -79,6 +78,16 @@ class Quantizer(nn.Module):
                 self._update(z_ND.detach(), indices_N)
         b, _, h, w = z_BChw.shape
         return Quantized(q_BChw.to(z_BChw.dtype), indices_N.view(b, h, w), loss)
+
+    @torch.no_grad()
+    def learn(self, z_BChw: Tensor, indices_Bhw: Tensor) -> None:
+        """The update that a forward pass makes, by itself: from latents and the codes that were chosen for them.
+
+        For a batch that went through the model with `update=False`, in one piece or in several: statistics of all pieces
+        together count as one batch.
+        """
+        with torch.autocast(z_BChw.device.type, enabled=False):
+            self._update(self._to_codes(z_BChw), indices_Bhw.reshape(-1))
 
     def latents(self, indices_Bhw: Tensor) -> Tensor:
         """Quantised latent [B, C, h, w] of indices [B, h, w], int64 in [0, K).
@@ -97,6 +106,10 @@ class Quantizer(nn.Module):
         with torch.autocast(indices_Bhw.device.type, enabled=False):
             q_NC = self.project_out(self._lookup(indices_Bhw.reshape(-1)))
         return self._to_map(q_NC, torch.Size((b, self.channels, h, w)))
+
+    def _to_codes(self, z_BChw: Tensor) -> Tensor:
+        flat_NC = z_BChw.permute(0, 2, 3, 1).reshape(-1, self.channels)
+        return self.project_in(flat_NC.to(self.codebook.dtype))
 
     @staticmethod
     def _to_map(q_NC: Tensor, shape: torch.Size) -> Tensor:

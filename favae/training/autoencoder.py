@@ -1,6 +1,6 @@
 """Training FA-VAE and VQ-GAN: the total objective of the paper, G and D steps in one forward pass."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -48,6 +48,7 @@ class AutoencoderTask:
         if spec.training.memory_format == "channels_last":
             for module in self.modules.values():
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.recompute_activations(spec.training.recompute_activations)
         self.forward = torch.compile(self.model) if spec.training.compile == "default" else self.model
         self.optimizers: Mapping[str, Optimizer] = self._optimizers()
 
@@ -76,17 +77,40 @@ class AutoencoderTask:
             image = image.contiguous(memory_format=torch.channels_last)
         self.model.train()
         adversarial = step >= self.adversarial_start
-        output, losses = self._generator_step(image, adversarial)
+        parts = image.chunk(self.spec.training.accumulation)
+        fakes, losses = self._generator_step(parts, adversarial)
         if adversarial:
-            losses |= self._discriminator_step(image, output)
+            losses |= self._discriminator_step(parts, fakes)
         for name, sigmas in self.spectrum.named_parameters():
             losses |= {f"{name}_{i}": sigma for i, sigma in enumerate(sigmas.detach().clone())}
         return losses
 
-    def _generator_step(self, image: Tensor, adversarial: bool) -> tuple[FAVAEOutput, dict[str, Tensor]]:
+    def _generator_step(self, parts: Sequence[Tensor], adversarial: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Gradients of all parts, then one step of optimiser, codebook and averages. Returns the reconstructions, detached."""
+        self.optimizers["generator"].zero_grad()
+        fakes, latents, losses = [], [], []
+        for image, share in zip(parts, _shares(parts), strict=True):
+            output, part_losses = self._generator_backward(image, share, adversarial)
+            fakes.append(output.reconstruction.detach())
+            latents.append((output.taps[-1].detach(), output.indices))
+            losses.append(part_losses)
+        self._learn_codebook(latents)
+        self._step("generator", [*self.model.parameters(), *self.spectrum.parameters()])
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)  # copies the codebook, which is an average already
+        return fakes, _mean_losses(losses, parts)
+
+    def _learn_codebook(self, latents: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Move the codebook once, by the vectors of all parts and the codes chosen for them."""
+        self.model.quantizer.learn(*(torch.cat(tensors) for tensors in zip(*latents, strict=True)))
+
+    def _generator_backward(
+        self, image: Tensor, share: float, adversarial: bool
+    ) -> tuple[FAVAEOutput, dict[str, Tensor]]:
+        """Add the gradient of `share` times the objective on one part."""
         objective = self.spec.objective
         with self._autocast():
-            output = self.forward(image)
+            output = self.forward(image, update_codebook=False)
         # Losses of the picture are differentiated up to the picture only, once each. Their sum, omega included, then goes back
         # through the decoder once; omega itself costs two gradients of the last convolution's weight.
         picture = output.reconstruction.detach().float().requires_grad_()
@@ -105,11 +129,8 @@ class AutoencoderTask:
             losses["adaptive_weight"] = omega
         losses |= {"commitment": output.commitment_loss, "spectrum": self.spectrum(output.pairs())}
         features = objective.commitment * losses["commitment"] + losses["spectrum"]
-        self.optimizers["generator"].zero_grad()
-        torch.autograd.backward([output.reconstruction, features], [total.to(output.reconstruction.dtype), None])
-        self._step("generator", [*self.model.parameters(), *self.spectrum.parameters()])
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.model)  # copies the codebook, which is an average already
+        upstream = [(share * total).to(output.reconstruction.dtype), torch.full_like(features, share)]
+        torch.autograd.backward([output.reconstruction, features], upstream)
         return output, {name: loss.detach() for name, loss in losses.items()}
 
     def _reconstruction_loss(self, image: Tensor, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -132,23 +153,29 @@ class AutoencoderTask:
             at_weight = [average(g) for g in at_weight]
         return adaptive_weight(at_weight[0], at_weight[1], adversarial.adaptive_maximum, adversarial.adaptive_epsilon)
 
-    def _discriminator_step(self, image: Tensor, output: FAVAEOutput) -> dict[str, Tensor]:
-        adversarial = self.spec.objective.adversarial
-        fake = output.reconstruction.detach()
-        if adversarial.reconstruction == "recompute":
-            with torch.no_grad(), self._autocast():
-                fake = self.forward(image, update_codebook=adversarial.codebook_update == "official").reconstruction
-        with self._autocast():
-            real_logits, fake_logits = self.discriminator(image), self.discriminator(fake)
-        loss = self.adversarial.discriminator(real_logits.float(), fake_logits.float())
+    def _discriminator_step(self, parts: Sequence[Tensor], fakes: Sequence[Tensor]) -> dict[str, Tensor]:
+        if self.spec.objective.adversarial.reconstruction == "recompute":
+            fakes = self._reconstruct_again(parts)
         self.optimizers["discriminator"].zero_grad()
-        loss.backward()
+        losses = []
+        for image, fake, share in zip(parts, fakes, _shares(parts), strict=True):
+            with self._autocast():
+                real_logits, fake_logits = self.discriminator(image), self.discriminator(fake)
+            loss = self.adversarial.discriminator(real_logits.float(), fake_logits.float())
+            (share * loss).backward()
+            logits = {"logits_real": real_logits.float().mean(), "logits_fake": fake_logits.float().mean()}
+            losses.append({"discriminator": loss.detach()} | {name: value.detach() for name, value in logits.items()})
         self._step("discriminator", list(self.discriminator.parameters()))
-        return {
-            "discriminator": loss.detach(),
-            "logits_real": real_logits.detach().float().mean(),
-            "logits_fake": fake_logits.detach().float().mean(),
-        }
+        return _mean_losses(losses, parts)
+
+    @torch.no_grad()
+    def _reconstruct_again(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """The official order: reconstructions by the generator after its step; with "official" the codebook moves again."""
+        with self._autocast():
+            outputs = [self.forward(image, update_codebook=False) for image in parts]
+        if self.spec.objective.adversarial.codebook_update == "official":
+            self._learn_codebook([(output.taps[-1], output.indices) for output in outputs])
+        return [output.reconstruction for output in outputs]
 
     def _step(self, name: str, parameters: list[nn.Parameter]) -> None:
         average_gradients(parameters)
@@ -189,3 +216,20 @@ class AutoencoderTask:
     def exported(self) -> dict[str, Tensor]:
         """The model's weights; sigmas are recorded in the curves."""
         return self.kept.state_dict()
+
+
+def _shares(parts: Sequence[Tensor]) -> list[float]:
+    """Each part's share of the images: a mean over the batch is the mean of the parts' means with these weights."""
+    total = sum(map(len, parts))
+    return [len(part) / total for part in parts]
+
+
+def _mean_losses(losses: Sequence[dict[str, Tensor]], parts: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Losses of a batch from those of its parts."""
+    if len(losses) == 1:
+        return losses[0]
+    shares = _shares(parts)
+    return {
+        name: torch.stack([share * part[name] for share, part in zip(shares, losses, strict=True)]).sum()
+        for name in losses[0]
+    }

@@ -26,7 +26,9 @@ class CatTask:
         optimizer = spec.optimizer
         self.rate = optimizer.learning_rate(spec.training.batch_size)
         groups = cat_parameter_groups(self.model, optimizer.weight_decay, optimizer.no_decay)
-        self.optimizers: Mapping[str, Optimizer] = {"cat": AdamW(groups, lr=self.rate, betas=optimizer.betas)}
+        self.optimizers: Mapping[str, Optimizer] = {
+            "cat": AdamW(groups, lr=self.rate, betas=optimizer.betas, fused=True)
+        }
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
 
     def _autocast(self) -> torch.autocast:
@@ -42,23 +44,29 @@ class CatTask:
     def train_step(self, batch: tuple[Tensor, list[str]], step: int) -> dict[str, Tensor]:
         """One AdamW step on a batch of (tokens, captions)."""
         tokens, captions = batch
+        device = self.ranks.device
         self.model.train()
         optimizer = self.optimizers["cat"]
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
-        keep = torch.rand(len(captions)) >= self.spec.text_drop
-        with self._autocast():
-            text, mask = self.model.embed(captions)
-            loss = self.model.cat.loss(tokens.to(self.ranks.device), text, mask, keep.to(self.ranks.device))
+        keep = (torch.rand(len(captions)) >= self.spec.text_drop).to(device, non_blocking=True)
+        tokens = tokens.to(device, non_blocking=True)
         optimizer.zero_grad()
-        loss.backward()
+        total = torch.zeros((), device=device)
+        size = math.ceil(len(captions) / self.spec.training.accumulation)
+        for part in (slice(first, first + size) for first in range(0, len(captions), size)):
+            with self._autocast():
+                text, mask = self.model.embed(captions[part])
+                loss = self.model.cat.loss(tokens[part], text, mask, keep[part]) * (len(text) / len(captions))
+            loss.backward()
+            total += loss.detach()
         average_gradients(self.parameters)
         if self.spec.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.spec.optimizer.clip_norm)
         optimizer.step()
         return {
-            "cross_entropy": loss.detach(),
-            "learning_rate": torch.tensor(self.learning_rate(step), device=loss.device),
+            "cross_entropy": total,
+            "learning_rate": torch.full((), self.learning_rate(step), device=device),  # filled there, nothing waits
         }
 
     @torch.no_grad()

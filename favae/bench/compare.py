@@ -1,0 +1,183 @@
+"""Ours against a peer: alternating in one process, median and spread of the ratio, peak memory, and the same result.
+
+A benchmark is a module of `favae.bench.suite` with a `SECTION`; `comparison` makes one from cases.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from favae.bench.memory import peak_of
+from favae.bench.section import Section, Settings
+
+_SHORTEST = 0.05  # seconds; what takes less is repeated within a round
+_COLUMNS = (
+    "work",
+    "ours",
+    "peer",
+    "times faster (quartiles)",
+    "by CPU time",
+    "goal",
+    "memory, ours",
+    "peer",
+    "share",
+    "goal",
+    "agreement",
+)
+
+
+class Disagreement(RuntimeError):
+    """Ours and the peer did not compute the same thing: their times must not be compared."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One piece of work, ready to be run: `ours` and `peer` do the same.
+
+    Attributes:
+        ours, peer: run once; both may be called any number of times.
+        agree: runs both, on smaller inputs where they take long, and says in a few words how well the results agree. It is
+            called first, once, and so warms up. Raises Disagreement.
+        peer_share: part of the work that `peer` does where all of it would take too long; its time is divided by this.
+    """
+
+    ours: Callable[[], Any]
+    peer: Callable[[], Any]
+    agree: Callable[[], str]
+    peer_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """Work with a name and goals: how many times faster than the peer, and at most which share of its memory."""
+
+    name: str
+    build: Callable[[Settings], AbstractContextManager[Work]]
+    faster: float | None = None
+    memory: float | None = None
+    measures_memory: bool = True
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each round, wall clock and CPU time of all threads, ours and the peer's."""
+
+    ours: list[float]
+    peer: list[float]
+    ours_cpu: list[float]
+    peer_cpu: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is: the median over rounds of the two neighbouring runs' ratio."""
+        return statistics.median(self._ratios(self.ours, self.peer))
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The same in CPU time, which other programs on the machine disturb less."""
+        return statistics.median(self._ratios(self.ours_cpu, self.peer_cpu))
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """First and third quartile of the ratio over rounds."""
+        ratios = self._ratios(self.ours, self.peer)
+        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+        return low, high
+
+    @staticmethod
+    def _ratios(ours: Sequence[float], peer: Sequence[float]) -> list[float]:
+        return [p / max(o, 1e-9) for o, p in zip(ours, peer, strict=True)]
+
+
+def comparison(number: int, title: str, cases: Sequence[Case], note: str) -> Section:
+    """A section of the page with one row a case."""
+
+    def rows(settings: Settings) -> Iterator[tuple[str, ...]]:
+        for case in cases:
+            yield _row(case, number, settings)
+
+    return Section(number, title, _COLUMNS, rows, note, tuple(cases))
+
+
+def _row(case: Case, number: int, settings: Settings) -> tuple[str, ...]:
+    with case.build(settings) as work:
+        agreement = work.agree()
+        timing = alternate(work, settings)
+    asks_memory = case.measures_memory and not settings.quick
+    memory = [peak_of(number, case.name, who, settings) if asks_memory else None for who in ("ours", "peer")]
+    low, high = timing.quartiles
+    return (
+        case.name,
+        _seconds(statistics.median(timing.ours)),
+        _seconds(statistics.median(timing.peer)),
+        f"{timing.ratio:.2f} ({low:.2f} to {high:.2f})",
+        f"{timing.cpu_ratio:.2f}",
+        "" if case.faster is None else f"{case.faster:g}",
+        *map(_mebibytes, memory),
+        "" if None in memory or not memory[1] else f"{(memory[0] or 0) / memory[1]:.2f}",
+        "" if case.memory is None else f"{case.memory:g}",
+        agreement,
+    )
+
+
+def alternate(work: Work, settings: Settings) -> Timing:
+    """Run ours and peer in turns, the order swapped every round, until the rounds or the case's seconds are used up."""
+    timing = Timing([], [], [], [])
+    repeats = {who: _repeats(run, settings) for who, run in (("ours", work.ours), ("peer", work.peer))}
+    start = time.perf_counter()
+    for number in range(settings.rounds):
+        for who in ("ours", "peer") if number % 2 == 0 else ("peer", "ours"):
+            run, share = (work.ours, 1.0) if who == "ours" else (work.peer, work.peer_share)
+            wall, cpu = _time(run, repeats[who], settings)
+            walls, cpus = (timing.ours, timing.ours_cpu) if who == "ours" else (timing.peer, timing.peer_cpu)
+            walls.append(wall / share)
+            cpus.append(cpu / share)
+        if number + 1 >= settings.least_rounds and time.perf_counter() - start > settings.seconds:
+            break
+    return timing
+
+
+def _repeats(run: Callable[[], Any], settings: Settings) -> int:
+    wall, _ = _time(run, 1, settings)
+    return max(1, math.ceil(_SHORTEST / max(wall, 1e-6)))
+
+
+def _time(run: Callable[[], Any], repeats: int, settings: Settings) -> tuple[float, float]:
+    wait = torch.cuda.synchronize if settings.device.type == "cuda" else lambda: None
+    wait()
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(repeats):
+        run()
+    wait()
+    return (time.perf_counter() - wall) / repeats, (time.process_time() - cpu) / repeats
+
+
+def largest_difference(ours: Sequence[torch.Tensor], peer: Sequence[torch.Tensor], tolerance: float, what: str) -> str:
+    """The largest difference of tensors, relative to the largest value of each peer's tensor, in words.
+
+    Raises:
+        Disagreement: it is above the tolerance, or there are not as many tensors.
+    """
+    if len(ours) != len(peer):
+        raise Disagreement(f"{what}: {len(ours)} tensors against {len(peer)}")
+    worst = 0.0
+    for mine, theirs in zip(ours, peer, strict=True):
+        scale = float(theirs.abs().max().clamp_min(1e-12))
+        worst = max(worst, float((mine.detach() - theirs.detach()).abs().max()) / scale)
+    if not worst <= tolerance:
+        raise Disagreement(f"{what} differ by {worst:.1e} of the largest value; at most {tolerance:.0e} is rounding")
+    return f"{what} within {worst:.0e}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _mebibytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 2**20:.3g} MiB"

@@ -1,0 +1,71 @@
+"""Networks and training tasks for the benchmarks: the paper's f = 16 model as `params/` describes it, or a toy."""
+
+import copy
+import warnings
+from typing import Any, cast
+
+import torch
+
+from favae import paths
+from favae.compat import ensure_torchvision
+from favae.config.autoencoder import AutoencoderSpec
+from favae.config.evaluation import WeightsFile
+from favae.config.load import deep_merge, subtree, validate
+from favae.data.batches import Batch
+from favae.evaluation.perceptual import LPIPS
+from favae.training.autoencoder import AutoencoderTask
+from favae.training.distributed import Ranks
+
+_RECIPE, _NUMBERS = ("table2", "r12-conv"), ("paper", "f16-celebahq")
+_TOY = {
+    "model": {
+        "image_size": 32,
+        "base_channels": 8,
+        "channel_multipliers": [1, 2],
+        "res_blocks": 1,
+        "attention_resolutions": [],
+        "latent_channels": 8,
+        "norm_groups": 4,
+        "fcm_groups": 4,
+        "quantizer": {"codes": 16, "dim": 8},
+    },
+    "objective": {
+        "spectrum": {"kernel_size": 3},
+        "adversarial": {"discriminator": {"base_channels": 4, "layers": 1}},
+    },
+}
+
+
+def training_spec(quick: bool, **changes: Any) -> AutoencoderSpec:
+    """FA-VAE f = 16 on CelebA-HQ (Table 2, DSL with k = 9, convolutional FCM), or a toy of it, with changes merged in."""
+    trees = [subtree(paths.params_file(file), key) for file, key in (_RECIPE, _NUMBERS)]
+    return validate(AutoencoderSpec, deep_merge([*trees, _TOY if quick else {}, changes]), "benchmark")
+
+
+def random_lpips() -> LPIPS:
+    """LPIPS on a VGG16 with random weights: as fast as the real one, which is not on every machine."""
+    ensure_torchvision()
+    import lpips
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lpips builds its backbone through an argument torchvision has deprecated
+        network = lpips.LPIPS(pretrained=False, net="vgg", pnet_rand=True, verbose=False)
+    return LPIPS(network, WeightsFile(file="random", sha256="0" * 64, source="random numbers"))
+
+
+def training_task(spec: AutoencoderSpec, device: torch.device) -> AutoencoderTask:
+    """A task whose discriminator takes part from the first step on; it can train, not validate."""
+    torch.manual_seed(0)
+    return AutoencoderTask(spec, cast(Any, None), Ranks(0, 1, device), 0, random_lpips().to(device))
+
+
+def random_batch(count: int, side: int) -> Batch:
+    """Stored pictures, coarse noise made smooth: uint8 [count, 3, side, side]."""
+    coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
+    return Batch((smooth * 255).to(torch.uint8), torch.arange(count).numpy(), [])
+
+
+def twin(task: AutoencoderTask) -> tuple[Any, Any]:
+    """Copies of generator and discriminator."""
+    return copy.deepcopy(task.model), copy.deepcopy(task.discriminator)

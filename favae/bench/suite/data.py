@@ -1,0 +1,124 @@
+"""Preparation of a data set, and reading it in training, against Pillow on single files in one process."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from favae.bench.compare import Case, Disagreement, Work, comparison
+from favae.bench.networks import random_batch
+from favae.bench.section import Settings
+from favae.config.dataset import DatasetSpec
+from favae.data.batches import TrainingBatches
+from favae.data.dataset import PreparedSplit, to_float
+from favae.data.prepare import prepare
+
+_DIFFERENT, _BATCH = 16, 8
+
+
+def _write_pictures(folder: Path, count: int, side: int) -> list[Path]:
+    """`count` JPEG files, most of them links to the first few; one more for the validation split."""
+    train, val = folder / "pictures" / "train", folder / "pictures" / "val"
+    train.mkdir(parents=True)
+    val.mkdir()
+    noise = np.random.default_rng(0)
+    smooth = random_batch(_DIFFERENT, side).images.permute(0, 2, 3, 1).numpy()
+    files = [train / f"{i:06d}.jpg" for i in range(count)]
+    for i, path in enumerate(files):
+        if i < _DIFFERENT:
+            grain = noise.integers(-12, 13, (side, side, 1))
+            Image.fromarray((smooth[i].astype(int) + grain).clip(0, 255).astype(np.uint8)).save(path, quality=92)
+        else:
+            os.link(files[i % _DIFFERENT], path)
+    os.link(files[0], val / "0.jpg")
+    return files
+
+
+def _read(path: Path, side: int) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+
+
+def _spec(side: int) -> DatasetSpec:
+    layout = {"kind": "folder", "root": "pictures"}
+    return DatasetSpec.model_validate({"layout": layout, "image_size": side})
+
+
+@contextmanager
+def _preparation(settings: Settings) -> Iterator[Work]:
+    count, large, side = (24, 64, 16) if settings.quick else (480, 1024, 256)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        files = _write_pictures(folder, count, large)
+
+        def run_ours() -> np.ndarray:
+            with TemporaryDirectory(dir=folder) as out:
+                prepare(_spec(side), folder, Path(out), workers=settings.threads)
+                return np.load(Path(out) / "train-00000.npy")[:_DIFFERENT]
+
+        def run_peer() -> np.ndarray:
+            pixels = np.stack([_read(path, side) for path in files])
+            np.save(folder / "peer.npy", pixels)
+            return pixels[:_DIFFERENT]
+
+        def agree() -> str:
+            if not np.array_equal(run_ours(), run_peer()):
+                raise Disagreement("pixels of prepared pictures are not Pillow's")
+            return "pixels equal"
+
+        yield Work(run_ours, run_peer, agree)
+
+
+def _input() -> Callable[[Settings], AbstractContextManager[Work]]:
+    @contextmanager
+    def build(settings: Settings) -> Iterator[Work]:
+        count, side = (24, 16) if settings.quick else (256, 256)
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            files = _write_pictures(folder, count, side)
+            shards = folder / "shards"
+            shards.mkdir()
+            prepare(_spec(side), folder, shards, workers=settings.threads)
+            batches = TrainingBatches(PreparedSplit(shards, "train"), _BATCH, seed=0)
+            steps = batches.steps_per_epoch
+
+            def run_ours() -> Tensor:
+                source = batches.iter_from(0)
+                last = [to_float(next(source).images) for _ in range(steps)][-1]
+                source.close()  # type: ignore[attr-defined]
+                return last
+
+            def run_peer() -> Tensor:
+                for step in range(steps):
+                    rows = batches.batch(step).rows if step == steps - 1 else range(step * _BATCH, (step + 1) * _BATCH)
+                    pixels = np.stack([_read(files[row], side) for row in rows])
+                    last = to_float(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+                return last
+
+            def agree() -> str:
+                if not torch.equal(run_ours(), run_peer()):
+                    raise Disagreement("a batch from shards is not Pillow's")
+                return "pixels equal"
+
+            yield Work(run_ours, run_peer, agree)
+
+    return build
+
+
+SECTION = comparison(
+    7,
+    "Data",
+    [
+        Case("480 JPEG files of 1024 pixels to one shard of 256", _preparation, faster=1.8, measures_memory=False),
+        Case("256 pictures of 256 pixels, batches of 8", _input(), faster=3, measures_memory=False),
+    ],
+    "Peer: Pillow on single files, one process. Ours also checks, hashes and indexes every file (`prepare`, as many processes as "
+    "threads), and reads training batches from memory-mapped shards in a thread. The goal of 1.8 for preparation is that of two "
+    "free cores.",
+)

@@ -1,0 +1,63 @@
+"""Sampling from CAT with classifier-free guidance, against two full forward passes a token."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from favae.bench.compare import Case, Disagreement, Work, comparison
+from favae.bench.section import Settings
+from favae.models import CAT
+from favae.models.sampling import sample_codes, top_k_filter, top_p_filter
+
+_GUIDANCE, _TOP_K, _TOP_P = 3.0, 500, 0.95
+_EVERY = 32  # the peer's cost is measured at every 32nd token, in the middle of its stretch
+
+
+@torch.inference_mode()
+def _next_codes(model: CAT, codes_Bn: Tensor, text_BTD: Tensor, mask_BT: Tensor, temperature: float) -> Tensor:
+    """The official way: the conditional and the unconditional pass over all tokens so far, of which the last logits are used."""
+    hidden_B = torch.zeros(len(codes_Bn), dtype=torch.bool, device=codes_Bn.device)
+    conditional_BK = model.prefix_logits(codes_Bn, text_BTD, mask_BT)[:, -1]
+    null_BK = model.prefix_logits(codes_Bn, text_BTD, mask_BT, hidden_B)[:, -1]
+    logits_BK = null_BK + _GUIDANCE * (conditional_BK - null_BK)
+    return sample_codes(top_p_filter(top_k_filter(logits_BK, _TOP_K), _TOP_P), temperature=temperature)
+
+
+@contextmanager
+def _build(settings: Settings) -> Iterator[Work]:
+    torch.manual_seed(0)
+    sizes = {"layers": 1, "dim": 16, "heads": 2, "head_dim": 8, "text_dim": 8} if settings.quick else {"layers": 2}
+    side, batch = (8, 2) if settings.quick else (16, 8)
+    model = CAT(grid=(side, side), **sizes).to(settings.device).eval()
+    text_BTD = torch.randn(batch, 77, model.text_dim).to(settings.device)
+    mask_BT = torch.ones(batch, 77, dtype=torch.bool, device=settings.device)
+    positions = range(_EVERY // 2, model.tokens, _EVERY)
+
+    def generate(temperature: float) -> Tensor:
+        options = {"guidance": _GUIDANCE, "top_k": _TOP_K, "top_p": _TOP_P}
+        return model.generate(text_BTD, mask_BT, temperature=temperature, **options)
+
+    codes_BN = generate(0.0)
+
+    def run_peer(temperature: float) -> list[Tensor]:
+        return [_next_codes(model, codes_BN[:, :n], text_BTD, mask_BT, temperature) for n in positions]
+
+    def agree() -> str:
+        """Where nothing is left to chance, both must choose the same codes after the same ones."""
+        same = torch.stack(run_peer(0.0), dim=1) == codes_BN[:, list(positions)]
+        if same.float().mean() < 0.98:  # ties in rounding
+            raise Disagreement(f"{int(same.sum())} of {same.numel()} most probable codes are equal")
+        return f"{int(same.sum())} of {same.numel()} most probable codes equal"
+
+    yield Work(lambda: generate(1.0), lambda: run_peer(1.0), agree, peer_share=len(positions) / model.tokens)
+
+
+SECTION = comparison(
+    5,
+    "Sampling 256 tokens with guidance",
+    [Case("CAT of width 1536, 2 of 24 layers, batch 8", _build, faster=20)],
+    "Peer: for each token one pass with and one without text over all tokens so far, as the official code does. It is measured at "
+    f"every {_EVERY}th token and multiplied: all of it takes minutes. fp32, random weights.",
+)

@@ -1,0 +1,56 @@
+"""One full training step, generator and discriminator, against the same step written the official way."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from favae.bench.compare import Case, Disagreement, Work, comparison, largest_difference
+from favae.bench.networks import random_batch, training_spec, training_task, twin
+from favae.bench.official import OfficialStep
+from favae.bench.section import Settings
+from favae.config.autoencoder import DynamicSpectrum
+from favae.data.dataset import to_float
+
+_COMPARED = ("l1", "lpips", "image_ffl", "spectrum", "commitment", "adversarial", "adaptive_weight")
+
+
+@contextmanager
+def _build(settings: Settings) -> Iterator[Work]:
+    spec = training_spec(settings.quick)
+    task = training_task(spec, settings.device)
+    model, discriminator = twin(task)
+    spectrum, optimizer = spec.objective.spectrum, spec.optimizer
+    assert isinstance(spectrum, DynamicSpectrum) and task.lpips is not None
+    peer = OfficialStep(
+        model,
+        discriminator,
+        task.lpips,
+        kernel_size=spectrum.kernel_size,
+        rate=optimizer.learning_rate(spec.training.batch_size),
+        betas=optimizer.betas,
+        adversarial_weight=spec.objective.adversarial.weight,
+    )
+    side = spec.model.image_size
+    batch, small = random_batch(1, side), random_batch(1, max(side // 2, 32))
+    image, small_image = (to_float(b.images.to(settings.device)) for b in (batch, small))
+
+    def agree() -> str:
+        """The first step from the same weights on a smaller image: losses and gradients of the generator."""
+        mine, theirs = task.train_step(small, 0), peer.train_step(small_image)
+        for name in _COMPARED:
+            if abs(float(mine[name]) - theirs[name]) > 1e-3 * max(abs(theirs[name]), 1e-6):
+                raise Disagreement(f"{name} is {float(mine[name])} against {theirs[name]}")
+        ours, official = ([p.grad for p in m.parameters() if p.grad is not None] for m in (task.model, model))
+        return "losses within 1e-3, " + largest_difference(ours, official, 2e-2, "gradients")
+
+    yield Work(lambda: task.train_step(batch, 0), lambda: peer.train_step(image), agree)
+
+
+SECTION = comparison(
+    4,
+    "Training step of FA-VAE f = 16 at 256 pixels",
+    [Case("generator and discriminator, batch 1, fp32", _build, faster=1.3)],
+    "Peer: `favae.bench.official.OfficialStep`, the same networks, LPIPS-VGG with random weights in both. Agreement is that of "
+    "the generator's losses and gradients in the first step; the discriminators differ by design, since the peer makes the "
+    "reconstruction again after the generator has moved (`adversarial.reconstruction: recompute` does so here). "
+    "Two thirds or more of either step are the convolutions of the same networks: see the profile below.",
+)

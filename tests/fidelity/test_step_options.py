@@ -1,0 +1,264 @@
+"""Options of a training step change its cost, not its mathematics; and nothing in a step waits for the device."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from favae.bench.official import OfficialStep
+from favae.config.autoencoder import AutoencoderSpec
+from favae.config.cat import CatSpec
+from favae.config.errors import ConfigError
+from favae.config.load import validate
+from favae.config.training import TrainingSpec
+from favae.data.batches import Batch
+from favae.data.dataset import PreparedSplit, to_float
+from favae.models import FAVAE
+from favae.training.autoencoder import AutoencoderTask
+from favae.training.distributed import Ranks
+
+Specs = Callable[..., AutoencoderSpec]
+ALONE = Ranks(0, 1, torch.device("cpu"))
+NEVER = 10**9
+WAITING_METHODS = ("item", "cpu", "numpy", "tolist", "__bool__", "__float__", "__int__", "__index__")
+WAITING_OPERATORS = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique_dim", "_unique2"}
+
+
+def task_of(spec: AutoencoderSpec, val: PreparedSplit, start: int = 0) -> AutoencoderTask:
+    torch.manual_seed(0)
+    return AutoencoderTask(spec, val, ALONE, start, None)
+
+
+def step(task: AutoencoderTask, images: Tensor) -> dict[str, Tensor]:
+    return task.train_step(Batch(images, np.arange(len(images)), []), 0)
+
+
+def state(task: AutoencoderTask) -> dict[str, Tensor]:
+    return {f"{m}.{k}": v for m, module in task.modules.items() for k, v in module.state_dict().items()}
+
+
+def gradients(task: AutoencoderTask) -> list[Tensor]:
+    parameters = [*task.model.parameters(), *task.spectrum.parameters(), *task.discriminator.parameters()]
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(
+    tiny_spec: Specs, val: PreparedSplit, images: Tensor, parts: int
+) -> None:
+    """Three parts of four images: their sizes differ. Codebook: once, from all parts. Before the discriminator starts."""
+    whole = task_of(tiny_spec(), val, NEVER)
+    losses = step(whole, images)
+    in_parts = task_of(tiny_spec(training={"accumulation": parts}), val, NEVER)
+    torch.testing.assert_close(step(in_parts, images), losses)
+    torch.testing.assert_close(gradients(in_parts), gradients(whole), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(in_parts.model.quantizer.codebook, whole.model.quantizer.codebook)
+
+
+def test_equal_parts_are_one_batch_to_the_discriminator_too(
+    tiny_spec: Specs, val: PreparedSplit, images: Tensor
+) -> None:
+    """The same pictures in every part: batch statistics and adaptive weight of the parts are those of the batch."""
+    twice = torch.cat([images[:2], images[:2]])
+    whole, in_parts = (task_of(tiny_spec(training={"accumulation": parts}), val) for parts in (1, 2))
+    torch.testing.assert_close(step(in_parts, twice), step(whole, twice), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradients(in_parts), gradients(whole), rtol=1e-3, atol=1e-6)
+
+
+def test_more_parts_than_images_are_refused() -> None:
+    spec = {"seed": 0, "batch_size": 2, "length": "1 steps", "validate_every": "1 steps", "checkpoint_every": "1 steps"}
+    with pytest.raises(ConfigError, match="accumulation 3 is more parts than batch_size 2"):
+        validate(TrainingSpec, spec | {"accumulation": 3}, "here")
+
+
+@pytest.mark.parametrize("fcm", ["conv", "attention"])  # attention has dropout: the same numbers must be drawn again
+def test_recomputed_activations_give_the_same_step_bit_for_bit(
+    tiny_spec: Specs, val: PreparedSplit, images: Tensor, fcm: str
+) -> None:
+    kept = task_of(tiny_spec(model={"fcm": fcm}), val)
+    again = task_of(tiny_spec(model={"fcm": fcm}, training={"recompute_activations": "last_level"}), val)
+    for task in (kept, again):
+        torch.manual_seed(1)
+        step(task, images)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(kept), gradients(again), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(state(kept).values(), state(again).values(), strict=True))
+
+
+def test_recomputing_keeps_fewer_activations() -> None:
+    torch.manual_seed(0)
+    model = FAVAE(image_size=64, base_channels=32, channel_multipliers=(1, 1, 1), latent_channels=32)
+    kept = {}
+    for which in ("none", "last_level"):
+        model.recompute_activations(which)
+        sizes: list[int] = []
+
+        def keep(saved: Tensor, sizes: list[int] = sizes) -> Tensor:
+            sizes.append(saved.numel())
+            return saved
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            model(torch.zeros(1, 3, 64, 64))
+        kept[which] = sum(sizes)
+    assert kept["last_level"] < 0.6 * kept["none"]
+    with pytest.raises(ValueError, match="'all'; expected one of"):
+        model.recompute_activations("all")
+
+
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_memory_format_and_precision_change_rounding_only(
+    tiny_spec: Specs, val: PreparedSplit, images: Tensor, memory_format: str, precision: str
+) -> None:
+    plain = step(task_of(tiny_spec(), val), images)
+    other = step(task_of(tiny_spec(training={"memory_format": memory_format, "precision": precision}), val), images)
+    tolerance = 1e-4 if precision == "fp32" else 0.1
+    for name in ("l1", "image_ffl", "spectrum", "commitment"):
+        torch.testing.assert_close(other[name], plain[name], rtol=tolerance, atol=0)
+
+
+def test_official_order_is_the_official_step(tiny_spec: Specs, val: PreparedSplit, images: Tensor) -> None:
+    """Every weight, the codebook and both optimisers' effect after two steps, against the step as released."""
+    official = {"reconstruction": "recompute", "codebook_update": "official"}
+    task = task_of(tiny_spec(objective={"adversarial": official}, optimizer={"sigma_lr": "main"}), val)
+    released = task_of(tiny_spec(), val)
+    no_lpips = torch.nn.Module()
+    no_lpips.forward = lambda first, second: torch.zeros(len(first))  # type: ignore[method-assign]
+    peer = OfficialStep(
+        released.model,
+        released.discriminator,
+        no_lpips,
+        kernel_size=3,
+        rate=1e-3,
+        betas=(0.5, 0.9),
+        adversarial_weight=0.75,
+    )
+    for _ in range(2):
+        mine, theirs = step(task, images), peer.train_step(to_float(images))
+        assert {name: pytest.approx(float(mine[name]), rel=1e-3) for name in mine if name in theirs} == {
+            name: value for name, value in theirs.items() if name in mine
+        }
+    for one, other in ((task.model, released.model), (task.discriminator, released.discriminator)):
+        torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-3, atol=2e-4)
+    torch.testing.assert_close(task.spectrum.sigma_taps, peer.spectrum.sigmas, rtol=0, atol=1e-5)
+
+
+class _Watch(TorchDispatchMode):
+    """Collects operators that make the host wait for a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in WAITING_OPERATORS:
+            self.seen.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Reading a tensor's value within is an error."""
+
+    def refuse(name: str) -> Callable[..., Any]:
+        def method(*_: Any, **__: Any) -> Any:
+            raise AssertionError(f"Tensor.{name} waits for the device")
+
+        return method
+
+    with monkeypatch.context() as patch, _Watch() as watch:
+        for name in WAITING_METHODS:
+            patch.setattr(Tensor, name, refuse(name))
+        yield
+    assert watch.seen == []
+
+
+def test_the_watch_sees_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wait in (lambda x: x.item(), lambda x: x.cpu(), bool, float):
+        with pytest.raises(AssertionError, match="waits for the device"), nothing_waits(monkeypatch):
+            wait(torch.ones(()))
+    with pytest.raises(AssertionError, match="masked_select"), nothing_waits(monkeypatch):
+        torch.masked_select(torch.ones(3), torch.ones(3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"objective": {"adversarial": {"reconstruction": "recompute", "codebook_update": "official"}}},
+        {"model": {"quantizer": {"dead_code_threshold": 0.1}}},
+        {"training": {"precision": "bf16", "accumulation": 2, "recompute_activations": "last_level"}},
+    ],
+    ids=["default", "official order", "dead codes", "bf16 in parts"],
+)
+def test_no_value_is_read_in_a_step_of_the_autoencoder(
+    tiny_spec: Specs, val: PreparedSplit, images: Tensor, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(tiny_spec(**changes), val)
+    step(task, images)  # optimisers allocate their state
+    with nothing_waits(monkeypatch):
+        step(task, images)
+
+
+class _Codes:
+    """What `CatTask` needs of a text-to-image model: a network, and text embeddings of captions."""
+
+    @staticmethod
+    def task(accumulation: int) -> Any:
+        from favae.models import CAT
+        from favae.training.cat import CatTask
+
+        class Model(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.cat = CAT(codes=16, grid=(2, 2), layers=1, dim=16, heads=2, head_dim=8, text_dim=8, dropout=0.0)
+
+            def embed(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+                lengths = [len(caption) for caption in captions]
+                text = torch.tensor([[[length / 8.0] * 8] * 3 for length in lengths])
+                return text, torch.ones(len(captions), 3, dtype=torch.bool)
+
+        torch.manual_seed(0)
+        spec = CatSpec.model_validate(
+            {
+                "model": {"layers": 1},
+                "text": {"kind": "learned"},
+                "optimizer": {"base_lr": 1e-3, "scaling": "none", "warmup": "0 steps"},
+                "training": {
+                    "seed": 0,
+                    "batch_size": 4,
+                    "length": "4 steps",
+                    "validate_every": "4 steps",
+                    "checkpoint_every": "4 steps",
+                    "accumulation": accumulation,
+                },
+            }
+        )
+        model: Any = Model()
+        no_val: Any = None
+        return CatTask(spec, model, no_val, ALONE, 0, 4)
+
+    batch = (torch.arange(16).view(4, 4), ["a", "bc", "def", "ghij"])
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_cat_in_parts_gives_the_gradient_of_the_whole(parts: int) -> None:
+    whole, in_parts = _Codes.task(1), _Codes.task(parts)
+    losses = []
+    for task in (whole, in_parts):
+        torch.manual_seed(2)
+        losses.append(task.train_step(_Codes.batch, 0))
+    torch.testing.assert_close(losses[1], losses[0])
+    for one, other in zip(whole.parameters, in_parts.parameters, strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_no_value_is_read_in_a_step_of_cat(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _Codes.task(1)
+    task.train_step(_Codes.batch, 0)
+    with nothing_waits(monkeypatch):
+        task.train_step(_Codes.batch, 1)
