@@ -111,6 +111,7 @@ def reference_job(**changes: Any) -> Job:
 
 
 def measure(job: Job, folder: Path) -> tuple[Path, dict[str, Any]]:
+    folder.mkdir(exist_ok=True)
     context = Context("0" * 64, folder, folder, now())
     run(job, context)
     return folder / "statistics", context.summary
