@@ -129,23 +129,21 @@ def _row(case: Case, number: int, settings: Settings) -> tuple[str, ...]:
 def alternate(work: Work, settings: Settings) -> Timing:
     """Run ours and peer in turns, the order swapped every round, until the rounds or the case's seconds are used up."""
     timing = Timing([], [], [], [])
-    repeats = {who: _repeats(run, settings) for who, run in (("ours", work.ours), ("peer", work.peer))}
+    repeats = {"ours": 1, "peer": 1}
     start = time.perf_counter()
     for number in range(settings.rounds):
         for who in ("ours", "peer") if number % 2 == 0 else ("peer", "ours"):
             run, share = (work.ours, 1.0) if who == "ours" else (work.peer, work.peer_share)
             wall, cpu = _time(run, repeats[who], settings)
+            if number == 0 and wall < _SHORTEST:
+                repeats[who] = math.ceil(_SHORTEST / max(wall, 1e-6))
+                wall, cpu = _time(run, repeats[who], settings)
             walls, cpus = (timing.ours, timing.ours_cpu) if who == "ours" else (timing.peer, timing.peer_cpu)
             walls.append(wall / share)
             cpus.append(cpu / share)
         if number + 1 >= settings.least_rounds and time.perf_counter() - start > settings.seconds:
             break
     return timing
-
-
-def _repeats(run: Callable[[], Any], settings: Settings) -> int:
-    wall, _ = _time(run, 1, settings)
-    return max(1, math.ceil(_SHORTEST / max(wall, 1e-6)))
 
 
 def _time(run: Callable[[], Any], repeats: int, settings: Settings) -> tuple[float, float]:

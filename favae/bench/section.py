@@ -38,7 +38,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Section:
-    """One table of the page. `number` gives the order; `note` explains, in Markdown; `cases` are for the memory runs."""
+    """One table of the page. `number` gives the order; `note` explains, in Markdown; `cases` are for the memory runs;
+    `bars` names columns of numbers that the page also draws, one bar a row."""
 
     number: int
     title: str
@@ -46,6 +47,7 @@ class Section:
     rows: Callable[[Settings], Iterator[Row]]
     note: str
     cases: tuple[Any, ...] = ()
+    bars: Row = ()
 
 
 def sections() -> dict[str, Section]:

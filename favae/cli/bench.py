@@ -1,26 +1,54 @@
-"""Commands that measure the project."""
+"""The command that measures the project."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-bench = typer.Typer(help="Measure the project on this machine.", no_args_is_help=True)
 
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Which benchmarks; all of them by default.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Toy sizes: only to see that everything runs.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds of each at most; medians are printed.")] = 15,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    write: Annotated[Path | None, typer.Option(help="Also write a Markdown page, with pictures beside it.")] = None,
+) -> None:
+    """Measure the project on this machine: against peers, against the machine's floor, and by part.
 
-@bench.callback()
-def _group() -> None:
-    """Keep the name of the command, even if there is but one."""
-
-
-@bench.command()
-def overheads(repeats: Annotated[int, typer.Option(min=1, help="Runs of each; the median is printed.")] = 3) -> None:
-    """What planning and asking for the state cost, in seconds. Nothing in the project is changed.
-
-    Example: favae bench overheads
+    Example: favae bench focal_frequency quantizer
     """
-    from favae.bench.overheads import overheads as measure
+    import torch
 
-    print("| command | jobs | seconds | goal |\n|---|---|---|---|")
-    for item in measure(repeats):
-        goal = "" if item.goal is None else f"{item.goal:g}"
-        print(f"| {item.what} | {'' if item.jobs is None else item.jobs} | {item.seconds:.2f} | {goal} |", flush=True)
+    from favae.bench.machine import describe, use
+    from favae.bench.page import heading, line, write_page
+    from favae.bench.section import Row, Section, Settings, sections
+
+    known = sections()
+    chosen = names or list(known)
+    if unknown := sorted(set(chosen) - set(known)):
+        raise ValueError(f"unknown benchmarks {', '.join(unknown)}; there are: {', '.join(known)}")
+    settings = Settings(
+        size="quick" if quick else "full",
+        rounds=repeats,
+        least_rounds=min(repeats, 3),
+        threads=threads or torch.get_num_threads(),
+        device=torch.device(device),
+    )
+    use(settings)
+    machine = describe(settings)
+    for name, value in machine.items():
+        print(f"{name}: {value}")
+    tables: list[tuple[Section, list[Row], str]] = []
+    for name in chosen:
+        section = known[name]
+        print(f"\n{heading(section)}\n", flush=True)
+        tables.append((section, [], name))
+        for row in section.rows(settings):
+            if not tables[-1][1]:
+                print(line(section.columns), line(["---"] * len(section.columns)), sep="\n")
+            tables[-1][1].append(row)
+            print(line(row), flush=True)
+        print(f"\n{section.note}", flush=True)
+    if write is not None:
+        write_page(write, machine, tables)

@@ -22,7 +22,6 @@ app = typer.Typer(
 )
 internal = typer.Typer(help="Called by the Snakefile.", hidden=True, no_args_is_help=True)
 app.add_typer(internal, name="internal")
-app.add_typer(bench, name="bench")
 
 _state = {"debug": False}
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: saved, start again to go on
@@ -111,6 +110,7 @@ def check(scale: Scale = None) -> None:
 
 
 app.command()(plan)
+app.command()(bench)
 
 
 contract.register(app)

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from typing import Any
 
 from favae import paths
 from favae.provenance.files import write_text
@@ -25,11 +26,15 @@ def has_commit(commit: str) -> bool | None:
     return _COMMIT.fullmatch(commit) is not None and _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
-def write_head_state() -> None:
-    """Write commit and uncommitted files (None where this is no git repository); results and reports do not count."""
+def working_tree() -> dict[str, Any]:
+    """`commit` and `dirty`, the uncommitted files (None where this is no git repository); results and reports do not count."""
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":!reports", ":!dvc.lock")
-    state = {
+    return {
         "commit": commit.strip() if commit else None,
         "dirty": [line[3:] for line in changes.splitlines()] if changes is not None else None,
     }
-    write_text(paths.head_provenance(), json.dumps(state) + "\n")
+
+
+def write_head_state() -> None:
+    """Write what `working_tree` sees, for the jobs."""
+    write_text(paths.head_provenance(), json.dumps(working_tree()) + "\n")

@@ -16,7 +16,7 @@ from favae.bench.compare import Case, Disagreement, Work, comparison
 from favae.bench.networks import random_batch
 from favae.bench.section import Settings
 from favae.compat import ensure_torchvision
-from favae.config.evaluation import EvaluationProtocol
+from favae.config.evaluation import EvaluationProtocol, Metric
 from favae.data.dataset import to_float
 from favae.evaluation.evaluators import ReconstructionEvaluator
 from favae.evaluation.features import RandomConvFeatures
@@ -24,7 +24,7 @@ from favae.evaluation.spectrum import RadialSpectrum
 from favae.models import FAVAE
 from favae.training.pictures import to_uint8
 
-_METRICS = ("l1", "mse", "psnr", "ssim", "lfd", "log_spectral_error", "codebook", "frechet")
+_METRICS: tuple[Metric, ...] = ("l1", "mse", "psnr", "ssim", "lfd", "log_spectral_error", "codebook", "frechet")
 _BATCH = 8
 
 

@@ -7,52 +7,41 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from favae import paths
+from favae.bench.section import Row, Section, Settings
 from favae.config.grid import load_grid
 from favae.config.load import read_yaml
 
 _PROJECT = ("Snakefile", "workflow", "profiles", "params")
 _BULK_JOBS = 500
+_REPEATS = 3
 _FAVAE = (sys.executable, "-c", "from favae.cli.main import entry; entry()")
 _SNAKEMAKE = (sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--config")
 _DVC = (sys.executable, "-m", "dvc")
 
 
-@dataclass(frozen=True)
-class Overhead:
-    """Median wall time of a command in seconds over some repetitions, and the goal on two cores if there is one."""
-
-    what: str
-    jobs: int | None
-    seconds: float
-    goal: float | None
-
-
-def overheads(repeats: int = 3) -> Iterator[Overhead]:
-    """Measure one after the other; yields each as it is known. Nothing in the project is changed.
-
-    Planning is measured in a copy without results, so that every job is planned; the states are those of the active scale.
-
-    Raises:
-        RuntimeError: a command fails, with its message.
-    """
-    here = Path()
-    yield Overhead("favae --help", None, _time(here, repeats, *_FAVAE, "--help"), 0.3)
+def _rows(settings: Settings) -> Iterator[Row]:
+    """One after the other. Raises RuntimeError where a command fails, with its message."""
+    here, repeats = Path(), 1 if settings.quick else min(settings.rounds, _REPEATS)
+    yield _row("favae --help", None, _time(here, repeats, *_FAVAE, "--help"), 0.3)
     with tempfile.TemporaryDirectory() as folder:
         copy = _copy(Path(folder))
         jobs = len(load_grid("paper").jobs)
-        yield Overhead("snakemake -n, scale paper", jobs, _time(copy, repeats, *_SNAKEMAKE, "scale=paper"), 4.0)
+        yield _row("snakemake -n, scale paper", jobs, _time(copy, repeats, *_SNAKEMAKE, "scale=paper"), 4.0)
         jobs = _write_bulk_grid(copy)
-        yield Overhead("snakemake -n, many cells", jobs, _time(copy, repeats, *_SNAKEMAKE, "scale=bulk"), 10.0)
+        yield _row("snakemake -n, many cells", jobs, _time(copy, repeats, *_SNAKEMAKE, "scale=bulk"), 10.0)
     jobs = len(load_grid(None).jobs)
-    yield Overhead("favae status", jobs, _time(here, repeats, *_FAVAE, "status"), None)
-    yield Overhead("favae status --fast", jobs, _time(here, repeats, *_FAVAE, "status", "--fast"), None)
-    yield Overhead("dvc status", jobs, _time(here, repeats, *_DVC, "status"), None)
+    yield _row("favae status", jobs, _time(here, repeats, *_FAVAE, "status"), None)
+    yield _row("favae status --fast", jobs, _time(here, repeats, *_FAVAE, "status", "--fast"), None)
+    yield _row("dvc status", jobs, _time(here, repeats, *_DVC, "status"), None)
+
+
+def _row(what: str, jobs: int | None, seconds: float, goal: float | None) -> Row:
+    return what, "" if jobs is None else str(jobs), f"{seconds:.2f}", "" if goal is None else f"{goal:g}"
 
 
 def _copy(folder: Path) -> Path:
@@ -94,3 +83,13 @@ def _time(folder: Path, repeats: int, *command: str) -> float:
         if done.returncode not in ((0, 1) if "status" in command else (0,)):
             raise RuntimeError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()}")
     return statistics.median(seconds)
+
+
+SECTION = Section(
+    30,
+    "Overheads of the workflow",
+    ("command", "jobs", "seconds", "goal"),
+    _rows,
+    "Median of three. Planning is measured in a copy without results, so that every job is planned; the states are those of the "
+    "active scale. Nothing in the project is changed.",
+)

@@ -1,0 +1,67 @@
+"""The page of results: Markdown tables, and pictures of some."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from favae.bench.section import Row, Section
+from favae.config.reporting import FigureStyle
+from favae.provenance.files import write_text
+
+_TITLE = """# Benchmarks
+
+Written by `favae bench --write` (all of it, about ten minutes); nothing here is typed. Times are medians of rounds in which ours and
+the peer alternate, in one process; "times faster" is the median over rounds, with quartiles; CPU time is that of all threads. Memory
+is the peak of the resident set above the resting state, of a process a variant (`favae/bench/memory.py`). A benchmark in which both
+did not compute the same stops. A goal met is no promise: a machine with other work on it disturbs times by tens of percent.
+"""
+
+
+def heading(section: Section) -> str:
+    """The section's title."""
+    return f"## {section.number}. {section.title}" if section.number < 20 else f"## {section.title}"
+
+
+def line(cells: Sequence[str]) -> str:
+    """One row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def write_page(path: Path, machine: Mapping[str, str], tables: Sequence[tuple[Section, Sequence[Row], str]]) -> None:
+    """Write the page, and beside it a picture `<page>-<name>.png` of every section that has bars.
+
+    Args:
+        path: of the page.
+        machine: where it was measured.
+        tables: section, its rows, its name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = [_TITLE, "\n".join([line(("", "")), line(("---", "---")), *(line(item) for item in machine.items())])]
+    if machine["GPU"] == "none used":
+        parts.append("**GPU column: not run** (no GPU on this machine): `favae bench --device cuda --write PAGE`.")
+    for section, rows, name in tables:
+        head = [line(section.columns), line(["---"] * len(section.columns))]
+        parts += [heading(section), section.note, "\n".join([*head, *map(line, rows)])]
+        if section.bars:
+            picture = path.with_name(f"{path.stem}-{name}.png")
+            _draw(section, rows, picture)
+            parts.append(f"![{section.title}]({picture.name})")
+    write_text(path, "\n\n".join(parts) + "\n")
+
+
+def _draw(section: Section, rows: Sequence[Row], path: Path) -> None:
+    """Horizontal bars, the columns stacked; rows that lack a number are left out."""
+    from favae.reporting.style import drawing, new_figure, save
+
+    columns = [section.columns.index(name) for name in section.bars]
+    drawn = [row for row in rows if all(row[column] for column in columns)]
+    with drawing(FigureStyle()):
+        figure = new_figure(8, 0.6 + 0.3 * len(drawn), section.title)
+        axes = figure.subplots()
+        left = [0.0] * len(drawn)
+        for column in columns:
+            widths = [float(row[column]) for row in drawn]
+            axes.barh([row[0] for row in drawn], widths, left=left, label=section.columns[column])
+            left = [a + b for a, b in zip(left, widths, strict=True)]
+        axes.invert_yaxis()
+        axes.legend(frameon=False)
+        save(figure, path)

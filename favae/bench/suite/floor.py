@@ -1,0 +1,127 @@
+"""What this machine can do at best, and how far the work of the benchmarks is from it."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from favae.bench.networks import random_batch, training_spec, training_task
+from favae.bench.section import Row, Section, Settings
+from favae.losses import DynamicSpectrumLoss, FocalFrequencyLoss
+from favae.models import CAT
+from favae.models.quantizers import CosineQuantizer
+
+_GIGA = 1e9
+
+
+class _Operations(TorchDispatchMode):
+    """Adds up torch's own counts of all that runs. (Its FlopCounterMode hooks modules, which gradients at one weight forbid.)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func.overloadpacket):
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def _seconds(run: Callable[[], Any], settings: Settings, least: int = 3) -> float:
+    """Median over a few runs after one to warm up."""
+    run()
+    seconds: list[float] = []
+    begin = time.perf_counter()
+    while len(seconds) < least or (time.perf_counter() - begin < 1 and not settings.quick):
+        start = time.perf_counter()
+        run()
+        if settings.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _peaks(settings: Settings) -> tuple[float, float, float]:
+    """FLOP/s of a large matrix product in fp32 and in bf16, and bytes/s of a copy (read and written)."""
+    side, numbers = (128, 1 << 16) if settings.quick else (3072, 1 << 26)
+    a = torch.randn(side, side, device=settings.device)
+    half = a.bfloat16()
+    source = torch.zeros(numbers, device=settings.device)
+    target = torch.empty_like(source)
+    fp32, bf16 = (2 * side**3 / _seconds(partial(torch.mm, x, x), settings) for x in (a, half))
+    return fp32, bf16, 2 * source.nbytes / _seconds(lambda: target.copy_(source), settings)
+
+
+def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float | None, float]]:
+    """Name, work, FLOPs (None: to be counted) and bytes that must at least be moved: inputs, outputs, weights, once each."""
+    quick, device = settings.quick, settings.device
+    shape = (1, 3, 32, 32) if quick else (8, 3, 256, 256)
+    pred, target = (torch.randn(shape, device=device) for _ in range(2))
+    pred.requires_grad_()
+    ffl = FocalFrequencyLoss()
+    # Two real transforms of n points each, 2.5 n log2 n operations (half of a complex one's).
+    transforms = 2 * 2.5 * pred.numel() * torch.tensor(shape[-1] * shape[-2]).log2().item()
+    yield "focal frequency loss, 8x3x256x256", lambda: ffl(pred, target).backward(), transforms, 3 * pred.nbytes
+
+    sizes = [(4, 32), *[(4, 16)] * 3] if quick else [(128, 256), (512, 16), (512, 16), (256, 16)]
+    pairs = [[torch.randn(1, c, s, s, device=device, requires_grad=True) for _ in range(2)] for c, s in sizes]
+    dsl = DynamicSpectrumLoss()
+    moved = 2 * sum(x.nbytes for pair in pairs for x in pair)
+    yield "dynamic spectrum loss, f = 16", lambda: dsl(tuple(map(tuple, pairs))).backward(), None, moved
+
+    codes, dim, side = (32, 8, 4) if quick else (16384, 256, 16)
+    quantizer, z = CosineQuantizer(dim, codes).to(device).train(), torch.randn(8, dim, side, side, device=device)
+    yield "quantiser, 16384 codes", lambda: quantizer(z), None, 2 * z.nbytes + 3 * quantizer.codebook.nbytes
+
+    spec = training_spec(quick)
+    task, batch = training_task(spec, device), random_batch(1, max(spec.model.image_size // 2, 32))
+    weights = sum(p.numel() for module in task.modules.values() for p in module.parameters())
+    # Weights forward and back, gradients written and read, both moments of Adam and the weights read and written.
+    yield "training step, f = 16 at 128 pixels", lambda: task.train_step(batch, 0), None, 4 * 10.0 * weights
+
+    toy = {"dim": 16, "heads": 2, "head_dim": 8, "text_dim": 8, "grid": (4, 4)}
+    cat = CAT(layers=1, **(toy if quick else {})).to(device).eval()  # type: ignore[arg-type]
+    text = torch.randn(8, 77, cat.text_dim, device=device)
+    mask = torch.ones(8, 77, dtype=torch.bool, device=device)
+    read = 4.0 * cat.tokens * sum(p.numel() for p in cat.parameters())
+    yield "CAT sampling, 1 layer, batch 8, guided", lambda: cat.generate(text, mask), None, read
+
+
+def _rows(settings: Settings) -> Iterator[Row]:
+    fp32, bf16, bandwidth = _peaks(settings)
+    peaks = (("matrix product, fp32", fp32), ("matrix product, bf16", bf16))
+    yield from ((f"peak: {name}", f"{rate / _GIGA:.0f} GFLOP/s", "", "", "", "", "") for name, rate in peaks)
+    yield "peak: copy", "", f"{bandwidth / _GIGA:.1f} GB/s", "", "", "", ""
+    for name, run, operations, moved in _works(settings):
+        if operations is None:
+            with _Operations() as counter:
+                run()
+            operations = counter.total
+        seconds = _seconds(run, settings)
+        by_operations, by_bytes = operations / fp32, moved / bandwidth
+        yield (
+            name,
+            f"{operations / _GIGA:.3g} GFLOP",
+            f"{moved / _GIGA:.3g} GB",
+            f"{by_operations * 1e3:.3g} ms",
+            f"{by_bytes * 1e3:.3g} ms",
+            f"{seconds * 1e3:.3g} ms",
+            f"{seconds / max(by_operations, by_bytes):.1f}",
+        )
+
+
+SECTION = Section(
+    20,
+    "Floor",
+    ("work", "operations", "bytes", "floor by operations", "floor by bytes", "measured", "times the floor"),
+    _rows,
+    "Peaks are measured here: a product of 3072x3072 matrices, a copy of 256 MiB. Operations are counted by torch (matrix products "
+    "and convolutions; transforms by 2.5 n log2 n); bytes are inputs, outputs, weights and optimiser state, each moved as "
+    "often as it must be. The larger of the two is the floor. Convolutions reach a large matrix product's rate at best.",
+)
