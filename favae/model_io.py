@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from favae.models import CAT, FAVAE
+from favae.models import CAT, FAVAE, LATENT_MODELS, LatentModel
 from favae.text import TextEncoder, build_text_encoder
 
 WEIGHTS = "model.safetensors"
@@ -38,8 +38,18 @@ def _read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def load_autoencoder(folder: Path, device: torch.device | str = "cpu") -> FAVAE:
     """An FA-VAE or VQ-GAN in evaluation mode, frozen. Raises FileNotFoundError or ValueError naming the folder."""
+    model = load_any_autoencoder(folder, device)
+    if not isinstance(model, FAVAE):
+        raise ValueError(f"{folder} holds a {type(model).__name__}, which has no codebook; give an FA-VAE or VQ-GAN")
+    return model
+
+
+def load_any_autoencoder(folder: Path, device: torch.device | str = "cpu") -> FAVAE | LatentModel:
+    """A trained autoencoder of any kind, as `load_autoencoder`. `kind` of its model is absent for FA-VAE and VQ-GAN."""
     config, tensors = _read(folder, "autoencoder")
-    model = FAVAE.from_config(config["model"])
+    arguments = dict(config["model"])
+    kind = arguments.pop("kind", None)
+    model: FAVAE | LatentModel = (FAVAE if kind is None else LATENT_MODELS[kind]).from_config(arguments)
     model.load_state_dict(tensors)
     return model.to(device).eval().requires_grad_(False)
 

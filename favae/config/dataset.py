@@ -186,6 +186,9 @@ class DatasetSpec(Spec):
     - `on_bad_image: fail` reads everything, reports every bad image, writes no data; `skip` leaves them out and counts.
     - `expected_counts` are compared with what the layout found, before `limit` and before bad images are skipped.
     - `limit` keeps that many pictures of a split: those whose id has the smallest SHA-256.
+    - `binarize: threshold` makes each resized pixel black or white, white above half (official STFT-VAE code);
+      `sample` makes it white with the probability of its brightness, drawn once by the picture's id, as the fixed
+      binarised MNIST of Larochelle and Murray (2011), whose own draw is not public in this form.
     - `shard_rows` pictures go into one `.npy` file.
     """
 
@@ -196,6 +199,7 @@ class DatasetSpec(Spec):
     exif: Literal["apply", "ignore"] = "apply"
     non_rgb: Literal["convert", "bad"] = "convert"
     on_bad_image: Literal["fail", "skip"] = "fail"
+    binarize: Literal["none", "threshold", "sample"] = "none"
     expected_counts: dict[Split, Count] | None = None
     limit: dict[Split, Positive] | None = None
     shard_rows: Positive = 8192

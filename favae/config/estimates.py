@@ -27,6 +27,8 @@ from favae.config.costs import (
 from favae.config.dataset import DatasetSpec
 from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
 from favae.config.grid import Grid, Job
+from favae.config.latent_costs import latent_model_cost
+from favae.config.vae import VaeSpec
 
 # Sustained FLOP/s assumed. Convolutions at 256 pixels are bound by memory, and run in TF32 where they are fp32.
 RATES = {
@@ -85,6 +87,8 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
         return Estimate(sum(size.values()))
     if isinstance(spec, AutoencoderSpec):
         return _autoencoder(spec, size["train"])
+    if isinstance(spec, VaeSpec):
+        return _latent_model(spec, size["train"])
     if isinstance(spec, CatSpec):
         tokens = grid.job("tokenize_images", job.roles["tokens"])
         return _cat(spec, _model(grid, tokens), size["train"] * captions_of(grid, dataset))
@@ -97,7 +101,7 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
     if isinstance(spec, ReferenceSpec):
         return _reference(spec, size)
     if isinstance(spec, EvaluationProtocol):
-        return _evaluation(spec, _model(grid, job), _count(spec, size))
+        return _evaluation(spec, _trained(grid, job), _count(spec, size))
     raise TypeError(f"{job.name}: no estimate for parameters of type {type(spec).__name__}")
 
 
@@ -120,8 +124,14 @@ def adversarial_start(spec: AutoencoderSpec, images: int) -> int:
     return spec.objective.adversarial.start.in_steps(images, spec.training.batch_size)
 
 
-def _model(grid: Grid, job: Job) -> AutoencoderSpec:
+def _trained(grid: Grid, job: Job) -> AutoencoderSpec | VaeSpec:
     spec = grid.job("train_autoencoder", job.roles["model"]).spec
+    assert isinstance(spec, AutoencoderSpec | VaeSpec)
+    return spec
+
+
+def _model(grid: Grid, job: Job) -> AutoencoderSpec:
+    spec = _trained(grid, job)
     assert isinstance(spec, AutoencoderSpec)
     return spec
 
@@ -159,6 +169,16 @@ def _autoencoder(spec: AutoencoderSpec, images: int) -> Estimate:
     flops = training.batch_size * (start * before + (steps - start) * after)
     hours = _hours(flops, "autoencoder", training.precision)
     return Estimate(steps * training.batch_size, steps, flops, hours, autoencoder_bytes(spec))
+
+
+def _latent_model(spec: VaeSpec, images: int) -> Estimate:
+    """Three passes a step; the terms of the objective cost little beside them."""
+    training, network = spec.training, latent_model_cost(spec.model)
+    steps = training.length.in_steps(images, training.batch_size)
+    flops = 2.0 * 3 * steps * training.batch_size * network.macs
+    kept = network.kept * _number_bytes(training.precision) * training.batch_size / training.ranks
+    memory = _CONTEXT_BYTES + _STATE_BYTES * network.parameters + _OVERHEAD * kept
+    return Estimate(steps * training.batch_size, steps, flops, _hours(flops, "autoencoder", training.precision), memory)
 
 
 def autoencoder_bytes(spec: AutoencoderSpec) -> float:
@@ -209,8 +229,11 @@ def _reference(spec: ReferenceSpec, size: Sizes) -> Estimate:
     return Estimate(images, None, flops, _hours(flops, "autoencoder", "fp32"), memory)
 
 
-def _evaluation(protocol: EvaluationProtocol, autoencoder: AutoencoderSpec, images: int) -> Estimate:
-    cost = autoencoder_cost(autoencoder.model)
+def _evaluation(protocol: EvaluationProtocol, autoencoder: AutoencoderSpec | VaeSpec, images: int) -> Estimate:
+    if isinstance(autoencoder, AutoencoderSpec):
+        cost = autoencoder_cost(autoencoder.model)
+    else:
+        cost = latent_model_cost(autoencoder.model)
     lpips = sum(_LPIPS_SHARE[net] for net in protocol.lpips_nets) * vgg_cost(autoencoder.model.image_size).macs
     # Originals have been through the feature networks: their reference statistics are an input.
     inception = _INCEPTION_MACS if "inception" in protocol.feature_networks else 0

@@ -27,7 +27,8 @@ class Stage:
     """What the grid must know of a stage: its parameter schema, and which input roles a cell names.
 
     `inputs` maps a role in the cell to the stage whose card it is; `collects` lists stages of which every cell is an input.
-    `shared` lists parameter files that are read whole, beside recipe and numbers.
+    `shared` lists parameter files that are read whole, beside recipe and numbers. `schema_of_kinds` holds where
+    `model.kind` is given: models other than the FA-VAE or VQ-GAN that `schema` describes.
     """
 
     name: str
@@ -35,10 +36,13 @@ class Stage:
     inputs: dict[str, str]
     collects: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    schema_of_kinds: str | None = None
 
-    def load_schema(self) -> type[Spec]:
+    def load_schema(self, parameters: dict[str, Any] | None = None) -> type[Spec]:
         """The pydantic class, imported late: planning must not wait for schemas of other stages."""
-        module, name = self.schema.split(":")
+        model = (parameters or {}).get("model")
+        named = isinstance(model, dict) and "kind" in model
+        module, name = (self.schema_of_kinds if named and self.schema_of_kinds else self.schema).split(":")
         return getattr(importlib.import_module(module), name)
 
 
@@ -46,7 +50,12 @@ STAGES = {
     stage.name: stage
     for stage in (
         Stage("prepare_dataset", "favae.config.dataset:DatasetSpec", {}),
-        Stage("train_autoencoder", "favae.config.autoencoder:AutoencoderSpec", {"dataset": "prepare_dataset"}),
+        Stage(
+            "train_autoencoder",
+            "favae.config.autoencoder:AutoencoderSpec",
+            {"dataset": "prepare_dataset"},
+            schema_of_kinds="favae.config.vae:VaeSpec",
+        ),
         Stage(
             "compute_reference_statistics",
             "favae.config.evaluation:ReferenceSpec",
@@ -126,7 +135,7 @@ class Job:
     def spec(self) -> Spec:
         """The validated parameters. Raises ConfigError."""
         own = {k: v for k, v in self.parameters.items() if k not in self.stage.shared}
-        return validate(self.stage.load_schema(), own, self.where)
+        return validate(self.stage.load_schema(self.parameters), own, self.where)
 
     @cached_property
     def identity(self) -> str:

@@ -80,12 +80,14 @@ class Published(Spec):
 class TableRow(Spec):
     """A row of our table: the published row it answers to, and the evaluation that measured it (null: not run).
 
+    `cells` instead of `cell` are several trainings of one recipe, which differ in their seed: mean and spread are shown.
     `guidance` picks one of the guidance scales at which a generation was measured.
     """
 
     label: str
     published: RowReference | None = None
     cell: CellReference | None = None
+    cells: Annotated[tuple[CellReference, ...], Field(min_length=2)] | None = None
     guidance: NonNegative | None = None
 
     @model_validator(mode="after")
@@ -93,7 +95,16 @@ class TableRow(Spec):
         generation = (self.cell or "").startswith("generate_images/")
         if generation != (self.guidance is not None):
             raise ValueError(f"guidance goes with a cell of generate_images, and only there; the cell is {self.cell!r}")
+        if self.cells and self.cell:
+            raise ValueError("give either cell or cells")
+        if self.cells and len(set(self.cells)) < len(self.cells):
+            raise ValueError(f"cells names one twice: {list(self.cells)}")
         return self
+
+    @property
+    def measured_by(self) -> tuple[str, ...]:
+        """The evaluations behind the row; none where it was not run."""
+        return self.cells or ((self.cell,) if self.cell else ())
 
     def key(self, metric: str) -> str:
         """Name of a metric in the `metrics.json` of the row's cell."""
@@ -124,7 +135,7 @@ class TableSpec(Spec):
         if self.comparable == "no" and not self.note:
             raise ValueError("comparable is 'no': say why in note")
         for row in self.rows:
-            if row.cell is None and row.published is None:
+            if not row.measured_by and row.published is None:
                 raise ValueError(f"the row {row.label!r} has neither a cell nor a published row")
         return self
 
@@ -148,8 +159,9 @@ class TablesSpec(Spec):
             where = f"table {table.id!r}"
             known: set[str] = set()
             for row in table.rows:
-                if row.cell is not None and row.cell not in cells:
-                    yield f"{where}, row {row.label!r}: no cell {row.cell!r}; there are: {', '.join(sorted(cells))}"
+                for cell in row.measured_by:
+                    if cell not in cells:
+                        yield f"{where}, row {row.label!r}: no cell {cell!r}; there are: {', '.join(sorted(cells))}"
                 try:
                     known |= set(published.find(row.published)[0].columns) if row.published else set()
                 except ValueError as error:
@@ -160,13 +172,15 @@ class TablesSpec(Spec):
                     yield f"{where}: published_columns: {metric}: no column {column!r} in its rows; there are: {there}"
 
 
-FigureKind = Literal["reconstructions", "spectrum_error", "learning_curves", "sigma", "samples"]
+FigureKind = Literal["reconstructions", "spectrum_error", "learning_curves", "sigma", "samples", "drawn", "latent_grid"]
 FIGURE_STAGES: dict[FigureKind, tuple[str, ...]] = {
     "reconstructions": ("evaluate_reconstruction",),
     "spectrum_error": ("evaluate_reconstruction",),
     "learning_curves": ("train_autoencoder", "train_cat"),
     "sigma": ("train_autoencoder",),
     "samples": ("generate_images",),
+    "drawn": ("evaluate_reconstruction",),
+    "latent_grid": ("evaluate_reconstruction",),
 }
 
 

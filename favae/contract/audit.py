@@ -117,14 +117,13 @@ def _numbers(grid: Grid, tables: Job) -> Iterator[Number]:
     results = Results.of(tables)
     for table in cast(TablesSpec, tables.spec).tables:
         for position, row in enumerate(table.rows, 1):
-            if row.cell is None:
-                continue
-            metrics = results.metrics(row.cell)
-            for metric in table.columns:
-                measured = metrics.get(row.key(metric))
-                if measured is not None and measured["value"] is not None:
-                    value = measured["value"]
-                    yield Number(table.id, position, row.label, metric, row.cell, row.key(metric), value)
+            for cell in row.measured_by:  # a mean is traced through each of its values
+                metrics = results.metrics(cell)
+                for metric in table.columns:
+                    measured = metrics.get(row.key(metric))
+                    if measured is not None and measured["value"] is not None:
+                        value = measured["value"]
+                        yield Number(table.id, position, row.label, metric, cell, row.key(metric), value)
 
 
 def _differences(tables: Job) -> Iterator[str]:

@@ -79,6 +79,11 @@ class PreparedSplit:
         return self._captions.get(self.ids[row], [])
 
 
+def has_split(folder: Path, split: Split) -> bool:
+    """Whether a prepared data set has pictures in a split."""
+    return (Path(folder) / shard_name(split, 0)).is_file()
+
+
 def iterate_batches(
     split: PreparedSplit, batch_size: int, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[range, torch.Tensor]]:

@@ -99,6 +99,16 @@ def to_array(image: Image.Image) -> np.ndarray:
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
+def binarize(pixels: np.ndarray, method: Literal["threshold", "sample"], seed: int) -> np.ndarray:
+    """uint8 pixels made 0 or 255: 255 above half of 255, or with probability pixel / 255 by draws that `seed` decides."""
+    if method == "threshold":
+        limit: np.ndarray | float = 127.5
+    else:
+        words = np.random.Philox(seed).random_raw(pixels.size).reshape(pixels.shape)
+        limit = 255 * ((words >> np.uint64(11)) / 2**53)  # uniform in [0, 255): 0 stays black, 255 white
+    return np.where(pixels > limit, np.uint8(255), np.uint8(0))
+
+
 def _decode(data: bytes, path: str, exif: Literal["apply", "ignore"]) -> tuple[Image.Image, list[str]]:
     try:
         with Image.open(io.BytesIO(data)) as image:

@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image
 
 from favae.config.dataset import DatasetSpec, TilesLayout
-from favae.data.images import BadImage, Decoded, read_image, resize, to_array
+from favae.data.images import BadImage, Decoded, binarize, read_image, resize, to_array
 from favae.data.layouts import list_records
 from favae.data.mnist import read_images
-from favae.data.records import SPLITS, ImageRecord, count_splits
+from favae.data.records import SPLITS, ImageRecord, count_splits, name_hash
 from favae.data.shards import ShardWriter
 from favae.data.tiles import tile_caption
 
@@ -213,7 +213,7 @@ def _load(record: ImageRecord, spec: DatasetSpec) -> _Loaded | str:
     except BadImage as error:
         return error.reason
     image = decoded.image.crop(record.box) if record.box else decoded.image
-    pixels = to_array(resize(image, spec.image_size, spec.resize))
+    pixels = _to_pixels(image, record, spec)
     changes = decoded.changes + (("upscaled",) if min(image.size) < spec.image_size else ())
     sha256 = hashlib.sha256(image.tobytes()).hexdigest() if record.box else decoded.sha256
     return _Loaded(pixels, sha256, changes)
@@ -228,4 +228,9 @@ def _load_item(record: ImageRecord, spec: DatasetSpec) -> _Loaded:
     sha256 = hashlib.sha256(image.tobytes()).hexdigest()
     changes = ("upscaled",) if image.width < spec.image_size else ()
     image = image if spec.channels == 1 else image.convert("RGB")
-    return _Loaded(to_array(resize(image, spec.image_size, spec.resize)), sha256, changes)
+    return _Loaded(_to_pixels(image, record, spec), sha256, changes)
+
+
+def _to_pixels(image: Image.Image, record: ImageRecord, spec: DatasetSpec) -> np.ndarray:
+    pixels = to_array(resize(image, spec.image_size, spec.resize))
+    return pixels if spec.binarize == "none" else binarize(pixels, spec.binarize, name_hash(record.id))

@@ -25,6 +25,8 @@ def stored_levels(image_BCHW: Tensor) -> Tensor:
 def output_levels(image_BCHW: Tensor, quantize: str) -> Tensor:
     """Levels of a network's output in [-1, 1]: clamped, and for `quantize="uint8"` rounded to integers (half to even).
 
+    `quantize="raw"` neither clamps nor rounds: levels may leave 0..255.
+
     Raises:
         ValueError: not floating point, not finite, or an unknown `quantize`.
     """
@@ -34,12 +36,14 @@ def output_levels(image_BCHW: Tensor, quantize: str) -> Tensor:
         raise ValueError(
             "reconstructions hold NaN or infinity: the model diverged, or was loaded from a broken checkpoint"
         )
+    if quantize == "raw":
+        return (image_BCHW.float() + 1) * _UNIT
     levels = (image_BCHW.float().clamp(-1, 1) + 1) * _UNIT
     if quantize == "none":
         return levels
     if quantize == "uint8":
         return levels.round()
-    raise ValueError(f"quantize must be 'uint8' or 'none', got {quantize!r}")
+    raise ValueError(f"quantize must be 'uint8', 'none' or 'raw', got {quantize!r}")
 
 
 def l1(original_BCHW: Tensor, other_BCHW: Tensor) -> Tensor:

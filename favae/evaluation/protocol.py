@@ -95,6 +95,8 @@ def metric_names(protocol: EvaluationProtocol, images: Images) -> list[str]:
 def metric_protocol(protocol: EvaluationProtocol, base: str, **seen: Any) -> dict[str, Any]:
     """What the value of one metric depends on: the common part, the metric's own settings, and what was `seen`."""
     record = {"split": protocol.split, "n": protocol.n, "quantize": protocol.quantize, **seen}
+    if protocol.latent != "mean":
+        record["latent"] = protocol.latent
     if base == "ssim":
         record["ssim"] = protocol.ssim.model_dump()
     if base.startswith("log_spectral_error"):

@@ -10,16 +10,22 @@ from favae.losses.spectrum import (
     gaussian_blur,
     gaussian_kernel_1d,
 )
+from favae.losses.ssim import SSIMLoss
+from favae.losses.stft import STFTLoss
+from favae.losses.terms import build_term
 
 __all__ = [
     "AdversarialLoss",
     "DynamicSpectrumLoss",
     "FeatureFrequencyLoss",
     "FocalFrequencyLoss",
+    "SSIMLoss",
+    "STFTLoss",
     "SpectrumLoss",
     "adaptive_weight",
     "build_adversarial_loss",
     "build_spectrum_loss",
+    "build_term",
     "gaussian_blur",
     "gaussian_kernel_1d",
 ]

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from favae.config.reporting import FigureKind, FigureSpec, FigureStyle
 from favae.reporting.lines import draw_learning_curves, draw_sigma, draw_spectrum_error
 from favae.reporting.pictures import draw_reconstructions, draw_samples
+from favae.reporting.prior import draw_drawn, draw_latent_grids
 from favae.reporting.results import Results
 
 DRAW: dict[FigureKind, Callable[[FigureSpec, FigureStyle, Results], Figure]] = {
@@ -15,4 +16,6 @@ DRAW: dict[FigureKind, Callable[[FigureSpec, FigureStyle, Results], Figure]] = {
     "learning_curves": draw_learning_curves,
     "sigma": draw_sigma,
     "samples": draw_samples,
+    "drawn": draw_drawn,
+    "latent_grid": draw_latent_grids,
 }

@@ -17,6 +17,7 @@ _LATEX = str.maketrans(
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
         "–": "--",
+        "±": r"$\pm$",
     }
 )
 

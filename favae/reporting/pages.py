@@ -119,6 +119,8 @@ def _reproduced(entry: Entry, footnotes: _Footnotes) -> str:
     word, _, reason = (entry.note or "").partition(":")
     if entry.reproduced is not None:
         value = format_value(entry.metric, entry.reproduced)
+        if entry.spread is not None:
+            value = f"{value} ± {format_value(entry.metric, entry.spread)} ({len(entry.runs)} runs)"
         return f"{value} {footnotes.mark(entry.note)}" if entry.note else value
     return f"{word} {footnotes.mark(entry.note)}" if reason and entry.note else word or ABSENT
 
@@ -172,6 +174,6 @@ def _runs(entries: Iterable[Entry]) -> list[str]:
     """Which result each row shows, and on how many images."""
     counts: dict[tuple[str, str], set[int]] = {}
     for entry in entries:
-        if entry.run is not None:
-            counts.setdefault((entry.row, entry.run), set()).update([entry.n] if entry.n else [])
+        if entry.runs:
+            counts.setdefault((entry.row, ", ".join(entry.runs)), set()).update([entry.n] if entry.n else [])
     return [f"{row}: {run} (n = {', '.join(map(str, sorted(n))) or 0})" for (row, run), n in counts.items()]

@@ -13,6 +13,7 @@ from favae.config.grid import Job
 from favae.evaluation.protocol import MetricResult
 from favae.provenance.cards import read_card
 
+FROM_PRIOR = ("drawn", "grid")  # pictures that have no original
 KEY_DIGITS = 12  # of a content key, as printed
 
 
@@ -47,10 +48,14 @@ class Results:
         """A CSV file of a result, ids as text."""
         return pd.read_csv(self.folders[name] / file, dtype={"id": str})
 
+    def pictures(self, name: str) -> dict[str, np.ndarray]:
+        """All arrays of `examples.npz`; a variational autoencoder has `drawn` and, of two latents, `grid`."""
+        with np.load(self.folders[name] / "examples.npz", allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+
     def examples(self, name: str, wanted: int) -> dict[str, np.ndarray]:
         """`wanted` of the examples of an evaluation or a generation, evenly spread: name -> [k, ...]."""
-        with np.load(self.folders[name] / "examples.npz", allow_pickle=False) as file:
-            examples = {key: file[key] for key in file.files}
+        examples = {key: v for key, v in self.pictures(name).items() if key not in FROM_PRIOR}
         total = len(next(iter(examples.values())))
         chosen = np.linspace(0, total - 1, min(wanted, total)).round().astype(int)
         return {key: values[chosen] for key, values in examples.items()}

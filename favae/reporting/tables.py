@@ -1,5 +1,6 @@
 """Entries of a table: what a paper reports, what was measured, and their difference where the two may be compared."""
 
+import statistics
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from favae.reporting.results import Results
 NOT_RUN = "not run"
 NOT_REPORTED = "not reported"
 NOT_COMPARABLE = "not comparable"
+_NOT_RUN = MetricResult(value=None, n=0, protocol={}, note=NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,11 @@ class Entry:
     metric: str
     reported: float | None
     reported_source: str | None  # <published table>/<row>; with `reported` None the paper's value is in no source
-    reproduced: float | None
+    reproduced: float | None  # mean over runs
+    spread: float | None  # sample standard deviation over runs, where there are several
     comparable: bool
-    n: int | None
-    run: str | None
+    n: int | None  # images a run
+    runs: tuple[str, ...]
     note: str | None
     protocol: dict[str, Any]
 
@@ -51,31 +54,33 @@ def _entry(table: TableSpec, row: TableRow, metric: str, published: Published, r
     reported = None
     if row.published is not None and metric in table.published_columns:
         reported = published.find(row.published)[1].values.get(table.published_columns[metric])
-    result = _measured(row, metric, results)
+    measured = [_measured(cell, row, metric, results) for cell in row.measured_by]
+    values = [m["value"] for m in measured if m["value"] is not None]
+    complete = len(values) == len(measured)
+    first = next((m for m in measured if m["value"] is None), measured[0]) if measured else _NOT_RUN
     return Entry(
         row=row.label,
         metric=metric,
         reported=reported,
         reported_source=row.published,
-        reproduced=result["value"],
+        reproduced=statistics.fmean(values) if values and complete else None,
+        spread=statistics.stdev(values) if len(values) > 1 and complete else None,
         comparable=table.comparable == "yes",
-        n=result["n"] or None,
-        run=None if row.cell is None else results.run(row.cell),
-        note=result["note"],
-        protocol=result["protocol"],
+        n=first["n"] or None,
+        runs=tuple(results.run(cell) for cell in row.measured_by),
+        note=first["note"],
+        protocol=first["protocol"],
     )
 
 
-def _measured(row: TableRow, metric: str, results: Results) -> MetricResult:
-    if row.cell is None:
-        return MetricResult(value=None, n=0, protocol={}, note=NOT_RUN)
-    metrics = results.metrics(row.cell)
+def _measured(cell: str, row: TableRow, metric: str, results: Results) -> MetricResult:
+    metrics = results.metrics(cell)
     key = row.key(metric)
     if key in metrics:
         return metrics[key]
     if not any(name.endswith(key.removeprefix(metric)) for name in metrics):
         there = ", ".join(metrics)
-        raise ValueError(f"row {row.label!r}: {row.cell} was not sampled at guidance {row.guidance:g}; it has {there}")
+        raise ValueError(f"row {row.label!r}: {cell} was not sampled at guidance {row.guidance:g}; it has {there}")
     note = "not measured: the evaluation's parameters do not ask for it"
     return MetricResult(value=None, n=0, protocol={}, note=note)
 
@@ -89,11 +94,13 @@ def tidy(entries: list[Entry]) -> pd.DataFrame:
             "reported": entry.reported,
             "reported_source": entry.reported_source,
             "reproduced": entry.reproduced,
+            "spread": entry.spread,
+            "runs": len(entry.runs),
             "difference": entry.difference,
             "comparable": "yes" if entry.comparable else "no",
             "n": entry.n,
-            "run": entry.run,
+            "run": ", ".join(entry.runs) or None,
             "note": entry.note,
         }
         for entry in entries
-    ).astype({"reported": float, "reproduced": float, "difference": float, "n": "Int64"})
+    ).astype({"reported": float, "reproduced": float, "spread": float, "difference": float, "n": "Int64"})

@@ -1,9 +1,12 @@
 """Stage `evaluate_reconstruction`: a trained autoencoder on the held-out split of a data set, its own or another (zero-shot)."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.distributions import Normal
 
 from favae import paths
 from favae.config.evaluation import EvaluationProtocol
@@ -12,27 +15,33 @@ from favae.data.dataset import PreparedSplit, iterate_batches, to_float
 from favae.data.examples import example_rows
 from favae.evaluation.evaluators import ReconstructionEvaluator
 from favae.evaluation.reference import load_reference
-from favae.model_io import load_autoencoder
+from favae.model_io import load_any_autoencoder
+from favae.models import FAVAE, LatentModel
 from favae.progress import track
 from favae.stages.devices import choose_device
 from favae.stages.evaluation import statistics_folder, write_metrics
 from favae.stages.runner import Context
 from favae.training.pictures import to_uint8
+from favae.training.vae import drawn_latents
 
 _EXAMPLES = 8
+_DRAWN = 64  # pictures from the prior
+_GRID = 12  # of a side of the latent grid
 
 
 def run(job: Job, context: Context) -> None:
     """Write `metrics.json`, `images.csv` (one row an image), `spectrum.csv` and `examples.npz`."""
     protocol = cast(EvaluationProtocol, job.spec)
     device = choose_device(context)
-    model = load_autoencoder(paths.result_dir(job.scale, "train_autoencoder", job.roles["model"]), device)
+    model = load_any_autoencoder(paths.result_dir(job.scale, "train_autoencoder", job.roles["model"]), device)
     split = PreparedSplit(
         paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", protocol.split
     )
     reference = load_reference(statistics_folder(job), protocol.split)
-    evaluator = ReconstructionEvaluator(protocol, device, codebook_size=model.quantizer.codes, reference=reference)
+    codes = model.quantizer.codes if isinstance(model, FAVAE) else None
+    evaluator = ReconstructionEvaluator(protocol, device, codebook_size=codes, reference=reference)
     count = len(split) if protocol.n == "all" else min(protocol.n, len(split))
+    reconstruct = _reconstruction(model, protocol, count)
     wanted = set(example_rows(split, count, _EXAMPLES))
     examples: dict[str, list[Any]] = {"original": [], "reconstruction": [], "id": []}
     steps = -(-count // protocol.batch_size)
@@ -41,16 +50,47 @@ def run(job: Job, context: Context) -> None:
             if rows.start >= count:
                 break
             rows, stored = rows[: count - rows.start], stored[: count - rows.start].to(device)
-            quantized = model.quantize(model.encode(to_float(stored)).z, update_codebook=False)
-            picture = model.decode(quantized.z).image
-            evaluator.update(stored, picture, quantized.indices, [split.ids[r] for r in rows])
+            picture, indices = reconstruct(to_float(stored), rows)
+            evaluator.update(stored, picture, indices, [split.ids[r] for r in rows])
             for position, row in enumerate(rows):
                 if row in wanted:
                     examples["original"].append(stored[position].permute(1, 2, 0).cpu().numpy())
                     examples["reconstruction"].append(to_uint8(picture[position : position + 1])[0].numpy())
                     examples["id"].append(split.ids[row])
+    if isinstance(model, LatentModel) and model.latent:
+        examples |= _from_prior(model)
     _write(job, context, evaluator, examples)
     context.summary = {"model": job.roles["model"], "dataset": job.roles["dataset"], "images": count}
+
+
+def _reconstruction(
+    model: FAVAE | LatentModel, protocol: EvaluationProtocol, count: int
+) -> Callable[[Tensor, range], tuple[Tensor, Tensor | None]]:
+    """A function of images and their rows in the split: reconstructions, and code indices where there is a codebook."""
+    if isinstance(model, FAVAE):
+
+        def by_codes(image: Tensor, rows: range) -> tuple[Tensor, Tensor | None]:
+            quantized = model.quantize(model.encode(image).z, update_codebook=False)
+            return model.decode(quantized.z).image, quantized.indices
+
+        return by_codes
+    noise = drawn_latents(count, model.latent) if model.latent and protocol.latent == "sample" else None
+
+    def by_latents(image: Tensor, rows: range) -> tuple[Tensor, Tensor | None]:
+        return model.reconstruct(image, None if noise is None else noise[rows.start : rows.stop].to(image.device)), None
+
+    return by_latents
+
+
+@torch.inference_mode()
+def _from_prior(model: LatentModel) -> dict[str, Any]:
+    """Pictures of latents drawn from N(0, 1) and, of two-dimensional ones, of a grid of its quantiles (Kingma and Welling)."""
+    device = next(model.parameters()).device
+    latents = {"drawn": drawn_latents(_DRAWN, model.latent)}
+    if model.latent == 2:
+        steps = Normal(0.0, 1.0).icdf(torch.linspace(0.05, 0.95, _GRID))
+        latents["grid"] = torch.cartesian_prod(steps, steps)
+    return {name: list(to_uint8(model.decode(z.to(device))).numpy()) for name, z in latents.items()}
 
 
 def _write(job: Job, context: Context, evaluator: ReconstructionEvaluator, examples: dict[str, list[Any]]) -> None:

@@ -1,5 +1,6 @@
-"""Stage `train_autoencoder`: FA-VAE or VQ-GAN on a prepared data set."""
+"""Stage `train_autoencoder`: an autoencoder of any kind on a prepared data set."""
 
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -7,29 +8,31 @@ import torch
 from favae import paths
 from favae.config.autoencoder import AutoencoderSpec
 from favae.config.grid import Job
+from favae.config.vae import VaeSpec
 from favae.data.batches import TrainingBatches
-from favae.data.dataset import PreparedSplit
+from favae.data.dataset import PreparedSplit, has_split
 from favae.model_io import save_weights
 from favae.stages.runner import Context
 from favae.stages.training import finish_training, per_rank, save_picture
 from favae.training.autoencoder import AutoencoderTask
-from favae.training.distributed import start_ranks
+from favae.training.distributed import Ranks, start_ranks
 from favae.training.loop import Loop, Plan
+from favae.training.task import Task
+from favae.training.vae import VaeTask
 
 
 def run(job: Job, context: Context) -> None:
     """Write `model.safetensors`, `config.json`, `samples.png` and the curves."""
-    spec = cast(AutoencoderSpec, job.spec)
+    spec = cast(AutoencoderSpec | VaeSpec, job.spec)
     ranks = start_ranks(spec.training.threads)
     shards = paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards"
-    train, val = PreparedSplit(shards, "train"), PreparedSplit(shards, "val")
+    train = PreparedSplit(shards, "train")
     torch.manual_seed(spec.training.seed)
     batch_size = per_rank(spec.training.batch_size, ranks)
     batches = TrainingBatches(
         train, batch_size, spec.training.seed, ranks.rank, ranks.world_size, augment=spec.training.augment
     )
-    start = spec.objective.adversarial.start.in_steps(len(train), spec.training.batch_size)
-    task = AutoencoderTask(spec, val, ranks, start, _lpips(spec, ranks.device))
+    task = _task(spec, shards, len(train), ranks)
     plan = Plan.of(spec.training, len(train))
     result = Loop(task, plan, context.state, ranks, spec.training, job.cell).run(batches.iter_from)
     if not ranks.is_main:
@@ -38,6 +41,13 @@ def run(job: Job, context: Context) -> None:
     save_picture(result.picture, context.build / "samples.png")
     context.artifacts.append("samples.png")
     finish_training(job, context, result, ranks)
+
+
+def _task(spec: AutoencoderSpec | VaeSpec, shards: Path, images: int, ranks: Ranks) -> Task:
+    if isinstance(spec, VaeSpec):
+        return VaeTask(spec, PreparedSplit(shards, "val") if has_split(shards, "val") else None, ranks)
+    start = spec.objective.adversarial.start.in_steps(images, spec.training.batch_size)
+    return AutoencoderTask(spec, PreparedSplit(shards, "val"), ranks, start, _lpips(spec, ranks.device))
 
 
 def _lpips(spec: AutoencoderSpec, device: torch.device) -> torch.nn.Module | None:

@@ -1,5 +1,6 @@
 """What the training stages share: batch per rank, curves, the summary of a run."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -33,7 +34,8 @@ def finish_training(job: Job, context: Context, result: Result, ranks: Ranks) ->
     with replacing(target) as temporary:
         result.curves.table().to_csv(temporary, index=False)
     context.published.append(target)
-    context.summary = {"steps": result.step, "best_step": result.best_step, "best_objective": result.best_objective}
+    best = result.best_objective if math.isfinite(result.best_objective) else None  # None: nothing was validated
+    context.summary = {"steps": result.step, "best_step": result.best_step, "best_objective": best}
     context.metrics = {f"val/{name}": value for name, value in result.metrics.items()} | {
         "best_step": float(result.best_step)
     }

@@ -156,10 +156,11 @@ class Loop:
 
     def _validate(self) -> None:
         self.metrics = self.task.validate()
-        if self.ranks.is_main:
+        if self.ranks.is_main and self.metrics:
             self.curves.add(self.step, {f"val/{name}": value for name, value in self.metrics.items()})
-        if self.spec.selection == "last" or self.metrics["objective"] < self.best_objective:
-            self.best_objective, self.best_step = self.metrics["objective"], self.step
+        objective = self.metrics.get("objective", math.inf)  # a task without a val split measures nothing
+        if self.spec.selection == "last" or objective < self.best_objective:
+            self.best_objective, self.best_step = objective, self.step
             if self.ranks.is_main:
                 with replacing(self._best_file(self.step)) as temporary:
                     torch.save(self.task.exported(), temporary)

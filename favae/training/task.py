@@ -22,7 +22,7 @@ class Task(Protocol):
         """One optimisation step of everything. Returns detached scalar tensors, on the device, without reading them."""
 
     def validate(self) -> dict[str, float]:
-        """Metrics on val; `objective` (lower is better) selects the best model."""
+        """Metrics on val; `objective` (lower is better) selects the best model. Nothing where a data set has no val."""
 
     def sample(self) -> Tensor | None:
         """A picture of the present state, uint8 [H,W,3], or None."""

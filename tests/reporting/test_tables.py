@@ -62,8 +62,8 @@ def test_reported_reproduced_and_difference(entries: Callable[..., list[Entry]])
     assert (both.reported, both.reproduced) == (21.703, value)
     assert both.difference == value - 21.703
     assert (ours.reported, ours.reported_source, ours.difference) == (None, None, None)
-    assert (theirs.reported, theirs.reproduced, theirs.note, theirs.run) == (20.151, None, "not run", None)
-    assert both.run == f"{FAVAE}@{read_card(Path('data/demo') / FAVAE / 'card.json').key[:12]}"
+    assert (theirs.reported, theirs.reproduced, theirs.note, theirs.runs) == (20.151, None, "not run", ())
+    assert both.runs == (f"{FAVAE}@{read_card(Path('data/demo') / FAVAE / 'card.json').key[:12]}",)
 
 
 def test_no_difference_where_not_comparable(entries: Callable[..., list[Entry]]) -> None:

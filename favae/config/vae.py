@@ -1,0 +1,125 @@
+"""Parameters of the autoencoders of the companion papers (STFT-VAE, Focal Frequency Loss): one network, a sum of terms.
+
+L = sum of terms + kl * KL(q(z|x) || N(0, 1)). Which terms there are is all that distinguishes the rows of those papers' tables.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from favae.config.base import NonNegative, Positive, Spec
+from favae.config.training import TrainingSpec
+
+Rate = Annotated[float, Field(gt=0)]
+
+
+class StftVae(Spec):
+    """`favae.models.StftVAE`: two convolutions, two latent dimensions, 69,989 parameters at 28 pixels."""
+
+    kind: Literal["stft_vae"]
+    image_size: Positive = 28
+    image_channels: Literal[1] = 1
+    latent: Positive = 2
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.image_size % 4 or self.image_size < 8:
+            raise ValueError(f"image_size {self.image_size} must be a multiple of 4, at least 8: it is halved twice")
+        return self
+
+
+class Mse(Spec):
+    """Mean squared error."""
+
+    kind: Literal["mse"]
+    weight: NonNegative = 1.0
+
+
+class L1(Spec):
+    """Mean absolute error."""
+
+    kind: Literal["l1"]
+    weight: NonNegative = 1.0
+
+
+class Ssim(Spec):
+    """-SSIM with an 11x11 Gaussian window of sigma 1.5. The STFT-VAE paper prints +SSIM, which would be maximised."""
+
+    kind: Literal["ssim"]
+    weight: NonNegative = 1.0
+
+
+class Stft(Spec):
+    """Short-time Fourier loss: differences of amplitude and phase in windows of `window` pixels every `stride` pixels.
+
+    `form: paper` is the 2-D transform under a Hann window; `official` what the released code computes: a 1-D transform of
+    rows, a rectangular window, the upper half of the rows.
+    """
+
+    kind: Literal["stft"]
+    weight: NonNegative
+    amplitude: NonNegative
+    phase: NonNegative
+    window: Annotated[int, Field(ge=4)]
+    stride: Positive
+    form: Literal["paper", "official"] = "paper"
+
+
+Term = Annotated[Mse | L1 | Ssim | Stft, Field(discriminator="kind")]
+
+
+class Objective(Spec):
+    """Terms by the names under which the curves show them. `scale`: range in which they compare images."""
+
+    terms: Annotated[dict[str, Term], Field(min_length=1)]
+    kl: NonNegative
+    scale: Literal["unit", "signed"] = "signed"  # [0, 1] or [-1, 1]
+
+
+class ConstantRate(Spec):
+    """The same learning rate throughout."""
+
+    kind: Literal["constant"]
+    rate: Rate
+
+
+class CyclicRate(Spec):
+    """Triangular cycles of 2 `step_size` steps between two rates; the amplitude is halved after each (`decay: halving`)."""
+
+    kind: Literal["cyclic"]
+    minimum: Rate
+    maximum: Rate
+    step_size: Positive
+    decay: Literal["halving", "none"] = "halving"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
+
+
+class Adam(Spec):
+    """Adam; `epsilon` 1e-8 is PyTorch's, 1e-7 TensorFlow's."""
+
+    schedule: Annotated[ConstantRate | CyclicRate, Field(discriminator="kind")]
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: Rate = 1e-8
+
+
+class VaeSpec(Spec):
+    """Everything that decides the weights of one autoencoder of the companion papers, its data set apart."""
+
+    model: StftVae
+    objective: Objective
+    optimizer: Adam
+    training: TrainingSpec
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        for name, term in self.objective.terms.items():
+            if isinstance(term, Stft) and term.window > self.model.image_size:
+                raise ValueError(
+                    f"objective.terms.{name}.window {term.window} is larger than the {self.model.image_size}-pixel images"
+                )
+        return self
