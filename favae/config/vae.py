@@ -53,7 +53,8 @@ class Stft(Spec):
     """Short-time Fourier loss: differences of amplitude and phase in windows of `window` pixels every `stride` pixels.
 
     `form: paper` is the 2-D transform under a Hann window; `official` what the released code computes: a 1-D transform of
-    rows, a rectangular window, the upper half of the rows.
+    rows, a rectangular window, the upper half of the rows. `taper: none` with a window of the image's size is the global
+    Fourier transform that the paper compares with.
     """
 
     kind: Literal["stft"]
@@ -63,6 +64,7 @@ class Stft(Spec):
     window: Annotated[int, Field(ge=4)]
     stride: Positive
     form: Literal["paper", "official"] = "paper"
+    taper: Literal["hann", "none"] = "hann"
 
 
 Term = Annotated[Mse | L1 | Ssim | Stft, Field(discriminator="kind")]

@@ -88,7 +88,7 @@ class _WeightedDifference(torch.autograd.Function):
 class STFTLoss(nn.Module):
     """loss_weight * mean over images of L_freq.
 
-    `form="paper"`: 2-D transform of windows under a Hann window, the whole spectrum, weights by distance from DC.
+    `form="paper"`: 2-D transform of windows under a Hann window (`taper`), the whole spectrum, weights by distance from DC.
     `form="official"`: what the released code computes. Its transform runs along rows only, the Hann window is switched off,
     and of the result it keeps the upper half of the rows and the lower half of the horizontal frequencies, weighted
     by both. Phases are subtracted without wrapping in either form, as printed and as released.
@@ -100,10 +100,11 @@ class STFTLoss(nn.Module):
         window: side L in pixels; the image's side makes it a global Fourier transform.
         stride: pixels between windows.
         form: see above.
+        taper: `hann`, or `none` for the plain Fourier transform; the official form has none.
     """
 
     weights: Tensor
-    hann: Tensor
+    shape: Tensor
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class STFTLoss(nn.Module):
         window: int = 16,
         stride: int = 4,
         form: Literal["paper", "official"] = "paper",
+        taper: Literal["hann", "none"] = "hann",
     ) -> None:
         super().__init__()
         if form not in ("paper", "official"):
@@ -121,7 +123,8 @@ class STFTLoss(nn.Module):
         self.window, self.stride, self.form = window, stride, form
         weights = radial_weights(window) if form == "paper" else official_weights(window)
         self.register_buffer("weights", weights, persistent=False)
-        self.register_buffer("hann", hann_window(window), persistent=False)
+        shape = hann_window(window) if taper == "hann" else torch.ones(window, window)
+        self.register_buffer("shape", shape, persistent=False)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Loss of two [B,C,H,W] batches: a scalar >= 0, computed in fp32.
@@ -142,6 +145,6 @@ class STFTLoss(nn.Module):
         """Complex spectra of all windows of [B,C,H,W]: [B,C,K,K,U,V]."""
         windows = image.float().unfold(-2, self.window, self.stride).unfold(-2, self.window, self.stride)
         if self.form == "paper":
-            return torch.fft.rfft2(windows * self.hann)
+            return torch.fft.rfft2(windows * self.shape)
         half = self.window // 2
         return torch.fft.fft(windows[..., :half, :])[..., :half]
