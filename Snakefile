@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
 from favae.config import ConfigError
 from favae.config.grid import load_grid
 from favae.config.resources import resources_of
 from favae.provenance.running import hold_project
+from favae.stages.queue_watch import watch_queue
 
 # First the safe `sacct` and `sbatch` of this project, then this interpreter's `favae`; jobs on other nodes read this line too.
 os.environ["PATH"] = os.pathsep.join(
@@ -61,6 +63,7 @@ onstart:
         workflow.non_local_exec
     ):  # messages of failed jobs are "rules" to Snakemake, and all one sees of jobs elsewhere
         workflow.output_settings.quiet.discard(Quietness.RULES)
+        watch_queue(logger.warning)
     shell("favae internal start")
 
 

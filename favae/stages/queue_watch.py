@@ -1,0 +1,53 @@
+"""Says which of a workflow's SLURM jobs wait for what the cluster never gives; Snakemake would wait with them, silently."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Reasons that no waiting mends (squeue's "job reason codes"); limits of one job of an account or QOS end in PerJobLimit.
+NEVER = (
+    "AccountNotAllowed",
+    "BadConstraints",
+    "InvalidAccount",
+    "InvalidQOS",
+    "PartitionConfig",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
+    "PerJobLimit",
+    "QOSNotAllowed",
+)
+
+
+def watch_queue(say: Callable[[str], object], every: float = 30.0) -> None:
+    """Look at the queue every `every` seconds, in a thread that ends with this process; `say` each hopeless job once."""
+
+    def watch() -> None:
+        said: set[str] = set()
+        while True:
+            pause.wait(every)
+            for number, message in hopeless_jobs():
+                if number not in said:
+                    say(message)
+                    said.add(number)
+
+    pause = threading.Event()
+    threading.Thread(target=watch, name="queue watch", daemon=True).start()
+
+
+def hopeless_jobs() -> Iterator[tuple[str, str]]:
+    """(number, message) of each job submitted from this folder that can not start as it was asked for."""
+    command = ["squeue", "--noheader", "--states=PENDING", f"--user={os.getuid()}", "--format=%i|%r|%Z|%k"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return  # asked again later
+    for line in lines:
+        number, reason, folder, comment = line.split("|", 3)
+        if Path(folder) == Path.cwd() and reason.endswith(NEVER):
+            yield (
+                number,
+                f"SLURM job {number} ({comment}) will not start: {reason}. Press Ctrl-C, ask for less in the profile "
+                "(time, CPUs, memory, GPUs or another partition), and start again.",
+            )

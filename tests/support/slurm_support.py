@@ -1,0 +1,170 @@
+"""A private SLURM for the tests, and Snakemake running on it while something goes wrong."""
+
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+from tests_support import environment
+
+SCRIPT = Path(__file__).resolve().parent.parent / "slurm" / "cluster.sh"
+T = TypeVar("T")
+_DAEMONS = 20  # ports used, from the first
+
+
+def free_ports() -> int:
+    """First of twenty free ports, below those that the kernel hands out."""
+    while True:
+        first = random.SystemRandom().randrange(20_000, 32_000)
+        try:
+            for port in range(first, first + _DAEMONS):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Two CPU nodes, cpu1 and cpu2, and gpu1 with two GPUs; partitions cpu, gpu, and urgent, which preempts gpu."""
+
+    folder: Path
+
+    @classmethod
+    def start(cls, *how: str) -> "Cluster":
+        # Not in pytest's folder: munge and MariaDB, other users, have to get through to it.
+        folder = Path(tempfile.mkdtemp(prefix="favae-slurm-"))
+        with (folder / "start.log").open("w") as log:  # a pipe would stay open with the daemons
+            done = subprocess.run(
+                [SCRIPT, "start", folder, str(free_ports()), *how], check=False, timeout=120, stdout=log, stderr=log
+            )
+        assert done.returncode == 0, (folder / "start.log").read_text()
+        return cls(folder)
+
+    def stop(self) -> None:
+        subprocess.run([SCRIPT, "stop", self.folder], check=False, timeout=120)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment of a login node of this cluster."""
+        plain = environment()
+        return plain | {"PATH": f"{self.folder / 'bin'}{os.pathsep}{plain['PATH']}"}
+
+    def ask(self, *command: str) -> str:
+        done = subprocess.run(command, env=self.variables, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return done.stdout
+
+    def jobs(self, project: Path) -> list[dict[str, str]]:
+        """All jobs submitted from a folder, as `scontrol show job` has them, oldest first."""
+        lines = self.ask("scontrol", "--oneliner", "show", "job").splitlines()
+        jobs = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
+        return sorted((j for j in jobs if j.get("WorkDir") == str(project)), key=lambda j: int(j["JobId"]))
+
+    def job(self, project: Path, cell: str) -> dict[str, str] | None:
+        """The newest job of a cell."""
+        return next((j for j in reversed(self.jobs(project)) if j["Comment"].endswith(f"_{cell}")), None)
+
+    def start_now(self, project: Path) -> None:
+        """Spare requeued jobs their two minutes of waiting."""
+        for job in self.jobs(project):
+            if job["JobState"] == "PENDING" and job["Reason"] == "BeginTime":
+                self.ask("scontrol", "update", f"jobid={job['JobId']}", "starttime=now")
+
+    def kill(self, daemon: str) -> None:
+        """Stop a daemon; `restart` brings it back."""
+        process = psutil.Process(int((self.folder / f"run/{daemon}.pid").read_text()))
+        process.kill()
+        process.wait(timeout=20)
+
+    def restart(self, daemon: str) -> None:
+        subprocess.run([SCRIPT, daemon, self.folder], check=True, timeout=60)
+
+
+def edit_profile(project: Path, words: Mapping[str, str] | None = None) -> None:
+    """What a site does: name its partitions, and replace `words`. And what a test does: look at jobs often."""
+    path = project / "workflow/profiles/slurm/config.yaml"
+    text = path.read_text()
+    edits = {
+        '# slurm_partition: "cpu"': 'slurm_partition: "cpu"',
+        '# slurm_partition: "gpu"': 'slurm_partition: "gpu"',
+        "config: [scale=paper]": "config: [scale=tiny]",
+        "slurm-init-seconds-before-status-checks: 30": "slurm-init-seconds-before-status-checks: 4",
+    } | dict(words or {})
+    for old, new in edits.items():
+        assert old in text, f"the profile has no {old!r}"
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+class Workflow:
+    """`snakemake --profile slurm ...` in the background, in a session of its own."""
+
+    def __init__(self, cluster: Cluster, project: Path, *arguments: str, **extra: str) -> None:
+        self.cluster, self.project = cluster, project
+        self.log = project / f"snakemake-{time.monotonic_ns()}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                ["snakemake", "--profile", "slurm", *arguments],
+                cwd=project,
+                env=cluster.variables | extra,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def wait(self, seconds: float = 400) -> int:
+        """Exit status; a workflow that hangs is stopped, and the test fails with its output."""
+        end = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < end:
+            self.cluster.start_now(self.project)
+            time.sleep(1)
+        if self.process.poll() is None:
+            self.stop()
+            raise AssertionError(f"still running after {seconds} s:\n{self.said}")
+        return self.process.returncode
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+
+def until(what: Callable[[], T | None], seconds: float = 180) -> T:
+    """The first value of `what` that is true."""
+    end = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.2)
+    return value
+
+
+def processes(project: Path, cell: str) -> list[psutil.Process]:
+    """The `favae run` of a cell, if it is running."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            if "favae" in " ".join(words[:2]) and "run" in words and cell in words and process.cwd() == str(project):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
