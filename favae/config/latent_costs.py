@@ -18,5 +18,6 @@ def latent_model_cost(model: StftVae) -> Cost:
         # Four parities of 2x2 taps, 7 of 16 of them 0: multiplied all the same.
         cost.conv(inputs, 4 * outputs, side**2, side**2, kernel=2)
         cost.parameters -= 7 * inputs * outputs + 3 * outputs
-    cost.conv(32, model.image_channels, size**2, size**2)
+    cost.conv(4 * 32, 4 * model.image_channels, (size // 2) ** 2, (size // 2) ** 2)
+    cost.parameters -= (16 - 1) * 32 * 9 * model.image_channels + 3 * model.image_channels
     return cost

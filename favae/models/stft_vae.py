@@ -12,34 +12,81 @@ from favae.models.latent import LatentModel, Posterior
 _FIRST, _SECOND = 32, 64  # channels of the two convolutions
 
 
+def interleave(parities_BPHW: Tensor) -> Tensor:
+    """[B,4*O,H,W], channels (row parity, column parity, output), to [B,O,2H,2W]: pixel (2i + p, 2j + q) is (p, q) of (i, j).
+
+    Channels lie last in memory, before and after, so this copies long runs.
+    """
+    batch, channels, height, width = parities_BPHW.shape
+    rows = parities_BPHW.permute(0, 2, 3, 1).reshape(batch, height, width, 2, channels // 2).transpose(2, 3)
+    return rows.reshape(batch, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
+
+
+def _doubling_taps() -> Tensor:
+    """Which tap of a 3x3 weight stands where in a 2x2 one: 0/1 of [9, (row parity, row, column parity, column)]."""
+    axis_kpt = torch.zeros(
+        3, 2, 2
+    )  # an even position sees inputs i - 1 and i with taps 2 and 0; an odd one i with tap 1
+    axis_kpt[2, 0, 0] = axis_kpt[0, 0, 1] = axis_kpt[1, 1, 1] = 1
+    return torch.einsum("kpt,lqu->klptqu", axis_kpt, axis_kpt).reshape(9, 16)
+
+
+def _same_taps() -> Tensor:
+    """The same for parities in and out: 0/1 of [9, (parities out, parities in, 3x3 neighbours)]."""
+    axis_kpqt = torch.zeros(3, 2, 2, 3)
+    for parity in range(2):
+        for tap in range(3):
+            position = parity + 1 - tap  # relative to 2i; neighbour i + position // 2, its parity position % 2
+            axis_kpqt[tap, parity, position % 2, position // 2 + 1] = 1
+    return torch.einsum("kpqt,lrsu->klprqstu", axis_kpqt, axis_kpqt).reshape(9, 144)
+
+
 class DoublingConv(nn.Module):
-    """TensorFlow's `Conv2DTranspose(3, strides=2, padding="same")` followed by ReLU: [B,C,H,W] to [B,O,2H,2W].
+    """TensorFlow's `Conv2DTranspose(3, strides=2, padding="same")` and ReLU: [B,C,H,W] to the parities [B,4*O,H,W].
 
     Written output[2i + k] += input[i] weight[k], k = 0, 1, 2, cut to 2H: an even row of the output sees the inputs i - 1 and
-    i, an odd one only i. So each of the four parities is a 2x2 convolution of the input, and all four are one, which
-    a CPU computes two to three times faster than the transposed convolution with its gradient.
+    i, an odd one only i. So each parity is a 2x2 convolution of the input, and the four are one, which a CPU
+    computes two to three times faster than the transposed convolution with its gradient.
     """
+
+    taps: Tensor
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(inputs, outputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("taps", _doubling_taps(), persistent=False)
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """As `relu(conv_transpose2d(x, weight, bias, stride=2))` without its last row and column."""
-        y = F.relu(F.conv2d(F.pad(x_BCHW, (1, 0, 1, 0)), self._parity_weights(), self.bias.repeat(4)))
-        batch, channels, height, width = y.shape
-        # Channels are (row parity, column parity, output) and lie last in memory: one copy of long runs sorts the rows.
-        rows = y.permute(0, 2, 3, 1).reshape(batch, height, width, 2, channels // 2).transpose(2, 3)
-        return rows.reshape(batch, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
-
-    def _parity_weights(self) -> Tensor:
-        """[4*O,C,2,2]: along each axis (weight[2], weight[0]) for even and (0, weight[1]) for odd positions."""
+        """Interleaved, it is `relu(conv_transpose2d(x, weight, bias, stride=2))` without its last row and column."""
         inputs, outputs = self.weight.shape[:2]
-        taps = F.pad(self.weight, (0, 1, 0, 1))[:, :, [2, 0, 3, 1]][..., [2, 0, 3, 1]]
-        parities = taps.view(inputs, outputs, 2, 2, 2, 2).permute(2, 4, 1, 0, 3, 5)
-        return parities.reshape(4 * outputs, inputs, 2, 2)
+        placed = (self.weight.reshape(-1, 9) @ self.taps).view(inputs, outputs, 2, 2, 2, 2)
+        weight = placed.permute(2, 4, 1, 0, 3, 5).reshape(4 * outputs, inputs, 2, 2)
+        return F.relu(F.conv2d(F.pad(x_BCHW, (1, 0, 1, 0)), weight, self.bias.repeat(4)))
+
+
+class ParityConv(nn.Module):
+    """TensorFlow's `Conv2DTranspose(3, padding="same")` from parities to parities: [B,4*C,H,W] to [B,4*O,H,W].
+
+    The feature map of twice the size is never put together: sorting its pixels costs as much as the convolution.
+    """
+
+    taps: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(inputs, outputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("taps", _same_taps(), persistent=False)
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, x_BPHW: Tensor) -> Tensor:
+        """Interleaved, it is `conv_transpose2d(interleave(x), weight, bias, padding=1)`."""
+        inputs, outputs = self.weight.shape[:2]
+        placed = (self.weight.reshape(-1, 9) @ self.taps).view(inputs, outputs, 2, 2, 2, 2, 3, 3)
+        weight = placed.permute(2, 3, 1, 4, 5, 0, 6, 7).reshape(4 * outputs, 4 * inputs, 3, 3)
+        return F.conv2d(x_BPHW, weight, self.bias.repeat(4), padding=1)
 
 
 class StftVAE(LatentModel):
@@ -64,10 +111,10 @@ class StftVAE(LatentModel):
         )
         self.to_posterior = nn.Linear(features, 2 * latent)
         self.from_latent = nn.Linear(latent, _FIRST * self.quarter**2)
-        self.decoder = nn.Sequential(DoublingConv(_FIRST, _SECOND), DoublingConv(_SECOND, _FIRST))
-        self.to_image = nn.ConvTranspose2d(_FIRST, image_channels, 3, padding=1)
+        self.decoder = nn.ModuleList([DoublingConv(_FIRST, _SECOND), DoublingConv(_SECOND, _FIRST)])
+        self.to_image = ParityConv(_FIRST, image_channels)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
@@ -80,4 +127,5 @@ class StftVAE(LatentModel):
     def decode(self, z_BZ: Tensor) -> Tensor:
         """Images of latents: [B,C,H,W] on the scale of [-1, 1], unbounded."""
         h = F.relu(self.from_latent(z_BZ)).view(-1, self.quarter, self.quarter, _FIRST).permute(0, 3, 1, 2)
-        return 2 * self.to_image(self.decoder(h)).float() - 1
+        first, second = self.decoder
+        return 2 * interleave(self.to_image(second(interleave(first(h))))).float() - 1
