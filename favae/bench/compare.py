@@ -100,17 +100,18 @@ def comparison(number: int, title: str, cases: Sequence[Case], note: str) -> Sec
 
     def rows(settings: Settings) -> Iterator[tuple[str, ...]]:
         for case in cases:
-            yield _row(case, number, settings)
+            yield _row(case, settings)
 
     return Section(number, title, _COLUMNS, rows, note, tuple(cases))
 
 
-def _row(case: Case, number: int, settings: Settings) -> tuple[str, ...]:
+def _row(case: Case, settings: Settings) -> tuple[str, ...]:
     with case.build(settings) as work:
         agreement = work.agree()
         timing = alternate(work, settings)
     asks_memory = case.measures_memory and not settings.quick
-    memory = [peak_of(number, case.name, who, settings) if asks_memory else None for who in ("ours", "peer")]
+    section = case.build.__module__.rpartition(".")[2]
+    memory = [peak_of(section, case.name, who, settings) if asks_memory else None for who in ("ours", "peer")]
     low, high = timing.quartiles
     return (
         case.name,

@@ -7,42 +7,71 @@ what the second takes.
 On a GPU it is torch's own peak of allocated memory.
 """
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from favae.bench.section import Settings, sections
+from favae.bench.section import Settings
 
 Who = Literal["ours", "peer"]
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RETURN_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MKL_DISABLE_FAST_MM": "1"}
 
 
-def peak_of(number: int, case: str, who: Who, settings: Settings) -> int | None:
+def peak_of(section: str, case: str, who: Who, settings: Settings) -> int | None:
     """Bytes above the resting state at the worst moment of a case's work; None where the system cannot say (no Linux).
+
+    Args:
+        section: name of the module in `favae.bench.suite`.
+        case, who: which of its cases, which side.
+        settings: as for the times.
 
     Raises:
         RuntimeError: the process failed, with its message.
     """
     if settings.device.type == "cpu" and not _CLEAR.exists():
         return None
-    order = {"number": number, "case": case, "who": who, "size": settings.size, "threads": settings.threads}
-    order["device"] = str(settings.device)
+    order = {"section": section, "case": case, "who": who, "size": settings.size, "threads": settings.threads}
+    return int(in_own_process("favae.bench.memory", order | {"device": str(settings.device)})["bytes"])
+
+
+def in_own_process(module: str, order: Mapping[str, Any]) -> dict[str, float]:
+    """Run `python -m module ORDER` (JSON in, JSON out), with freed memory given back at once.
+
+    Raises:
+        RuntimeError: the process failed, with its message.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "favae.bench.memory", json.dumps(order)],
+        [sys.executable, "-W", "ignore", "-m", module, json.dumps(order)],
         env=os.environ | _RETURN_BLOCKS,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"memory of {case}, {who}: {done.stderr.strip()}")
-    return int(done.stdout.split()[-1])
+        raise RuntimeError(f"{module} {dict(order)} failed: {done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_while(run: Callable[[], Any], device: torch.device) -> int:
+    """Bytes above the present state at the worst moment of `run()`."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    forget_peak()
+    before = resident("VmRSS")
+    run()
+    return resident("VmHWM") - before
 
 
 def resident(field: Literal["VmRSS", "VmHWM"]) -> int:
@@ -56,26 +85,15 @@ def forget_peak() -> None:
     _CLEAR.write_text("5")
 
 
-def _measure(order: dict[str, str | int]) -> int:
-    torch.set_num_threads(int(order["threads"]))
-    device = torch.device(str(order["device"]))
-    settings = Settings(size=str(order["size"]), threads=int(order["threads"]), device=device)
-    section = next(s for s in sections().values() if s.number == order["number"])
-    case = next(c for c in section.cases if c.name == order["case"])
+def _measure(order: Mapping[str, Any]) -> int:
+    settings = Settings(size=order["size"], threads=order["threads"], device=torch.device(order["device"]))
+    torch.set_num_threads(settings.threads)
+    cases = importlib.import_module(f"favae.bench.suite.{order['section']}").SECTION.cases
+    case = next(c for c in cases if c.name == order["case"])
     with case.build(settings) as work:
-        run = work.ours if order["who"] == "ours" else work.peer
         work.agree()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            run()
-            return torch.cuda.max_memory_allocated() - before
-        forget_peak()
-        before = resident("VmRSS")
-        run()
-        return resident("VmHWM") - before
+        return peak_while(work.ours if order["who"] == "ours" else work.peer, settings.device)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{_measure(json.loads(sys.argv[1]))}\n")
+    sys.stdout.write(json.dumps({"bytes": _measure(json.loads(sys.argv[1]))}) + "\n")

@@ -13,10 +13,11 @@ from favae.config.evaluation import WeightsFile
 from favae.config.load import deep_merge, subtree, validate
 from favae.data.batches import Batch
 from favae.evaluation.perceptual import LPIPS
+from favae.models import FAVAE
 from favae.training.autoencoder import AutoencoderTask
 from favae.training.distributed import Ranks
 
-_RECIPE, _NUMBERS = ("table2", "r12-conv"), ("paper", "f16-celebahq")
+_RECIPE, _PAPER, _DEMO = ("table2", "r12-conv"), ("paper", "f16-celebahq"), ("demo", "f4")
 _TOY = {
     "model": {
         "image_size": 32,
@@ -38,8 +39,18 @@ _TOY = {
 
 def training_spec(quick: bool, **changes: Any) -> AutoencoderSpec:
     """FA-VAE f = 16 on CelebA-HQ (Table 2, DSL with k = 9, convolutional FCM), or a toy of it, with changes merged in."""
-    trees = [subtree(paths.params_file(file), key) for file, key in (_RECIPE, _NUMBERS)]
-    return validate(AutoencoderSpec, deep_merge([*trees, _TOY if quick else {}, changes]), "benchmark")
+    return _spec(_PAPER, _TOY if quick else {}, changes)
+
+
+def demo_model(quick: bool) -> FAVAE:
+    """The demo's f = 4 model, or a toy of it, with random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    return FAVAE.from_config(_spec(_DEMO, _TOY if quick else {}).model.model_dump()).eval()
+
+
+def _spec(numbers: tuple[str, str], *changes: dict[str, Any]) -> AutoencoderSpec:
+    trees = [subtree(paths.params_file(file), key) for file, key in (_RECIPE, numbers)]
+    return validate(AutoencoderSpec, deep_merge([*trees, *changes]), "benchmark")
 
 
 def random_lpips() -> LPIPS:

@@ -37,7 +37,9 @@ def model(tmp_path: Path) -> Path:
 def test_saved_and_loaded_weights_are_the_same_model(model: Path) -> None:
     torch.manual_seed(0)
     fresh, x = FAVAE(**MODEL).eval(), torch.rand(2, 3, 16, 16) * 2 - 1
-    assert torch.equal(load_autoencoder(model).reconstruct(x), fresh.reconstruct(x))
+    loaded = load_autoencoder(model)  # in another memory format: the same weights, other rounding
+    assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), fresh.state_dict().values(), strict=True))
+    torch.testing.assert_close(loaded.reconstruct(x), fresh.reconstruct(x))
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 30), (5, 3)])

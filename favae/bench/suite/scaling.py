@@ -1,0 +1,79 @@
+"""Time and memory of a training step against sizes, and with each of its options."""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from favae.bench.memory import in_own_process, peak_while
+from favae.bench.networks import random_batch, training_spec, training_task
+from favae.bench.section import Row, Section, Settings
+
+_STEPS = 3
+_HALF_WIDTH = 64
+# What differs from one image of 128 pixels, 1024 codes, k = 9, fp32.
+_POINTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("1 image of 128 pixels, 1024 codes, k = 9, fp32", {}),
+    ("batch 2", {"batch": 2}),
+    ("batch 4", {"batch": 4}),
+    ("192 pixels", {"side": 192}),
+    ("256 pixels", {"side": 256}),
+    ("4096 codes", {"model": {"quantizer": {"codes": 4096}}}),
+    ("16384 codes", {"model": {"quantizer": {"codes": 16384}}}),
+    ("k = 3", {"objective": {"spectrum": {"kernel_size": 3}}}),
+    ("k = 15", {"objective": {"spectrum": {"kernel_size": 15}}}),
+    ("batch 4 in 4 parts (`accumulation`)", {"batch": 4, "training": {"accumulation": 4}}),
+    ("batch 4, `recompute_activations: last_level`", {"batch": 4, "training": {"recompute_activations": "last_level"}}),
+    ("`memory_format: channels_last`", {"training": {"memory_format": "channels_last"}}),
+    ("`precision: bf16`", {"training": {"precision": "bf16"}}),
+    ("`ema_decay`", {"optimizer": {"ema_decay": 0.99}}),
+    ("official order (`reconstruction: recompute`)", {"objective": {"adversarial": {"reconstruction": "recompute"}}}),
+)
+
+
+def _rows(settings: Settings) -> Iterator[Row]:
+    for name, point in _POINTS[: 2 if settings.quick else None]:
+        order = {"point": point, "threads": settings.threads, "quick": settings.quick, "device": str(settings.device)}
+        got = in_own_process("favae.bench.suite.scaling", order)
+        images = point.get("batch", 1) / got["seconds"]
+        yield name, f"{got['seconds'] * 1e3:.0f}", f"{images:.2f}", f"{got['bytes'] / 2**20:.0f}"
+
+
+def _measure(order: dict[str, Any]) -> dict[str, float]:
+    torch.set_num_threads(order["threads"])
+    torch.set_flush_denormal(True)
+    point, device = dict(order["point"]), torch.device(order["device"])
+    count, side = point.pop("batch", 1), point.pop("side", 128)
+    if not order["quick"]:
+        point["model"] = {"base_channels": _HALF_WIDTH} | point.get("model", {})
+    spec = training_spec(order["quick"], **point)
+    task, batch = training_task(spec, device), random_batch(count, 32 if order["quick"] else side)
+    task.train_step(batch, 0)
+    peak = peak_while(lambda: task.train_step(batch, 0), device)
+    seconds = []
+    for _ in range(_STEPS):
+        start = time.perf_counter()
+        task.train_step(batch, 0)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": statistics.median(seconds), "bytes": peak}
+
+
+SECTION = Section(
+    22,
+    "Scaling and options of a training step",
+    ("one image of 128 pixels, 1024 codes, k = 9, fp32, but", "ms a step", "images/s", "peak memory of a step, MiB"),
+    _rows,
+    "FA-VAE f = 16 at half the paper's width (64 channels), with discriminator and LPIPS-VGG; each row a process of its own, the "
+    "median of three steps. Memory is what a step takes beside weights, gradients and Adam. `compile: default` is not run here: "
+    "compiling takes minutes and pays on a GPU.",
+)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_measure(json.loads(sys.argv[1]))) + "\n")
