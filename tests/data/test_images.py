@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from favae.compat import ensure_torchvision
-from favae.data.images import BadImage, read_image, resize, to_array
+from favae.data.images import BadImage, binarize, read_image, resize, to_array
 
 
 def _pixels(path: Path, **options: object) -> np.ndarray:
@@ -161,3 +161,16 @@ def test_resize_equals_torchvision(noise, shape, method):
 def test_to_array_always_has_three_axes(jpeg):
     assert to_array(Image.open(jpeg)).shape == (40, 60, 3)
     assert to_array(Image.open(jpeg).convert("L")).shape == (40, 60, 1)
+
+
+def test_binarised_pixels_are_white_above_half_or_with_the_probability_of_their_brightness():
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    assert np.array_equal(binarize(ramp, "threshold", 0), np.where(ramp > 127, 255, 0))
+    half = np.full((100, 100, 1), 51, np.uint8)  # 20 %
+    drawn = binarize(half, "sample", 3)
+    assert set(np.unique(drawn)) == {0, 255}
+    assert abs((drawn == 255).mean() - 0.2) < 0.02
+    assert np.array_equal(drawn, binarize(half, "sample", 3))
+    assert not np.array_equal(drawn, binarize(half, "sample", 4))
+    ends = np.array([[[0]], [[255]]], np.uint8)
+    assert all(np.array_equal(binarize(ends, "sample", seed), ends) for seed in range(200))

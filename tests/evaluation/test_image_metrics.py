@@ -134,3 +134,9 @@ def test_perplexity_of_a_skewed_codebook_and_merge() -> None:
 def test_index_beyond_the_codebook_is_refused() -> None:
     with pytest.raises(ValueError, match="code index 4 with a codebook of 4"):
         CodebookCounts(4).update(torch.tensor([4]))
+
+
+def test_raw_outputs_are_neither_clamped_nor_rounded() -> None:
+    output = torch.tensor([-1.2, -1.0, 0.001, 1.0, 1.5]).view(1, 1, 1, 5)
+    assert output_levels(output, "raw").flatten().tolist() == pytest.approx([-25.5, 0.0, 127.6275, 255.0, 318.75])
+    assert output_levels(output, "none").flatten().tolist() == pytest.approx([0.0, 0.0, 127.6275, 255.0, 255.0])

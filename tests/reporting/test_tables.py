@@ -248,3 +248,29 @@ def test_the_repository_tables_fit_grid_and_published_numbers(monkeypatch: pytes
             assert isinstance(made.spec, TablesSpec)
             numbers = validate(Published, made.parameters["published"], "published")
             assert list(made.spec.disagreements(numbers, made.inputs)) == []
+
+
+def test_several_seeds_give_mean_spread_and_every_run(
+    entries: Callable[..., list[Entry]], published: Published
+) -> None:
+    other = "evaluate_reconstruction/natural-f4-vqgan-on-natural"
+    rows = [{"label": "seeds", "published": "ffl-table1/celeba-ffl", "cells": [FAVAE, other]}]
+    seeds, unmeasured = entries(rows=rows)
+    values = [measured(cell, "psnr_test")["value"] for cell in (FAVAE, other)]
+    assert seeds.reproduced == pytest.approx(np.mean(values))
+    assert seeds.spread == pytest.approx(np.std(values, ddof=1))
+    assert [run.partition("@")[0] for run in seeds.runs] == [FAVAE, other]
+    assert (unmeasured.reproduced, unmeasured.spread) == (None, None)
+    lines = tidy([seeds])
+    assert lines.loc[0, ["runs", "spread"]].tolist() == [2, seeds.spread]
+    assert lines.loc[0, "run"].count("@") == 2
+    page = make_page(table(rows=rows), published, [seeds, unmeasured])
+    assert f"± {seeds.spread:.2f} (2 runs)" in markdown(page)
+    assert r"$\pm$" in latex(page)
+
+
+def test_a_row_has_one_cell_or_several_different_ones() -> None:
+    with pytest.raises(ValueError, match="either cell or cells"):
+        table(rows=[{"label": "a", "cell": FAVAE, "cells": [FAVAE, FAVAE + "-2"]}])
+    with pytest.raises(ValueError, match="names one twice"):
+        table(rows=[{"label": "a", "cells": [FAVAE, FAVAE]}])

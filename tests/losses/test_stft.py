@@ -1,0 +1,154 @@
+"""The short-time Fourier loss: sums over windows and frequencies written out, and what the released code does instead."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from favae.losses import STFTLoss
+from favae.losses.stft import hann_window
+
+SIZE, WINDOW, STRIDE = 28, 16, 4
+CORNERS = [(i, j) for i in range(0, 13, STRIDE) for j in range(0, 13, STRIDE)]  # 4x4 windows
+
+
+@pytest.fixture
+def pair() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    target = (torch.rand(2, 1, SIZE, SIZE, generator=generator) > 0.7).double()
+    return (0.8 * target + 0.2 * torch.rand(target.shape, generator=generator)).float(), target.float()
+
+
+def distance(pred: np.ndarray, target: np.ndarray, weights: np.ndarray, amplitude: float, phase: float) -> float:
+    """Of two arrays of spectra, by the paper's formula; the phase as the official code takes it."""
+    phases = [np.arctan2(s.imag + 0.0, s.real + 1e-6) for s in (pred, target)]
+    by_phase, by_amplitude = np.abs(phases[0] - phases[1]), np.abs(np.abs(pred) - np.abs(target))
+    return float(((phase * by_phase + amplitude * by_amplitude) * weights).sum())
+
+
+def windows(image: Tensor) -> list[np.ndarray]:
+    return [image[0, i : i + WINDOW, j : j + WINDOW].double().numpy() for i, j in CORNERS]
+
+
+def test_paper_form_is_the_full_two_dimensional_transform_under_a_hann_window(pair: tuple[Tensor, Tensor]) -> None:
+    n = np.arange(WINDOW)
+    hann = np.outer(1 - np.cos(2 * math.pi * n / WINDOW), 1 - np.cos(2 * math.pi * n / WINDOW)) / 4
+    frequency = np.abs(np.fft.fftfreq(WINDOW))
+    radius = np.sqrt(frequency[:, None] ** 2 + frequency[None, :] ** 2)
+    expected = np.mean(
+        [
+            sum(
+                distance(np.fft.fft2(a * hann), np.fft.fft2(b * hann), radius / radius.max(), 0.1, 0.9)
+                for a, b in zip(windows(x), windows(y), strict=True)
+            )
+            for x, y in zip(*pair, strict=True)
+        ]
+    )
+    # Where a bin is real its phase is 0 or pi, by rounding pi or -pi: weights of those bins are few.
+    assert STFTLoss(2.0)(*pair).item() == pytest.approx(2 * expected, rel=0.02)
+    assert STFTLoss(2.0, amplitude=1.0, phase=0.0)(*pair).item() == pytest.approx(
+        2
+        * np.mean(
+            [
+                sum(
+                    distance(np.fft.fft2(a * hann), np.fft.fft2(b * hann), radius / radius.max(), 1, 0)
+                    for a, b in zip(windows(x), windows(y), strict=True)
+                )
+                for x, y in zip(*pair, strict=True)
+            ]
+        ),
+        rel=1e-5,
+    )
+
+
+def test_there_are_four_by_four_windows_of_sixteen_at_stride_four() -> None:
+    assert STFTLoss().spectrum(torch.zeros(2, 1, SIZE, SIZE)).shape == (2, 1, 4, 4, 16, 9)
+
+
+def test_official_form_is_a_row_transform_of_the_upper_half_without_window(pair: tuple[Tensor, Tensor]) -> None:
+    ramp = np.linspace(0, 1, WINDOW // 2)
+
+    def released(window: np.ndarray) -> np.ndarray:
+        return np.fft.fft(window, axis=1)[: WINDOW // 2, : WINDOW // 2]
+
+    expected = np.mean(
+        [
+            sum(
+                distance(released(a), released(b), np.outer(ramp, ramp), 1, 0)
+                for a, b in zip(windows(x), windows(y), strict=True)
+            )
+            for x, y in zip(*pair, strict=True)
+        ]
+    )
+    assert STFTLoss(1.0, 1.0, 0.0, form="official")(*pair).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_official_form_is_blind_to_what_the_paper_form_sees(pair: tuple[Tensor, Tensor]) -> None:
+    """Lower halves of all windows: the last 8 rows lie only there. First row of the image: weight 0, or not looked at."""
+    _, target = pair
+    below = target.clone()
+    below[..., 20:, :] = 1 - below[..., 20:, :]
+    assert STFTLoss(form="official")(below, target).item() == 0
+    assert STFTLoss()(below, target).item() > 1
+    # A change of a row's brightness is at frequency 0, which the outer product weights with 0.
+    brighter = target.clone()
+    brighter[..., 9, :] += 0.5
+    assert STFTLoss(1.0, 1.0, 0.0, form="official")(brighter, target).item() == pytest.approx(0, abs=1e-2)
+    assert STFTLoss(1.0, 1.0, 0.0)(brighter, target).item() > 1
+
+
+@pytest.mark.parametrize("form", ["paper", "official"])
+def test_gradient_is_that_of_finite_differences(pair: tuple[Tensor, Tensor], form: str) -> None:
+    loss = STFTLoss(1.0, form=form)  # type: ignore[arg-type]
+    for name in ("weights", "shape"):
+        setattr(loss, name, getattr(loss, name).double())
+    loss.spectrum = lambda image: _spectrum(loss, image)  # type: ignore[method-assign]
+    generator = torch.Generator().manual_seed(1)
+    pred = torch.rand(1, 1, SIZE, SIZE, generator=generator, dtype=torch.float64)
+    target = torch.rand(pred.shape, generator=generator, dtype=torch.float64)
+    direction = torch.randn(pred.shape, generator=generator, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(loss(pred.requires_grad_(), target), pred)
+    step = 1e-7
+    with torch.no_grad():
+        slope = (loss(pred + step * direction, target) - loss(pred - step * direction, target)) / (2 * step)
+    assert (gradient * direction).sum().item() == pytest.approx(slope.item(), rel=1e-4)
+
+
+def _spectrum(loss: STFTLoss, image: Tensor) -> Tensor:
+    """`STFTLoss.spectrum` in double precision."""
+    cut = image.unfold(-2, WINDOW, STRIDE).unfold(-2, WINDOW, STRIDE)
+    if loss.form == "paper":
+        return torch.fft.rfft2(cut * loss.shape)
+    return torch.fft.fft(cut[..., : WINDOW // 2, :])[..., : WINDOW // 2]
+
+
+def test_equal_images_cost_nothing_and_empty_windows_have_finite_gradients() -> None:
+    target = torch.zeros(1, 1, SIZE, SIZE)
+    pred = torch.zeros_like(target).requires_grad_()
+    loss = STFTLoss()(pred, target)
+    loss.backward()
+    assert loss.item() == 0
+    assert pred.grad is not None
+    assert torch.isfinite(pred.grad).all()
+    assert STFTLoss()(pred.detach(), target + 0.1).isfinite()
+
+
+def test_hann_window_is_that_of_torch() -> None:
+    hann = torch.hann_window(WINDOW, periodic=True)
+    torch.testing.assert_close(hann_window(WINDOW), torch.outer(hann, hann))
+
+
+def test_a_window_of_the_images_size_without_taper_is_the_global_transform(pair: tuple[Tensor, Tensor]) -> None:
+    loss = STFTLoss(window=SIZE, stride=SIZE, taper="none")
+    spectrum = loss.spectrum(pair[0])
+    assert spectrum.shape == (2, 1, 1, 1, 28, 15)
+    torch.testing.assert_close(spectrum[:, :, 0, 0], torch.fft.rfft2(pair[0]))
+
+
+def test_what_it_cannot_compare_is_refused(pair: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(ValueError, match="form must be"):
+        STFTLoss(form="printed")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at least 16 pixels"):
+        STFTLoss()(pair[0][..., :12], pair[1][..., :12])
