@@ -165,10 +165,11 @@ def largest_difference(ours: Sequence[torch.Tensor], peer: Sequence[torch.Tensor
     """
     if len(ours) != len(peer):
         raise Disagreement(f"{what}: {len(ours)} tensors against {len(peer)}")
-    worst = 0.0
-    for mine, theirs in zip(ours, peer, strict=True):
-        scale = float(theirs.abs().max().clamp_min(1e-12))
-        worst = max(worst, float((mine.detach() - theirs.detach()).abs().max()) / scale)
+    differences = [
+        (mine.detach() - theirs.detach()).abs().max() / theirs.detach().abs().max().clamp_min(1e-12)
+        for mine, theirs in zip(ours, peer, strict=True)
+    ]
+    worst = float(torch.stack(differences).max())  # NaN if one is
     if not worst <= tolerance:
         raise Disagreement(f"{what} differ by {worst:.1e} of the largest value; at most {tolerance:.0e} is rounding")
     return f"{what} within {worst:.0e}"

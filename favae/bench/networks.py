@@ -60,7 +60,14 @@ def random_lpips() -> LPIPS:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lpips builds its backbone through an argument torchvision has deprecated
-        network = lpips.LPIPS(pretrained=False, net="vgg", pnet_rand=True, verbose=False)
+        with torch.device("meta"):  # drawing the weights of VGG's unused classifier would take seconds
+            network = lpips.LPIPS(pretrained=False, net="vgg", pnet_rand=True, verbose=False)
+    network = network.to_empty(device="cpu")
+    network.scaling_layer = type(network.scaling_layer)()
+    for weights in network.parameters():
+        torch.nn.init.zeros_(weights) if weights.ndim == 1 else torch.nn.init.kaiming_normal_(weights)
+    for head in network.lins:
+        head.requires_grad_(False).model[-1].weight.abs_()  # a distance is positive
     return LPIPS(network, WeightsFile(file="random", sha256="0" * 64, source="random numbers"))
 
 

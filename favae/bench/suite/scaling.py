@@ -36,7 +36,7 @@ _POINTS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def _rows(settings: Settings) -> Iterator[Row]:
-    for name, point in _POINTS[: 2 if settings.quick else None]:
+    for name, point in _POINTS[: 1 if settings.quick else None]:
         order = {"point": point, "threads": settings.threads, "quick": settings.quick, "device": str(settings.device)}
         got = in_own_process("favae.bench.suite.scaling", order)
         images = point.get("batch", 1) / got["seconds"]

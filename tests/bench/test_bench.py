@@ -1,0 +1,145 @@
+"""The benchmarks run, print their tables and refuse to time what does not agree. No time is asserted."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from favae.bench.compare import Case, Disagreement, Work, alternate, comparison, largest_difference
+from favae.bench.memory import peak_of, peak_while
+from favae.bench.section import Settings, sections
+from favae.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+CHEAP = ["focal_frequency", "spectrum_loss", "quantizer", "sampling", "data"]
+QUICK = Settings(size="quick", rounds=2, least_rounds=1, seconds=0.0, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def command(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["bench", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def tables(text: str) -> dict[str, list[list[str]]]:
+    """Heading -> rows of cells, the header first."""
+    found: dict[str, list[list[str]]] = {}
+    for line in text.splitlines():
+        if line.startswith("## "):
+            title = line.removeprefix("## ")
+        elif line.startswith("|") and set(line) - set("| -"):
+            found.setdefault(title, []).append([cell.strip() for cell in line.strip("|").split("|")])
+    return found
+
+
+def test_quick_benchmarks_print_their_tables_and_write_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "benchmarks.md"
+    printed = command("--quick", "--repeats", "1", "--threads", "1", "--write", str(page), *CHEAP)
+    shown = tables(printed)
+    assert [title.split(".")[0] for title in shown] == ["1", "2", "3", "5", "7"]
+    for title, (header, *rows) in shown.items():
+        cases = next(s.cases for s in sections().values() if title.endswith(s.title))
+        assert [row[0] for row in rows] == [case.name for case in cases]
+        assert all(len(row) == len(header) for row in rows)
+        for row in rows:
+            cells = dict(zip(header[:6], row, strict=False))
+            assert float(cells["times faster (quartiles)"].split()[0]) > 0
+            assert row[-1], "what agreed is said"
+    written = page.read_text()
+    assert all(line in written for line in printed.splitlines() if line.startswith("|"))
+    assert "GPU column: not run" in written and "torch" in written and "quick" in written
+
+
+def test_profile_of_a_training_step_accounts_for_all_its_time_and_is_drawn(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    ((_, *rows),) = tables(command("--quick", "--threads", "1", "--write", str(page), "profile")).values()
+    parts = {row[0]: float(row[3].rstrip("%")) for row in rows}
+    assert parts.pop("step") == 100
+    assert sum(parts.values()) == pytest.approx(100, abs=2)
+    assert min(parts[name] for name in ("LPIPS", "discriminator", "spectrum loss", "decoder, finest level")) > 0
+    assert (tmp_path / "page-profile.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_floor_counts_operations() -> None:
+    from favae.bench.suite.floor import _Operations
+
+    weight, x = torch.randn(5, 7, requires_grad=True), torch.randn(3, 7)
+    with _Operations() as counter:
+        (x @ weight.T).sum().backward()
+    assert counter.total == 2 * (3 * 5 * 7) * 2  # the product, and its gradient with respect to the weight
+    ((_, *rows),) = tables(command("--quick", "--threads", "1", "floor")).values()
+    assert len(rows) == 8 and all(float(row[6]) > 0 for row in rows[3:])
+
+
+def test_scaling_measures_a_point_in_its_own_process() -> None:
+    ((_, *rows),) = tables(command("--quick", "--threads", "1", "scaling")).values()
+    assert len(rows) == 1 and all(float(cell) > 0 for cell in rows[0][1:3])
+
+
+@pytest.mark.parametrize("name", ["training_step", "evaluation"])
+def test_larger_work_agrees_with_its_peer(name: str) -> None:
+    for case in sections()[name].cases[:1]:
+        with case.build(QUICK) as work:
+            assert "within" in work.agree()
+
+
+def test_every_benchmark_of_the_page_has_a_number_of_its_own() -> None:
+    numbers = [section.number for section in sections().values()]
+    assert numbers == sorted(set(numbers)) and set(range(1, 8)) <= set(numbers)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown benchmarks nothing; there are: focal_frequency"):
+        command("nothing")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no CUDA device"):
+        command("--device", "cuda", "focal_frequency")
+
+
+def test_what_does_not_agree_is_not_timed() -> None:
+    @contextmanager
+    def build(_: Settings) -> Iterator[Work]:
+        def agree() -> str:
+            return largest_difference([torch.ones(2)], [torch.tensor([1.0, 1.1])], 1e-3, "values")
+
+        yield Work(lambda: pytest.fail("was timed"), lambda: None, agree)
+
+    with pytest.raises(Disagreement, match=r"values differ by 9\.1e-02"):
+        list(comparison(99, "wrong", [Case("wrong", build)], "").rows(QUICK))
+    with pytest.raises(Disagreement, match="1 tensors against 2"):
+        largest_difference([torch.ones(1)], [torch.ones(1)] * 2, 1e-3, "values")
+    with pytest.raises(Disagreement, match="nan"):
+        largest_difference([torch.tensor([torch.nan])], [torch.ones(1)], 1e-3, "values")
+
+
+def test_ours_and_peer_take_turns_and_a_share_of_the_peer_is_scaled() -> None:
+    calls: list[str] = []
+
+    def wait(who: str) -> None:
+        calls.append(who)
+        torch.randn(400, 400) @ torch.randn(400, 400)
+
+    work = Work(lambda: wait("ours"), lambda: wait("peer"), lambda: "", peer_share=1e-3)
+    timing = alternate(work, Settings(rounds=4, least_rounds=4, seconds=0.0))
+    order = [who for i, who in enumerate(calls) if i == 0 or calls[i - 1] != who]
+    assert order == ["ours", "peer", "ours", "peer", "ours"]  # swapped every round: neighbours merge
+    assert len(timing.ours) == len(timing.peer_cpu) == 4
+    assert timing.ratio > 50 and timing.quartiles[0] <= timing.ratio <= timing.quartiles[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured on Linux only")
+def test_peak_memory_sees_what_is_freed_again() -> None:
+    assert peak_of("focal_frequency", "8x3x256x256", "peer", QUICK) is not None
+    taken = peak_while(lambda: torch.ones(30_000_000).sum(), torch.device("cpu"))
+    assert 0.9 * 120e6 < taken < 1.5 * 120e6
