@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo test lint ui report clean
+.PHONY: help setup demo test lint bench ui report clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -43,6 +43,9 @@ lint: setup  ## ruff, snakefmt, mypy
 	ruff format --check .
 	snakefmt --check Snakefile workflow
 	mypy
+
+bench: setup  ## measure losses, training step, sampling, evaluation and data path against peers (about ten minutes)
+	favae bench --write workflow/docs/benchmarks.md
 
 ui: setup  ## MLflow in a browser
 	favae mlflow-sync

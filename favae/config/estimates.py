@@ -27,6 +27,7 @@ from favae.config.costs import (
 from favae.config.dataset import DatasetSpec
 from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
 from favae.config.grid import Grid, Job
+from favae.config.training import TrainingSpec
 from favae.config.latent_costs import latent_model_cost
 from favae.config.vae import VaeSpec
 
@@ -190,7 +191,7 @@ def autoencoder_bytes(spec: AutoencoderSpec) -> float:
     compared = 0 if objective.spectrum.kind == "none" else 3 * sum(c * side**2 for c, side in pair_shapes(model))
     numbers = network.kept * _number_bytes(training.precision) + 4 * (lpips + compared + 2 * judge.kept)
     state = _STATE_BYTES * (network.parameters + judge.parameters)
-    return _CONTEXT_BYTES + state + _OVERHEAD * numbers * training.batch_size / training.ranks
+    return _CONTEXT_BYTES + state + _OVERHEAD * numbers * _at_once(training)
 
 
 def _cat_cost(spec: CatSpec, autoencoder: AutoencoderSpec) -> tuple[Cost, float]:
@@ -209,7 +210,7 @@ def _cat(spec: CatSpec, autoencoder: AutoencoderSpec, pairs: int) -> Estimate:
     steps = training.length.in_steps(pairs, training.batch_size)
     cost, text = _cat_cost(spec, autoencoder)
     flops = 2.0 * steps * training.batch_size * (3 * cost.macs + text)
-    kept = cost.kept * _number_bytes(training.precision) * training.batch_size / training.ranks
+    kept = cost.kept * _number_bytes(training.precision) * _at_once(training)
     memory = _CONTEXT_BYTES + _STATE_BYTES * cost.parameters + _OVERHEAD * kept
     hours = _hours(flops, "transformer", training.precision)
     return Estimate(steps * training.batch_size, steps, flops, hours, memory)
@@ -258,6 +259,11 @@ def _generation(spec: GenerateSpec, cat: CatSpec, autoencoder: AutoencoderSpec, 
 def _inference_bytes(cost: Cost, batch_size: int) -> float:
     """Weights, and a tenth of the activations that training keeps: the rest is freed as the pass goes on."""
     return _CONTEXT_BYTES + 4 * cost.parameters + 0.4 * cost.kept * batch_size
+
+
+def _at_once(training: TrainingSpec) -> float:
+    """Images that one rank takes through the model together."""
+    return training.batch_size / (training.ranks * training.accumulation)
 
 
 def _number_bytes(precision: str) -> int:
