@@ -195,6 +195,7 @@ def _weights_of(job: "Job") -> Iterator[str]:
     from favae.config.autoencoder import AutoencoderSpec
     from favae.config.cat import CatSpec, ClipText, GenerateSpec
     from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
+    from favae.config.vae import PerceptualTerm, VaeSpec
     from favae.evaluation.perceptual import LPIPS_WEIGHTS
 
     spec = job.spec
@@ -202,6 +203,9 @@ def _weights_of(job: "Job") -> Iterator[str]:
         perceptual = spec.objective.perceptual
         if perceptual.weight and perceptual.network != "none":
             yield LPIPS_WEIGHTS[perceptual.network]
+    if isinstance(spec, VaeSpec):
+        terms = spec.objective.terms.values()
+        yield from (LPIPS_WEIGHTS[term.network] for term in terms if isinstance(term, PerceptualTerm))
     if isinstance(spec, CatSpec) and isinstance(spec.text, ClipText):
         yield spec.text.weights
     protocol = spec.protocol if isinstance(spec, GenerateSpec) else spec

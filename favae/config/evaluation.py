@@ -50,13 +50,15 @@ class EvaluationProtocol(Spec):
     Images are taken at the size and crop in which the data set was prepared. `quantize: uint8` clamps a network's
     output to [-1, 1] and rounds it to the 256 levels of a stored image; `none` only clamps; `raw` takes it as it is
     (STFT-VAE, whose decoder has no activation). `latent` of a variational autoencoder: the posterior's `mean`, or one
-    `sample` of it an image, as the official STFT-VAE code measures. `batch_size` decides speed and memory, not values.
+    `sample` of it an image, as the official STFT-VAE code measures. `synthesis: prior` also measures as many pictures
+    drawn from its prior. `batch_size` decides speed and memory, not values.
     """
 
     split: Literal["train", "val", "test"] = "test"
     n: Positive | Literal["all"] = "all"
     quantize: Literal["uint8", "none", "raw"] = "uint8"
     latent: Literal["mean", "sample"] = "mean"
+    synthesis: Literal["none", "prior"] = "none"
     metrics: tuple[Metric, ...] = (
         "l1",
         "mse",

@@ -28,6 +28,35 @@ class StftVae(Spec):
         return self
 
 
+class FflAutoencoder(Spec):
+    """`favae.models.VanillaAutoencoder`: two linear maps, 6.3 million parameters at 64 pixels."""
+
+    kind: Literal["ffl_ae"]
+    image_size: Positive = 64
+    image_channels: Positive = 3
+    hidden: Positive = 256
+
+
+class FflVae(Spec):
+    """`favae.models.FflVAE`: strided convolutions down to 4x4 and back."""
+
+    kind: Literal["ffl_vae"]
+    image_size: Positive = 64
+    image_channels: Positive = 3
+    latent: Positive = 256
+    base_channels: Positive = 64
+    max_channels: Positive = 512
+
+    @model_validator(mode="after")
+    def _power_of_two(self) -> Self:
+        if self.image_size < 8 or self.image_size & (self.image_size - 1):
+            raise ValueError(f"image_size {self.image_size} must be a power of two, at least 8: it is halved down to 4")
+        return self
+
+
+LatentModelSpec = Annotated[StftVae | FflAutoencoder | FflVae, Field(discriminator="kind")]
+
+
 class Mse(Spec):
     """Mean squared error."""
 
@@ -67,7 +96,44 @@ class Stft(Spec):
     taper: Literal["hann", "none"] = "hann"
 
 
-Term = Annotated[Mse | L1 | Ssim | Stft, Field(discriminator="kind")]
+class Ffl(Spec):
+    """Focal frequency loss, and what its paper takes out of it or puts in its place.
+
+    `representation` (Tables 7 and 8): `full`; `without_frequency` (pixels instead of frequencies), `without_phase`,
+    `without_amplitude`, `dct` instead of the Fourier transform. `alpha: 0` is "without focal weighting". `spectra:
+    batch_mean` compares spectra averaged over the batch, as for StyleGAN2.
+    """
+
+    kind: Literal["ffl"]
+    weight: NonNegative
+    alpha: NonNegative = 1.0
+    patch_factor: Positive = 1
+    representation: Literal["full", "without_frequency", "without_phase", "without_amplitude", "dct"] = "full"
+    spectra: Literal["image", "batch_mean"] = "image"
+
+    @model_validator(mode="after")
+    def _options_of_the_full_loss(self) -> Self:
+        if self.representation != "full" and (self.patch_factor > 1 or self.spectra != "image"):
+            raise ValueError(f"patch_factor and spectra go with representation: full, not {self.representation}")
+        return self
+
+
+class SpectralRegularization(Spec):
+    """Cross-entropy of azimuthally averaged power spectra (Durall et al., CVPR 2020), compared in Table 7 of the FFL paper."""
+
+    kind: Literal["spectral_regularization"]
+    weight: NonNegative
+
+
+class PerceptualTerm(Spec):
+    """LPIPS; the perceptual loss of Table 7 of the FFL paper. Needs the network's weights."""
+
+    kind: Literal["perceptual"]
+    weight: NonNegative
+    network: Literal["vgg", "alex", "squeeze"] = "vgg"
+
+
+Term = Annotated[Mse | L1 | Ssim | Stft | Ffl | SpectralRegularization | PerceptualTerm, Field(discriminator="kind")]
 
 
 class Objective(Spec):
@@ -112,7 +178,7 @@ class Adam(Spec):
 class VaeSpec(Spec):
     """Everything that decides the weights of one autoencoder of the companion papers, its data set apart."""
 
-    model: StftVae
+    model: LatentModelSpec
     objective: Objective
     optimizer: Adam
     training: TrainingSpec
@@ -120,6 +186,10 @@ class VaeSpec(Spec):
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
         for name, term in self.objective.terms.items():
+            if isinstance(term, PerceptualTerm) and self.objective.scale != "signed":
+                raise ValueError(
+                    f"objective.terms.{name}: LPIPS compares images in [-1, 1]: set objective.scale to signed"
+                )
             if isinstance(term, Stft) and term.window > self.model.image_size:
                 raise ValueError(
                     f"objective.terms.{name}.window {term.window} is larger than the {self.model.image_size}-pixel images"

@@ -53,6 +53,10 @@ _INFO = {
     "rfd_squeezenet": MetricInfo("Frechet distance of reconstructions (SqueezeNet features)", "", "lower"),
     "rfd_randconv": MetricInfo("Frechet distance of reconstructions (random convolutions)", "", "lower"),
     "fid": MetricInfo("FID", "", "lower"),
+    # Of the papers' tables, not measured here: they need Inception's classes, or a segmentation network.
+    "is": MetricInfo("IS", "", "higher"),
+    "miou": MetricInfo("mIoU", "%", "higher"),
+    "accuracy": MetricInfo("Pixel accuracy", "%", "higher"),
     "fd_squeezenet": MetricInfo("Frechet distance (SqueezeNet features)", "", "lower"),
     "fd_randconv": MetricInfo("Frechet distance (random convolutions)", "", "lower"),
     "fid_vs_all": MetricInfo("FID against all images", "", "lower"),

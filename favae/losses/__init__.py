@@ -1,7 +1,9 @@
 """Loss functions; they need torch and nothing else of this package."""
 
 from favae.losses.adversarial import AdversarialLoss, adaptive_weight, build_adversarial_loss
+from favae.losses.focal_variants import FocalVariantLoss
 from favae.losses.frequency import FocalFrequencyLoss
+from favae.losses.spectral_regularization import SpectralRegularization
 from favae.losses.spectrum import (
     DynamicSpectrumLoss,
     FeatureFrequencyLoss,
@@ -19,8 +21,10 @@ __all__ = [
     "DynamicSpectrumLoss",
     "FeatureFrequencyLoss",
     "FocalFrequencyLoss",
+    "FocalVariantLoss",
     "SSIMLoss",
     "STFTLoss",
+    "SpectralRegularization",
     "SpectrumLoss",
     "adaptive_weight",
     "build_adversarial_loss",

@@ -6,6 +6,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from favae.losses.focal_variants import FocalVariantLoss
+from favae.losses.frequency import FocalFrequencyLoss
+from favae.losses.spectral_regularization import SpectralRegularization
 from favae.losses.ssim import SSIMLoss
 from favae.losses.stft import STFTLoss
 
@@ -25,10 +28,20 @@ class PixelLoss(nn.Module):
         return self.weight * self.distance(pred.float(), target.float())
 
 
+def _build_ffl(
+    data_range: float, weight: float, alpha: float, patch_factor: int, representation: str, spectra: str
+) -> nn.Module:
+    if representation != "full":
+        return FocalVariantLoss(weight, alpha, representation)
+    return FocalFrequencyLoss(weight, alpha, patch_factor, ave_spectrum=spectra == "batch_mean")
+
+
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mse": lambda data_range, **given: PixelLoss("mse", **given),
     "l1": lambda data_range, **given: PixelLoss("l1", **given),
     "ssim": lambda data_range, weight, **given: SSIMLoss(weight, data_range, **given),
+    "ffl": _build_ffl,
+    "spectral_regularization": lambda data_range, weight: SpectralRegularization(weight, data_range),
     "stft": lambda data_range, weight, **given: STFTLoss(weight, **given),
 }
 

@@ -27,9 +27,9 @@ class Posterior(NamedTuple):
 
 
 class LatentModel(nn.Module, ABC):
-    """A variational autoencoder. `latent` is Z; 0 is a plain autoencoder, which has no posterior and draws nothing."""
+    """An autoencoder without codebook. `latent` is Z of a variational one; a plain one has 0 and no posterior."""
 
-    latent: int
+    latent: int = 0
     config: dict[str, Any]  # constructor arguments
 
     @classmethod
@@ -38,19 +38,27 @@ class LatentModel(nn.Module, ABC):
         return cls(**config)
 
     @abstractmethod
-    def encode(self, image_BCHW: Tensor) -> Posterior:
-        """q(z|x) of images in [-1, 1]."""
+    def forward(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, Posterior | None]:
+        """Reconstructions of images in [-1, 1] through z = mean + sigma * noise (z = mean without noise), and q(z|x)."""
 
     @abstractmethod
     def decode(self, z_BZ: Tensor) -> Tensor:
         """Images [B,C,H,W] of latents, fp32 on the scale of [-1, 1]."""
 
-    def forward(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, Posterior | None]:
-        """Reconstructions of images in [-1, 1] through z = mean + sigma * noise (z = mean without noise), and q(z|x)."""
-        posterior = self.encode(image_BCHW)
-        z_BZ = posterior.mean if noise_BZ is None else posterior.sample(noise_BZ)
-        return self.decode(z_BZ), posterior
-
     def reconstruct(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> Tensor:
         """Reconstructions alone."""
         return self(image_BCHW, noise_BZ)[0]
+
+
+class VariationalModel(LatentModel):
+    """An autoencoder that encodes an image to a Gaussian."""
+
+    @abstractmethod
+    def encode(self, image_BCHW: Tensor) -> Posterior:
+        """q(z|x) of images in [-1, 1]."""
+
+    def forward(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, Posterior | None]:
+        """As `LatentModel.forward`."""
+        posterior = self.encode(image_BCHW)
+        z_BZ = posterior.mean if noise_BZ is None else posterior.sample(noise_BZ)
+        return self.decode(z_BZ), posterior

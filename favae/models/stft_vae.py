@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from favae.models.latent import LatentModel, Posterior
+from favae.models.latent import Posterior, VariationalModel
 
 _FIRST, _SECOND = 32, 64  # channels of the two convolutions
 
@@ -89,7 +89,7 @@ class ParityConv(nn.Module):
         return F.conv2d(x_BPHW, weight, self.bias.repeat(4), padding=1)
 
 
-class StftVAE(LatentModel):
+class StftVAE(VariationalModel):
     """Encoder conv3x3/2 (32), conv3x3/2 (64), linear; decoder linear, two doubling convolutions (64, 32), conv3x3.
 
     Images are [B,1,H,W] in [-1, 1], H = W = `image_size`, a multiple of 4. Inside, pixels are in [0, 1] and the output has no

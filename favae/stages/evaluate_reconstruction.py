@@ -1,6 +1,6 @@
 """Stage `evaluate_reconstruction`: a trained autoencoder on the held-out split of a data set, its own or another (zero-shot)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +13,9 @@ from favae.config.evaluation import EvaluationProtocol
 from favae.config.grid import Job
 from favae.data.dataset import PreparedSplit, iterate_batches, to_float
 from favae.data.examples import example_rows
-from favae.evaluation.evaluators import ReconstructionEvaluator
+from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
+from favae.evaluation.frechet import FeatureStatistics
+from favae.evaluation.protocol import MetricResult
 from favae.evaluation.reference import load_reference
 from favae.model_io import load_any_autoencoder
 from favae.models import FAVAE, LatentModel
@@ -54,12 +56,15 @@ def run(job: Job, context: Context) -> None:
             evaluator.update(stored, picture, indices, [split.ids[r] for r in rows])
             for position, row in enumerate(rows):
                 if row in wanted:
-                    examples["original"].append(stored[position].permute(1, 2, 0).cpu().numpy())
+                    examples["original"].append(stored[position].permute(1, 2, 0).expand(-1, -1, 3).cpu().numpy())
                     examples["reconstruction"].append(to_uint8(picture[position : position + 1])[0].numpy())
                     examples["id"].append(split.ids[row])
+    results = evaluator.result()
     if isinstance(model, LatentModel) and model.latent:
         examples |= _from_prior(model)
-    _write(job, context, evaluator, examples)
+    if protocol.synthesis == "prior":
+        results |= _synthesis(model, protocol, count, reference, device)
+    _write(job, context, evaluator, results, examples)
     context.summary = {"model": job.roles["model"], "dataset": job.roles["dataset"], "images": count}
 
 
@@ -93,8 +98,31 @@ def _from_prior(model: LatentModel) -> dict[str, Any]:
     return {name: list(to_uint8(model.decode(z.to(device))).numpy()) for name, z in latents.items()}
 
 
-def _write(job: Job, context: Context, evaluator: ReconstructionEvaluator, examples: dict[str, list[Any]]) -> None:
-    write_metrics(job, context, evaluator.result())
+def _synthesis(
+    model: FAVAE | LatentModel,
+    protocol: EvaluationProtocol,
+    count: int,
+    reference: Mapping[str, FeatureStatistics],
+    device: torch.device,
+) -> dict[str, MetricResult]:
+    """Frechet distances of `count` pictures drawn from the prior. Raises ValueError for a model without one."""
+    if not (isinstance(model, LatentModel) and model.latent):
+        raise ValueError("synthesis: prior needs a variational autoencoder; set it to none for this model")
+    evaluator = GenerationEvaluator(protocol, device, reference=reference)
+    with torch.inference_mode():
+        for latents in drawn_latents(count, model.latent, seed=1).split(protocol.batch_size):
+            evaluator.update_generated(model.decode(latents.to(device)))
+    return evaluator.result()
+
+
+def _write(
+    job: Job,
+    context: Context,
+    evaluator: ReconstructionEvaluator,
+    results: dict[str, MetricResult],
+    examples: dict[str, list[Any]],
+) -> None:
+    write_metrics(job, context, results)
     evaluator.per_image().to_csv(context.build / "images.csv", index=False)
     evaluator.spectrum().to_csv(context.build / "spectrum.csv", index=False)
     arrays = {name: np.stack(values) for name, values in examples.items()}

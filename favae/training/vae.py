@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from favae.config.vae import ConstantRate, CyclicRate, VaeSpec
+from favae.config.vae import ConstantRate, CyclicRate, PerceptualTerm, Term, VaeSpec
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit, iterate_batches, to_float
 from favae.losses import build_term
@@ -32,6 +32,27 @@ def drawn_latents(n: int, size: int, seed: int = 0) -> Tensor:
     return torch.randn(n, size, generator=torch.Generator().manual_seed(seed))
 
 
+class _Perceptual(nn.Module):
+    """weight * mean LPIPS of images in [-1, 1]."""
+
+    def __init__(self, term: PerceptualTerm) -> None:
+        super().__init__()
+        from favae.evaluation.perceptual import load_lpips
+
+        self.weight, self.lpips = term.weight, load_lpips(term.network)
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        return self.weight * self.lpips(pred, target).mean()
+
+
+def _build(term: Term, data_range: float) -> nn.Module:
+    return (
+        _Perceptual(term)
+        if isinstance(term, PerceptualTerm)
+        else build_term(data_range=data_range, **term.model_dump())
+    )
+
+
 class VaeTask:
     """L = sum of terms(output, image) + kl KL(q(z|x) || N(0, 1)), with one sample of z an image.
 
@@ -48,9 +69,7 @@ class VaeTask:
         if spec.training.memory_format == "channels_last":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         data_range = 1.0 if spec.objective.scale == "unit" else 2.0
-        terms = {
-            name: build_term(data_range=data_range, **term.model_dump()) for name, term in spec.objective.terms.items()
-        }
+        terms = {name: _build(term, data_range) for name, term in spec.objective.terms.items()}
         self.terms = nn.ModuleDict(terms).to(ranks.device)
         self.modules: Mapping[str, nn.Module] = {"model": self.model}
         self.forward = torch.compile(self.model) if spec.training.compile == "default" else self.model
