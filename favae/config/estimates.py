@@ -27,8 +27,8 @@ from favae.config.costs import (
 from favae.config.dataset import DatasetSpec
 from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
 from favae.config.grid import Grid, Job
-from favae.config.training import TrainingSpec
 from favae.config.latent_costs import latent_model_cost
+from favae.config.training import TrainingSpec
 from favae.config.vae import VaeSpec
 
 # Sustained FLOP/s assumed. Convolutions at 256 pixels are bound by memory, and run in TF32 where they are fp32.
