@@ -29,6 +29,8 @@ class CatTask:
         self.optimizers: Mapping[str, Optimizer] = {
             "cat": AdamW(groups, lr=self.rate, betas=optimizer.betas, fused=True)
         }
+        cat_loss = self.model.cat.loss
+        self.loss = torch.compile(cat_loss) if spec.training.compile == "default" else cat_loss
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
 
     def _autocast(self) -> torch.autocast:
@@ -57,7 +59,7 @@ class CatTask:
         for part in (slice(first, first + size) for first in range(0, len(captions), size)):
             with self._autocast():
                 text, mask = self.model.embed(captions[part])
-                loss = self.model.cat.loss(tokens[part], text, mask, keep[part]) * (len(text) / len(captions))
+                loss = self.loss(tokens[part], text, mask, keep[part]) * (len(text) / len(captions))
             loss.backward()
             total += loss.detach()
         average_gradients(self.parameters)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,29 @@ def test_memory_format_and_precision_change_rounding_only(
         torch.testing.assert_close(other[name], plain[name], rtol=tolerance, atol=0)
 
 
+def test_compiling_changes_rounding_only(
+    tiny_spec: Specs, val: PreparedSplit, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced and differentiated as by default, run without generated code, which needs a C++ compiler here."""
+    plain = task_of(tiny_spec(), val)
+    expected = [step(plain, images) for _ in range(2)]
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    compiled = task_of(tiny_spec(training={"compile": "default"}), val)
+    for losses in expected:
+        torch.testing.assert_close(step(compiled, images), losses, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(compiled.model.quantizer.codebook, plain.model.quantizer.codebook)
+
+
+def test_compiled_cat_has_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = _Codes.task(1)
+    torch.manual_seed(2)
+    expected = plain.train_step(_Codes.batch, 0)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    compiled = _Codes.task(1, "default")
+    torch.manual_seed(2)
+    torch.testing.assert_close(compiled.train_step(_Codes.batch, 0), expected)
+
+
 def test_official_order_is_the_official_step(tiny_spec: Specs, val: PreparedSplit, images: Tensor) -> None:
     """Every weight, the codebook and both optimisers' effect after two steps, against the step as released."""
     official = {"reconstruction": "recompute", "codebook_update": "official"}
@@ -208,7 +232,7 @@ class _Codes:
     """What `CatTask` needs of a text-to-image model: a network, and text embeddings of captions."""
 
     @staticmethod
-    def task(accumulation: int) -> Any:
+    def task(accumulation: int, compile_: str = "off") -> Any:
         from favae.models import CAT
         from favae.training.cat import CatTask
 
@@ -235,6 +259,7 @@ class _Codes:
                     "validate_every": "4 steps",
                     "checkpoint_every": "4 steps",
                     "accumulation": accumulation,
+                    "compile": compile_,
                 },
             }
         )
