@@ -67,12 +67,13 @@ class PreparedSplit:
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"rows {rows.min()}..{rows.max()} of a split of {len(self)} pictures")
         channels, height, width = self.image_shape
-        x_BHWC = np.empty((len(rows), height, width, channels), dtype=np.uint8)
+        x_BCHW = np.empty((len(rows), channels, height, width), dtype=np.uint8)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         for shard in np.unique(shards):
             chosen = np.flatnonzero(shards == shard)
-            x_BHWC[chosen] = self._shards[shard][rows[chosen] - self._starts[shard]]
-        return torch.from_numpy(x_BHWC).permute(0, 3, 1, 2).contiguous()
+            x_BHWC = self._shards[shard][rows[chosen] - self._starts[shard]]
+            x_BCHW[chosen] = x_BHWC.transpose(0, 3, 1, 2)
+        return torch.from_numpy(x_BCHW)
 
     def captions(self, row: int) -> list[str]:
         """The captions of one picture, as published; empty where the data set has none."""
@@ -103,7 +104,8 @@ def iterate_batches(
 
 def to_float(x_BCHW: torch.Tensor) -> torch.Tensor:
     """Stored pixels, uint8 0..255, as float32 in [-1, 1] on the same device: x / 127.5 - 1."""
-    return x_BCHW.float().div(127.5).sub_(1.0)
+    # In place after the one copy: fresh memory costs a CPU more than the arithmetic.
+    return x_BCHW.to(torch.float32, copy=True).div_(127.5).sub_(1.0)
 
 
 def _read_csv(path: Path) -> Iterator[dict[str, str]]:
