@@ -1,8 +1,8 @@
 """Preparation of a data set, and reading it in training, against Pillow on single files in one process."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +16,7 @@ from favae.bench.networks import random_batch
 from favae.bench.section import Settings
 from favae.config.dataset import DatasetSpec
 from favae.data.batches import TrainingBatches
-from favae.data.dataset import PreparedSplit, to_float
+from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
 
 _DIFFERENT, _BATCH = 16, 8
@@ -75,40 +75,37 @@ def _preparation(settings: Settings) -> Iterator[Work]:
         yield Work(run_ours, run_peer, agree)
 
 
-def _input() -> Callable[[Settings], AbstractContextManager[Work]]:
-    @contextmanager
-    def build(settings: Settings) -> Iterator[Work]:
-        count, side = (24, 16) if settings.quick else (256, 256)
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            files = _write_pictures(folder, count, side)
-            shards = folder / "shards"
-            shards.mkdir()
-            prepare(_spec(side), folder, shards, workers=settings.threads)
-            batches = TrainingBatches(PreparedSplit(shards, "train"), _BATCH, seed=0)
-            steps = batches.steps_per_epoch
+@contextmanager
+def _input(settings: Settings) -> Iterator[Work]:
+    count, side = (24, 16) if settings.quick else (256, 256)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        files = _write_pictures(folder, count, side)
+        shards = folder / "shards"
+        shards.mkdir()
+        prepare(_spec(side), folder, shards, workers=settings.threads)
+        batches = TrainingBatches(PreparedSplit(shards, "train"), _BATCH, seed=0)
+        steps = batches.steps_per_epoch
 
-            def run_ours() -> Tensor:
-                source = batches.iter_from(0)
-                last = [to_float(next(source).images) for _ in range(steps)][-1]
-                source.close()  # type: ignore[attr-defined]
-                return last
+        def run_ours() -> Tensor:
+            source = batches.iter_from(0)
+            last = [next(source).images for _ in range(steps)][-1]
+            source.close()  # type: ignore[attr-defined]
+            return last
 
-            def run_peer() -> Tensor:
-                for step in range(steps):
-                    rows = batches.batch(step).rows if step == steps - 1 else range(step * _BATCH, (step + 1) * _BATCH)
-                    pixels = np.stack([_read(files[row], side) for row in rows])
-                    last = to_float(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-                return last
+        def run_peer() -> Tensor:
+            for step in range(steps):
+                rows = batches.batch(step).rows if step == steps - 1 else range(step * _BATCH, (step + 1) * _BATCH)
+                pixels = np.stack([_read(files[row], side) for row in rows])
+                last = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+            return last
 
-            def agree() -> str:
-                if not torch.equal(run_ours(), run_peer()):
-                    raise Disagreement("a batch from shards is not Pillow's")
-                return "pixels equal"
+        def agree() -> str:
+            if not torch.equal(run_ours(), run_peer()):
+                raise Disagreement("a batch from shards is not Pillow's")
+            return "pixels equal"
 
-            yield Work(run_ours, run_peer, agree)
-
-    return build
+        yield Work(run_ours, run_peer, agree)
 
 
 SECTION = comparison(
@@ -116,9 +113,9 @@ SECTION = comparison(
     "Data",
     [
         Case("480 JPEG files of 1024 pixels to one shard of 256", _preparation, faster=1.8, measures_memory=False),
-        Case("256 pictures of 256 pixels, batches of 8", _input(), faster=3, measures_memory=False),
+        Case("256 pictures of 256 pixels, batches of 8", _input, faster=3, measures_memory=False),
     ],
     "Peer: Pillow on single files, one process. Ours also checks, hashes and indexes every file (`prepare`, as many processes as "
-    "threads), and reads training batches from memory-mapped shards in a thread. The goal of 1.8 for preparation is that of two "
-    "free cores.",
+    "threads), and reads training batches from memory-mapped shards in a thread; both end with uint8 batches, since conversion to "
+    "float is the training device's work. The goal of 1.8 for preparation is that of two free cores.",
 )
