@@ -50,5 +50,5 @@ def bench(
             tables[-1][1].append(row)
             print(line(row), flush=True)
         print(f"\n{section.note}", flush=True)
-    if write is not None:
-        write_page(write, machine, tables)
+        if write is not None:  # after every section: a run that is stopped leaves what it has measured
+            write_page(write, machine, tables)
