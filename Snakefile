@@ -14,7 +14,7 @@ from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
 from favae.config import ConfigError
-from favae.config.grid import load_grid
+from favae.config.grid import STAGES, load_grid
 from favae.config.resources import resources_of
 from favae.provenance.running import hold_project
 from favae.stages.queue_watch import watch_queue
@@ -58,10 +58,19 @@ rule all:
 
 
 onstart:
+    # Here, not at the head: planning does without.
+    from favae.contract.needs import require
+
     hold_project()
-    if (
-        workflow.non_local_exec
-    ):  # messages of failed jobs are "rules" to Snakemake, and all one sees of jobs elsewhere
+    require(
+        load_grid(job.wildcards.scale).job(
+            job.rule.name, job.wildcards.get("cell", "all")
+        )
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name in STAGES
+    )
+    # Messages of failed jobs are "rules" to Snakemake, and all that one sees of jobs elsewhere.
+    if workflow.non_local_exec:
         workflow.output_settings.quiet.discard(Quietness.RULES)
         watch_queue(logger.warning)
     shell("favae internal start")

@@ -133,6 +133,15 @@ def reconstruct(
 
 
 @internal.command()
+def rank(stage: str, cell: str, scale: Scale, state: Annotated[Path, typer.Option()]) -> None:
+    """One process of a training in several, as torchrun starts it."""
+    from favae.config.grid import load_grid
+    from favae.stages.ranks import run_rank
+
+    run_rank(load_grid(scale).job(stage, cell), state)
+
+
+@internal.command()
 def start() -> None:
     """Head process, before the first job: write down commit and dirty files."""
     from favae.provenance.head import write_head_state

@@ -9,26 +9,28 @@ import typer
 if TYPE_CHECKING:
     from favae.config.estimates import Estimate, Sizes
     from favae.config.grid import Grid, Job
+    from favae.provenance.run_record import RunRecord
 
 _WIDTH = 120
 _INDENT = " " * 4
 _BASIS = (
-    "GPU-hours and memory are estimates, not measurements. FLOPs are counted from the parameters of each network "
+    "GPU-hours, memory and disk are estimates; what was measured stands beside them. FLOPs are counted from the "
+    "parameters of each network "
     "(training: three forward passes, plus LPIPS, discriminator and blur) and divided by assumed sustained rates of an "
     "H200-class GPU: "
 )
-_WITHOUT_WEIGHTS = ("randconv",)  # feature networks that need no file; the others are named as theirs is
 
 
 def plan(
     target: Annotated[str | None, typer.Argument(help="STAGE or STAGE/CELL; default: all.")] = None,
     scale: Annotated[str | None, typer.Option(help="Scale in params/grid.yaml; default: the active one.")] = None,
 ) -> None:
-    """Show what each job would do and take (estimates), and what is missing here. Exits 1 if something is.
+    """Show what each job would do and take (estimates, beside what was measured), and what is missing. Exits 1 if something is.
 
     Example: favae plan train_autoencoder/celebahq-f16-r12 --scale paper
     """
     from favae.config.grid import load_grid
+    from favae.contract.needs import missing_space, needs
 
     grid = load_grid(scale)
     grid.check()
@@ -38,7 +40,8 @@ def plan(
     for job in jobs:
         print("\n".join(_block(grid, job, sizes, estimates[job.name])), end="\n\n")
     print("\n".join(_totals(jobs, estimates)))
-    missing = list(_missing(jobs))
+    ahead = sum(found.disk_bytes for job in jobs if (found := estimates[job.name]) and not job.card.exists())
+    missing = [need.text for need in (*needs(jobs), *missing_space(ahead))]
     print("\nmissing on this machine:" if missing else "\nnothing is missing on this machine")
     for line in missing:
         print(_wrapped(line, "  - ", _INDENT))
@@ -119,6 +122,8 @@ def _facts(
         hours, memory = f"{found.gpu_hours:,.2f} GPU-hours", f"{found.gpu_bytes / 1e9:.1f} GB"
         gpus = training.get("ranks", 1)
         yield "estimate", f"{hours} ({found.flops / 1e15:,.1f} PFLOP), {memory} of GPU memory, GPUs: {gpus}"
+    if record := _record(job):
+        yield "measured", _measured(record)
 
 
 def _data(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"]) -> str:
@@ -141,78 +146,64 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{key}", text.replace(" ", "_")  # one word a parameter: 20_epochs
 
 
+def _record(job: "Job") -> "RunRecord | None":
+    """The run record of a job, where one was written that can be read."""
+    from favae.provenance.run_record import read_run_record
+
+    try:
+        return read_run_record(job.scale, job.stage.name, job.cell)
+    except ValueError:
+        return None
+
+
+def _measured(record: "RunRecord") -> str:
+    where = f"{record.device} of {record.host}" + (f", SLURM job {record.slurm_job}" if record.slurm_job else "")
+    again = f", continued {record.resumed} times (the time is of the last part)" if record.resumed else ""
+    memory = "".join(
+        f", {size / 1e9:.1f} GB of {kind} memory"
+        for kind, size in (("GPU", record.gpu_bytes), ("host", record.host_bytes))
+        if size
+    )
+    return f"{record.seconds / 3600:,.2f} h{memory} on {where}{again}"
+
+
 def _totals(jobs: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> Iterator[str]:
     from favae.config.estimates import RATES
 
-    yield f"{'stage':30}{'jobs':>6}{'images':>16}{'GPU-hours (estimate)':>24}"
-    stages: dict[str, list[Any]] = {}
+    yield (
+        f"{'stage':30}{'jobs':>6}{'images':>16}{'GPU-hours':>12}{'GPU memory':>12}{'disk':>10}{'measured hours':>18}"
+    )
+    stages: dict[str, list[Job]] = {}
     for job in jobs:
-        stages.setdefault(job.stage.name, []).append(estimates[job.name])
-    stages["total"] = [found for group in stages.values() for found in group]
-    for stage, group in stages.items():
-        known = [found for found in group if found is not None]
-        images, hours = sum(found.images for found in known), sum(found.gpu_hours for found in known)
-        unknown = f"  ({len(group) - len(known)} not estimated)" if len(known) < len(group) else ""
-        yield f"{stage:30}{len(group):6}{images:16,}{hours:24,.1f}{unknown}"
+        stages.setdefault(job.stage.name, []).append(job)
+    for stage, group in [*stages.items(), ("total", jobs)]:
+        yield _row(stage, group, estimates)
+    hours, path = _critical_path(jobs, estimates)
+    yield ""
+    yield _wrapped(f"critical path (estimate): {hours:,.1f} hours: {', '.join(path)}", "", _INDENT)
     rates = ", ".join(f"{network} {precision} {rate / 1e12:g} TFLOP/s" for (network, precision), rate in RATES.items())
     yield ""
     yield textwrap.fill(_BASIS + rates + ".", _WIDTH)
 
 
-def _missing(jobs: list["Job"]) -> Iterator[str]:
-    """Raw data and weights that are not on this machine, one sentence each."""
-    from favae import paths
-
-    for job in jobs:
-        layout = job.parameters.get("layout", {})
-        if layout.get("kind", "tiles") == "tiles" or job.card.exists():
-            continue
-        folder = paths.raw_root() / layout.get("root", layout["kind"])
-        if not folder.is_dir():
-            yield f"raw data {folder} for {job.name}: put the data set there, or set FAVAE_RAW to the folder above it"
-    users: dict[str, list[str]] = {}
-    for job in jobs:
-        for name in sorted(set(_weights_of(job))):
-            users.setdefault(name, []).append(job.name)
-    if users:
-        yield from _missing_weights(users)
+def _row(stage: str, group: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> str:
+    """Sums of one stage; GPU memory is that of its largest job, disk what its jobs write (checkpoints kept while they run too)."""
+    known = [found for job in group if (found := estimates[job.name]) is not None]
+    images, hours = sum(found.images for found in known), sum(found.gpu_hours for found in known)
+    memory, disk = max((f.gpu_bytes for f in known), default=0), sum(found.disk_bytes for found in known)
+    records = [record for job in group if (record := _record(job))]
+    spent = f"{sum(r.seconds for r in records) / 3600:,.1f} ({len(records)} jobs)" if records else "not run"
+    unknown = f"  ({len(group) - len(known)} not estimated)" if len(known) < len(group) else ""
+    numbers = f"{images:16,}{hours:12,.1f}{memory / 1e9:9,.1f} GB{disk / 1e9:7,.1f} GB{spent:>18}"
+    return f"{stage:30}{len(group):6}{numbers}{unknown}"
 
 
-def _missing_weights(users: Mapping[str, list[str]]) -> Iterator[str]:
-    from favae.evaluation.weights import MissingWeights, find_weights
-
-    for name, names in users.items():
-        found = find_weights(name)
-        if isinstance(found, MissingWeights):
-            trained = [n for n in names if n.startswith("train_")]
-            shown = (trained or names)[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-            effect = f"{shown} cannot run" if trained else f"a metric is not measured in {shown}"
-            yield f"{found.reason} (without it {effect})"
-
-
-def _weights_of(job: "Job") -> Iterator[str]:
-    """Declared weights that a job reads."""
-    from favae.config.autoencoder import AutoencoderSpec
-    from favae.config.cat import CatSpec, ClipText, GenerateSpec
-    from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
-    from favae.config.vae import PerceptualTerm, VaeSpec
-    from favae.evaluation.perceptual import LPIPS_WEIGHTS
-
-    spec = job.spec
-    if isinstance(spec, AutoencoderSpec):
-        perceptual = spec.objective.perceptual
-        if perceptual.weight and perceptual.network != "none":
-            yield LPIPS_WEIGHTS[perceptual.network]
-    if isinstance(spec, VaeSpec):
-        terms = spec.objective.terms.values()
-        yield from (LPIPS_WEIGHTS[term.network] for term in terms if isinstance(term, PerceptualTerm))
-    if isinstance(spec, CatSpec) and isinstance(spec.text, ClipText):
-        yield spec.text.weights
-    protocol = spec.protocol if isinstance(spec, GenerateSpec) else spec
-    if isinstance(spec, ReferenceSpec):
-        yield from (n for n in spec.feature_networks if n not in _WITHOUT_WEIGHTS)
-    if isinstance(protocol, EvaluationProtocol):
-        if "lpips" in protocol.metrics:
-            yield from (LPIPS_WEIGHTS[net] for net in protocol.lpips_nets)
-        if "frechet" in protocol.metrics:
-            yield from (n for n in protocol.feature_networks if n not in _WITHOUT_WEIGHTS)
+def _critical_path(jobs: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> tuple[float, list[str]]:
+    """Hours, and the jobs, of the longest chain in which each waits for the one before; ranks share the hours of a job."""
+    ends: dict[str, tuple[float, list[str]]] = {}
+    for job in jobs:  # inputs come before what needs them
+        found, ranks = estimates[job.name], job.parameters.get("training", {}).get("ranks", 1)
+        before, path = max((ends[str(c)] for c in job.inputs.values() if str(c) in ends), default=(0.0, []))
+        own = found.gpu_hours / ranks if found else 0.0
+        ends[str(job.card)] = (before + own, [*path, job.name] if own else path)
+    return max(ends.values(), default=(0.0, []))

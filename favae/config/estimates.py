@@ -63,6 +63,7 @@ class Estimate:
     flops: float = 0.0
     gpu_hours: float = 0.0
     gpu_bytes: float = 0.0
+    disk_bytes: float = 0.0  # of prepared pictures, or of a training's model and checkpoints
 
 
 def declared_sizes(spec: DatasetSpec) -> Sizes | None:
@@ -85,7 +86,8 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
         raise UnknownSize(f"the size of {dataset} is known once it is prepared")
     size, spec = sizes[dataset], job.spec
     if isinstance(spec, DatasetSpec):
-        return Estimate(sum(size.values()))
+        images = sum(size.values())
+        return Estimate(images, disk_bytes=3.0 * images * spec.image_size**2)
     if isinstance(spec, AutoencoderSpec):
         return _autoencoder(spec, size["train"])
     if isinstance(spec, VaeSpec):
@@ -169,7 +171,11 @@ def _autoencoder(spec: AutoencoderSpec, images: int) -> Estimate:
     before, after = autoencoder_flops(spec)
     flops = training.batch_size * (start * before + (steps - start) * after)
     hours = _hours(flops, "autoencoder", training.precision)
-    return Estimate(steps * training.batch_size, steps, flops, hours, autoencoder_bytes(spec))
+    judge = discriminator_cost(
+        spec.objective.adversarial.discriminator, spec.model.image_channels, spec.model.image_size
+    )
+    disk = _training_bytes(autoencoder_cost(spec.model).parameters + judge.parameters)
+    return Estimate(steps * training.batch_size, steps, flops, hours, autoencoder_bytes(spec), disk)
 
 
 def _latent_model(spec: VaeSpec, images: int) -> Estimate:
@@ -179,7 +185,8 @@ def _latent_model(spec: VaeSpec, images: int) -> Estimate:
     flops = 2.0 * 3 * steps * training.batch_size * network.macs
     kept = network.kept * _number_bytes(training.precision) * training.batch_size / training.ranks
     memory = _CONTEXT_BYTES + _STATE_BYTES * network.parameters + _OVERHEAD * kept
-    return Estimate(steps * training.batch_size, steps, flops, _hours(flops, "autoencoder", training.precision), memory)
+    hours, disk = _hours(flops, "autoencoder", training.precision), _training_bytes(network.parameters)
+    return Estimate(steps * training.batch_size, steps, flops, hours, memory, disk)
 
 
 def autoencoder_bytes(spec: AutoencoderSpec) -> float:
@@ -212,8 +219,8 @@ def _cat(spec: CatSpec, autoencoder: AutoencoderSpec, pairs: int) -> Estimate:
     flops = 2.0 * steps * training.batch_size * (3 * cost.macs + text)
     kept = cost.kept * _number_bytes(training.precision) * _at_once(training)
     memory = _CONTEXT_BYTES + _STATE_BYTES * cost.parameters + _OVERHEAD * kept
-    hours = _hours(flops, "transformer", training.precision)
-    return Estimate(steps * training.batch_size, steps, flops, hours, memory)
+    hours, disk = _hours(flops, "transformer", training.precision), _training_bytes(cost.parameters)
+    return Estimate(steps * training.batch_size, steps, flops, hours, memory, disk)
 
 
 def _tokens(autoencoder: AutoencoderSpec, spec: TokenizeSpec, images: int) -> Estimate:
@@ -254,6 +261,11 @@ def _generation(spec: GenerateSpec, cat: CatSpec, autoencoder: AutoencoderSpec, 
     hours = _hours(drawing, "token by token", "fp32") + _hours(decoding, "autoencoder", "fp32")
     memory = _inference_bytes(decoder, spec.batch_size) + 4 * cost.parameters
     return Estimate(samples * len(spec.guidance), None, drawing + decoding, hours, memory)
+
+
+def _training_bytes(parameters: float) -> float:
+    """On disk: two checkpoints (weights and two moments of Adam), two best models beside them, and the result, fp32."""
+    return 4.0 * parameters * (2 * 3 + 2 + 1)
 
 
 def _inference_bytes(cost: Cost, batch_size: int) -> float:

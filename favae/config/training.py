@@ -23,11 +23,15 @@ class TrainingSpec(Spec):
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     accumulation: Positive = 1  # parts that a batch goes through in, one after the other, for less memory
     recompute_activations: Literal["none", "last_level"] = "none"  # autoencoder: less memory, a fifth more time
-    ranks: Literal[1] = (
-        1  # processes (GPUs) of one run; tasks and metrics are written for several, launching them is not
-    )
+    ranks: Positive = 1  # processes, each with a GPU, that share every batch
     threads: Positive = 2  # CPU threads of one process
     validation_images: Positive | None = Field(default=None, description="images of val used; none = all")
+
+    @model_validator(mode="after")
+    def _ranks_have_equal_shares(self) -> Self:
+        if self.batch_size % self.ranks:
+            raise ValueError(f"batch_size {self.batch_size} cannot be divided evenly among {self.ranks} ranks")
+        return self
 
     @model_validator(mode="after")
     def _parts_have_images(self) -> Self:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from favae import paths
 from favae.config.grid import STAGES, Grid, load_grid
-from favae.provenance.cards import content_key, input_hashes
+from favae.provenance.cards import input_hashes, resume_key
 
 
 def leftovers(scale: str | None) -> list[Path]:
@@ -46,7 +46,7 @@ def _unwanted_states(grid: Grid) -> Iterator[Path]:
     for job in grid:
         if not all(path.exists() for path in job.inputs.values()):
             continue  # without its inputs a cell has no key yet, so none of its states is known to be unwanted
-        wanted = paths.state_dir(job.scale, job.stage.name, job.cell, content_key(job, input_hashes(job)))
+        wanted = paths.state_dir(job.scale, job.stage.name, job.cell, resume_key(job, input_hashes(job)))
         known = {wanted, paths.kept_dir(job.scale, job.stage.name, job.cell)}
         if wanted.parent.is_dir():
             yield from (path for path in wanted.parent.iterdir() if path.is_dir() and path not in known)

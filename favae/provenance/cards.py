@@ -50,14 +50,30 @@ class State(StrEnum):
     CORRUPT = "corrupt"
 
 
+# Parameters of a training that say how many work on it, not what comes of it: one that was stopped goes on under others.
+_WORKERS = ("ranks", "threads")
+
+
 def content_key(job: Job, input_hashes: Mapping[str, str]) -> str:
     """Identity of a result: hash of stage, cell, parameters, code version and the content of the input cards."""
+    return _hash_of(job, job.parameters, input_hashes)
+
+
+def resume_key(job: Job, input_hashes: Mapping[str, str]) -> str:
+    """Identity of unfinished work: the content key, less the numbers of ranks and threads."""
+    parameters = dict(job.parameters)
+    if "training" in parameters:
+        parameters["training"] = {k: v for k, v in parameters["training"].items() if k not in _WORKERS}
+    return _hash_of(job, parameters, input_hashes)
+
+
+def _hash_of(job: Job, parameters: Mapping[str, Any], input_hashes: Mapping[str, str]) -> str:
     return sha256_text(
         canonical_json(
             {
                 "stage": job.stage.name,
                 "cell": job.cell,
-                "parameters": job.parameters,
+                "parameters": parameters,
                 "version": job.version,
                 "inputs": dict(input_hashes),
             }

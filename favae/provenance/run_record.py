@@ -33,6 +33,8 @@ class RunRecord(Spec):
     platform: str
     device: str
     gpu_seconds: float
+    gpu_bytes: int | None = None  # most that was allocated at once, on one GPU; None where none was used
+    host_bytes: int | None = None  # most resident memory of one process
     versions: dict[str, str]
     constraints_sha256: str | None
     git_commit: str | None

@@ -18,6 +18,8 @@ NEVER = (
     "PerJobLimit",
     "QOSNotAllowed",
 )
+# SLURM does not start these by itself again: a person did that, or the node could not start the job.
+HELD = ("JobHeldAdmin", "JobHeldUser", "launch failed requeued held", "job requeued in held state")
 
 
 def watch_queue(say: Callable[[str], object], every: float = 30.0) -> None:
@@ -45,9 +47,13 @@ def hopeless_jobs() -> Iterator[tuple[str, str]]:
         return  # asked again later
     for line in lines:
         number, reason, folder, comment = line.split("|", 3)
-        if Path(folder) == Path.cwd() and reason.endswith(NEVER):
+        if Path(folder) != Path.cwd():
+            continue
+        if reason.endswith(NEVER):
+            advice = "Press Ctrl-C, ask for less in the profile (time, CPUs, memory, GPUs or another partition), and start again."
+            yield number, f"SLURM job {number} ({comment}) will not start: {reason}. {advice}"
+        elif reason in HELD:
             yield (
                 number,
-                f"SLURM job {number} ({comment}) will not start: {reason}. Press Ctrl-C, ask for less in the profile "
-                "(time, CPUs, memory, GPUs or another partition), and start again.",
+                f"SLURM job {number} ({comment}) is held: {reason}. It goes on after: scontrol release {number}",
             )

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from filelock import FileLock, Timeout
 
 from favae import paths
 from favae.config.grid import Job
-from favae.provenance.cards import Card, State, content_key, input_hashes, read_card, state_of, write_card
+from favae.config.training import TrainingSpec
+from favae.provenance.cards import Card, State, content_key, input_hashes, read_card, resume_key, state_of, write_card
 from favae.provenance.files import move_into_place
 from favae.provenance.kept import keep, restore
 from favae.provenance.run_record import RunRecord, environment, now, write_run_record
@@ -36,7 +38,7 @@ class Context:
     """What a stage gets beside its job, and what it fills in."""
 
     key: str
-    state: Path  # resume state of this content key; kept when a run is interrupted
+    state: Path  # resume state of this content key, whatever the number of ranks; kept when a run is interrupted
     build: Path  # artefacts are made here and published whole
     started: datetime
     summary: dict[str, Any] = field(default_factory=dict)  # to the card: deterministic facts only
@@ -45,6 +47,7 @@ class Context:
     published: list[Path] = field(default_factory=list)  # outputs outside the result folder (curves, reports)
     device: str = "cpu"
     gpu_seconds: float = 0.0
+    gpu_bytes: int | None = None
     resumed: int = 0
 
 
@@ -65,12 +68,22 @@ def run_job(job: Job) -> Card:
         if kept := restore(job, key):
             log.info("%s: put back, finished before with key %s", job.name, key[:12])
             return kept
-        context = _prepare(job, key)
-        importlib.import_module(f"favae.stages.{job.stage.name}").run(job, context)
+        context = _prepare(job, key, resume_key(job, hashes))
+        _work(job, context)
         card = _publish(job, context, hashes)
         keep(job, card)
         shutil.rmtree(context.state)
     return card
+
+
+def _work(job: Job, context: Context) -> None:
+    training: TrainingSpec | None = getattr(job.spec, "training", None)
+    if training is not None and training.ranks > 1:
+        from favae.stages.ranks import train_on_ranks  # imports torch, which the light stages do without
+
+        train_on_ranks(job, context, training)
+    else:
+        importlib.import_module(f"favae.stages.{job.stage.name}").run(job, context)
 
 
 @contextmanager
@@ -92,12 +105,18 @@ def _locked(job: Job) -> Iterator[None]:
         lock.release()
 
 
-def _prepare(job: Job, key: str) -> Context:
-    state = paths.state_dir(job.scale, job.stage.name, job.cell, key)
+def _prepare(job: Job, key: str, resume: str) -> Context:
+    state = paths.state_dir(job.scale, job.stage.name, job.cell, resume)
     build = state / "build"
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     return Context(key, state, build, now())
+
+
+def _most_resident() -> int:
+    """Bytes of resident memory of this process, or of one that it started, at its peak."""
+    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return 1024 * max(peaks)  # Linux counts in KiB
 
 
 def _publish(job: Job, context: Context, hashes: dict[str, str]) -> Card:
@@ -122,6 +141,8 @@ def _publish(job: Job, context: Context, hashes: dict[str, str]) -> Card:
         resumed=context.resumed,
         device=context.device,
         gpu_seconds=round(context.gpu_seconds, 1),
+        gpu_bytes=context.gpu_bytes,
+        host_bytes=_most_resident(),
         metrics=context.metrics,
         artifacts=[(target / name).as_posix() for name in context.artifacts],
         **environment(),

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 
@@ -16,6 +17,28 @@ def describe_job() -> str | None:
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
     again = f", started again {restarts} times" if restarts else ""
     return f"SLURM job {os.environ['SLURM_JOB_ID']} on {node}, GPUs {os.environ.get('CUDA_VISIBLE_DEVICES') or 'none'}{again}"
+
+
+def job_number() -> int:
+    """Number of the SLURM job; 0 outside of one."""
+    return int(os.environ.get("SLURM_JOB_ID", 0))
+
+
+def allocated_nodes() -> list[str]:
+    """Names of the nodes of this SLURM job, in its order; empty outside of one.
+
+    From SLURM itself: Snakemake's plugin takes SLURM_JOB_NODELIST out of the environment of its jobs.
+    """
+    if "SLURM_JOB_ID" not in os.environ:
+        return []
+    hosts = _ask("squeue", "--noheader", "--jobs", os.environ["SLURM_JOB_ID"], "--format", "%N")
+    return (_ask("scontrol", "show", "hostnames", hosts) or "").split() if hosts else []
+
+
+def address_of(node: str) -> str:
+    """Address at which SLURM reaches a node, which other nodes may not know by its name."""
+    found = re.search(r"NodeAddr=(\S+)", _ask("scontrol", "--oneliner", "show", "node", node) or "")
+    return found[1] if found else node
 
 
 def requeue() -> bool:

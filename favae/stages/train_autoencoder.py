@@ -1,5 +1,6 @@
 """Stage `train_autoencoder`: an autoencoder of any kind on a prepared data set."""
 
+import logging
 from pathlib import Path
 from typing import cast
 
@@ -13,12 +14,14 @@ from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit, has_split
 from favae.model_io import save_weights
 from favae.stages.runner import Context
-from favae.stages.training import finish_training, per_rank, save_picture
+from favae.stages.training import finish_training, log_rule, per_rank, save_picture
 from favae.training.autoencoder import AutoencoderTask
 from favae.training.distributed import Ranks, start_ranks
 from favae.training.loop import Loop, Plan
 from favae.training.task import Task
 from favae.training.vae import VaeTask
+
+log = logging.getLogger(__name__)
 
 
 def run(job: Job, context: Context) -> None:
@@ -47,6 +50,8 @@ def _task(spec: AutoencoderSpec | VaeSpec, shards: Path, images: int, ranks: Ran
     if isinstance(spec, VaeSpec):
         return VaeTask(spec, PreparedSplit(shards, "val") if has_split(shards, "val") else None, ranks)
     start = spec.objective.adversarial.start.in_steps(images, spec.training.batch_size)
+    log_rule(spec.training, spec.optimizer, ranks)
+    log.info("the discriminator takes part from step %d, %d images seen", start, start * spec.training.batch_size)
     return AutoencoderTask(spec, PreparedSplit(shards, "val"), ranks, start, _lpips(spec, ranks.device))
 
 

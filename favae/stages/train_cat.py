@@ -14,7 +14,7 @@ from favae.evaluation.weights import MissingWeights, find_weights
 from favae.model_io import TextToImage, save_weights
 from favae.models import CAT
 from favae.stages.runner import Context
-from favae.stages.training import finish_training, per_rank
+from favae.stages.training import finish_training, log_rule, per_rank
 from favae.text import build_text_encoder
 from favae.training.cat import CatTask
 from favae.training.distributed import start_ranks
@@ -32,6 +32,7 @@ def run(job: Job, context: Context) -> None:
     arguments = {"codes": train.codes, "grid": train.grid, "text_dim": text.dim, **spec.model.model_dump()}
     plan = Plan.of(spec.training, len(train))
     warmup = spec.optimizer.warmup.in_steps(len(train), spec.training.batch_size)
+    log_rule(spec.training, spec.optimizer, ranks)
     task = CatTask(spec, TextToImage(CAT(**arguments), text), val, ranks, warmup, plan.length)
     size = per_rank(spec.training.batch_size, ranks)
 

@@ -1,5 +1,6 @@
 """What the training stages share: batch per rank, curves, the summary of a run."""
 
+import logging
 import math
 from pathlib import Path
 
@@ -8,11 +9,16 @@ from PIL import Image
 from torch import Tensor
 
 from favae import paths
+from favae.config.autoencoder import AdamSpec
+from favae.config.cat import AdamWSpec
 from favae.config.grid import Job
+from favae.config.training import TrainingSpec
 from favae.provenance.files import replacing
 from favae.stages.runner import Context
 from favae.training.distributed import Ranks
 from favae.training.loop import Result
+
+log = logging.getLogger(__name__)
 
 
 def per_rank(batch_size: int, ranks: Ranks) -> int:
@@ -20,6 +26,14 @@ def per_rank(batch_size: int, ranks: Ranks) -> int:
     if batch_size % ranks.world_size:
         raise ValueError(f"training.batch_size {batch_size} is not divisible by {ranks.world_size} ranks")
     return batch_size // ranks.world_size
+
+
+def log_rule(training: TrainingSpec, optimizer: AdamSpec | AdamWSpec, ranks: Ranks) -> None:
+    """Say what one step sees and the learning rate: base rate x images a step over all ranks (official code: x batch x GPUs)."""
+    images, world = training.batch_size, ranks.world_size
+    shares = f", {images // world} on each of {world} ranks" if world > 1 else ""
+    rule = f"{optimizer.base_lr:g} x {images} images" if optimizer.scaling == "linear" else "whatever the batch"
+    log.info("%d images a step%s; learning rate %g (%s)", images, shares, optimizer.learning_rate(images), rule)
 
 
 def save_picture(picture: Tensor | None, path: Path) -> None:
@@ -42,3 +56,4 @@ def finish_training(job: Job, context: Context, result: Result, ranks: Ranks) ->
     context.resumed = result.resumed
     if ranks.device.type == "cuda":
         context.device = torch.cuda.get_device_name(ranks.device)
+        context.gpu_bytes = torch.cuda.max_memory_allocated(ranks.device)

@@ -44,11 +44,24 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
 
 
+def save_whole(path: Path, state: Any) -> None:
+    """Write tensors to `path`, whole or not at all. Raises OSError saying what to do where they cannot be written."""
+    try:
+        with (
+            replacing(path) as temporary,
+            temporary.open("wb") as handle,
+        ):  # a handle: torch's own writer hides the reason
+            torch.save(state, handle)
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be written ({error.strerror}); what was saved before stays: make room and start again"
+        ) from error
+
+
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `step-<step>.pt` atomically, then remove all but the last two."""
     path = folder / f"step-{step:09d}.pt"
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+    save_whole(path, state)
     for old in checkpoints(folder)[:-_KEEP]:
         old.unlink()
     return path

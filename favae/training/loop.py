@@ -14,8 +14,7 @@ from torch import Tensor
 
 from favae.config.training import TrainingSpec
 from favae.progress import Progress
-from favae.provenance.files import replacing
-from favae.training.checkpoint import load_latest, rng_state, save_checkpoint, set_rng_state
+from favae.training.checkpoint import load_latest, rng_state, save_checkpoint, save_whole, set_rng_state
 from favae.training.curves import Curves
 from favae.training.distributed import Ranks, any_rank, average
 from favae.training.task import Task
@@ -151,6 +150,8 @@ class Loop:
         if leave or self._due(self.plan.checkpoint_every):
             self._save()
         progress.advance(1, shown)
+        if leave:  # nobody leaves before rank 0 has saved: the launcher ends all with the first that does
+            any_rank(leave, self.ranks.device)
         if leave and self.step < self.plan.length:
             raise Interrupted(f"{self.title}: stopped by a signal at step {self.step}; saved, the next start goes on")
 
@@ -162,8 +163,7 @@ class Loop:
         if self.spec.selection == "last" or objective < self.best_objective:
             self.best_objective, self.best_step = objective, self.step
             if self.ranks.is_main:
-                with replacing(self._best_file(self.step)) as temporary:
-                    torch.save(self.task.exported(), temporary)
+                save_whole(self._best_file(self.step), self.task.exported())
 
     def _best_file(self, step: int) -> Path:
         return self.state / f"best-{step:09d}.pt"

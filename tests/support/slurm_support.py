@@ -100,7 +100,8 @@ def edit_profile(project: Path, words: Mapping[str, str] | None = None) -> None:
         '# slurm_partition: "gpu"': 'slurm_partition: "gpu"',
         "config: [scale=paper]": "config: [scale=tiny]",
         "slurm-init-seconds-before-status-checks: 30": "slurm-init-seconds-before-status-checks: 4",
-    } | dict(words or {})
+        **(words or {}),
+    }
     for old, new in edits.items():
         assert old in text, f"the profile has no {old!r}"
         text = text.replace(old, new)
@@ -148,23 +149,53 @@ class Workflow:
         return self.log.read_text()
 
 
-def until(what: Callable[[], T | None], seconds: float = 180) -> T:
+def until(what: Callable[[], T | None], seconds: float = 180, every: float = 0.3) -> T:
     """The first value of `what` that is true."""
     end = time.monotonic() + seconds
     while not (value := what()):
         assert time.monotonic() < end, "it never came"
-        time.sleep(0.2)
+        time.sleep(every)
     return value
 
 
-def processes(project: Path, cell: str) -> list[psutil.Process]:
-    """The `favae run` of a cell, if it is running."""
-    found = []
+def reached(project: Path, cell: str) -> int:
+    """Step of the last checkpoint of a training that goes on; 0 before the first."""
+    saved = (project / "data/state/tiny/train_autoencoder" / cell).glob("*/step-*.pt")
+    return max((int(path.stem.removeprefix("step-")) for path in saved), default=0)
+
+
+def hold(project: Path, cell: str) -> tuple[psutil.Process, int]:
+    """Stop a training in the middle of new steps, so that things can happen to it; its process, and the step reached.
+
+    `process.resume()` lets it go on. A signal that it is sent meanwhile waits (`awaits_signal`).
+    """
+    before = reached(project, cell)
+    process = until(lambda: _training(project, cell))
+    until(lambda: reached(project, cell) > before, every=0.02)
+    process.suspend()
+    return process, reached(project, cell)
+
+
+def awaits_signal(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether a stopped process was sent a signal that it has not seen yet."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    pending = re.findall(r"(?:SigPnd|ShdPnd):\s*([0-9a-f]+)", status)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in pending)
+
+
+def still_ending(number: str) -> bool:
+    """Whether a step of a job is still there: slurmd refuses to start the job again before it has gone."""
+    names = [process.info["cmdline"] or [""] for process in psutil.process_iter(["cmdline"])]
+    return any(words[0].startswith(f"slurmstepd: [{number}.") for words in names)
+
+
+def _training(project: Path, cell: str) -> psutil.Process | None:
+    """The `favae run` of a cell."""
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            if "favae" in " ".join(words[:2]) and "run" in words and cell in words and process.cwd() == str(project):
-                found.append(process)
+            if words[2:5] == ["run", "train_autoencoder", cell] and process.cwd() == str(project):
+                return process
         except psutil.Error:
             continue
-    return found
+    return None

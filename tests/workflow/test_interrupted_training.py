@@ -76,6 +76,53 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
     assert again == whole
 
 
+def test_on_a_full_disk_the_checkpoint_before_stays_good(prepared: Path, tmp_path: Path) -> None:
+    whole = read_card(prepared / "data/tiny" / "/".join(CELL) / "card.json")
+    project = tmp_path / "project"
+    shutil.copytree(prepared, project, symlinks=True)
+    forget(project)
+    process = start(project)
+    wait_for_step(project, 10, process)
+    process.kill()
+    process.wait()
+    states = project / "data/state/tiny" / "/".join(CELL)
+    before = {path.name: path.read_bytes() for path in states.glob("*/step-*.pt")}
+    full = subprocess.run(  # no file may grow beyond 40 kB: writing fails as on a full disk, whoever runs this
+        ["bash", "-c", 'ulimit -f 40; exec "$@"', "bash", "favae", "run", *CELL],
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert "cannot be written" in full.stderr
+    assert "make room and start again" in full.stderr
+    assert {path.name: path.read_bytes() for path in states.glob("*/step-*.pt")} == before
+    call(project, "favae", "run", *CELL)
+    assert read_card(project / "data/tiny" / "/".join(CELL) / "card.json") == whole
+
+
+def test_stopped_in_two_processes_it_goes_on_in_one(prepared: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(prepared, project, symlinks=True)
+    forget(project)
+    numbers = project / "params/tiny.yaml"
+    one = numbers.read_text()
+    numbers.write_text(one.replace("  threads: 1\n", "  threads: 1\n  ranks: 2\n", 1))
+    process = start(project)
+    wait_for_step(project, 6, process)
+    process.terminate()
+    assert process.wait(timeout=120) == 75
+    numbers.write_text(one)
+    done = call(project, "favae", "run", *CELL)
+    assert "going on from step" in done.stderr
+    alone, card = (read_card(p / "data/tiny" / "/".join(CELL) / "card.json") for p in (prepared, project))
+    assert card.key == alone.key
+    assert card.summary["best_objective"] == pytest.approx(alone.summary["best_objective"], rel=0.05)
+
+
 def test_a_second_copy_of_a_job_leaves_with_a_clear_line(prepared: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)

@@ -1,0 +1,166 @@
+"""A bad night on a cluster without accounting: everything that can happen to three trainings happens, and Snakemake ends well.
+
+One training (LONG) is stopped by its time limit twice, by a signal, by preemption and by a node that fails; another (CANCELLED) is
+cancelled; a third (HUNGRY) asks for too little memory. Meanwhile the controller is away, and at the end the node is drained.
+"""
+
+import re
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from slurm_support import Cluster, Workflow, awaits_signal, edit_profile, hold, still_ending, until
+from tests_support import call, environment
+
+from favae.provenance.cards import read_card
+
+pytestmark = pytest.mark.slurm
+LONG, CANCELLED, HUNGRY = "natural-f4-favae", "natural-f4-vqgan", "natural-f2-favae"
+MEMORY = f"50 * 6 ** attempt if wildcards.cell == '{HUNGRY}' else 3000"
+STEPS = 150
+CHECKPOINT_EVERY = 2
+
+
+def card(cell: str) -> str:
+    return f"data/tiny/train_autoencoder/{cell}/card.json"
+
+
+def longer(finished: Path, folder: Path) -> Path:
+    """A project with prepared data, whose trainings are stale: they have become longer."""
+    project = Path(shutil.copytree(finished, folder / "project", symlinks=True))
+    numbers = project / "params/tiny.yaml"
+    text = numbers.read_text()
+    assert "length: 6 steps" in text
+    numbers.write_text(text.replace("length: 6 steps", f"length: {STEPS} steps"))
+    edit_profile(project, {"TERM@300": "TERM@20", "# gpu: 0": f'mem_mb: "{MEMORY}"  # gpu: 0'})
+    return project
+
+
+@dataclass
+class Night:
+    """What came of it."""
+
+    workflow: Workflow
+    uninterrupted: Path
+    held_at: list[int]  # steps at which LONG was stopped, each time by something else
+
+    def jobs(self, cell: str) -> list[dict[str, str]]:
+        found = self.workflow.cluster.jobs(self.workflow.project)
+        return [j for j in found if j["Comment"].endswith(f"tiny_{cell}")]
+
+    def log(self, job: dict[str, str]) -> str:
+        """What SLURM kept of the output of a job."""
+        (path,) = (self.workflow.project / ".snakemake/slurm_logs").rglob(f"{job['JobId']}.log")
+        return path.read_text()
+
+
+@pytest.fixture(scope="module")
+def night(cluster: Cluster, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    reference = longer(finished, tmp_path_factory.mktemp("reference"))
+    project = longer(finished, tmp_path_factory.mktemp("night"))
+    workflow = Workflow(cluster, project, "--", *map(card, (LONG, CANCELLED, HUNGRY)))
+    try:
+        held = _trouble(cluster, project)
+        uninterrupted = subprocess.Popen(["favae", "run", "train_autoencoder", LONG], cwd=reference, env=environment())
+        assert workflow.wait() == 0, workflow.said
+        assert uninterrupted.wait(timeout=300) == 0
+    finally:
+        workflow.stop()
+        _bring_back(cluster)
+    return Night(workflow, reference, held)
+
+
+def _trouble(cluster: Cluster, project: Path) -> list[int]:
+    """All that goes wrong; the steps at which LONG was stopped."""
+    cancelled = until(lambda: cluster.job(project, CANCELLED))["JobId"]
+    cluster.ask("scancel", cancelled)
+    number = until(lambda: cluster.job(project, LONG))["JobId"]
+    urgent = ("sbatch", "--partition=urgent", "--gpus=2", "--time=1", "--output=/dev/null", "--wrap=sleep 1")
+    events = [
+        lambda: _limit(cluster, number),
+        lambda: _limit(cluster, number),
+        lambda: cluster.ask("scancel", "--signal=TERM", number),
+        lambda: cluster.ask(*urgent),
+        lambda: cluster.ask("scontrol", "update", "nodename=gpu1", "state=down", "reason=test"),
+    ]
+    held = []
+    for count, event in enumerate(events):
+        process, step = hold(project, LONG)
+        held.append(step)
+        if count == 2:
+            _away(cluster, "slurmctld")
+            until(lambda: (project / card(CANCELLED)).exists() and (project / card(HUNGRY)).exists())
+        event()
+        until(lambda process=process: not process.is_running() or awaits_signal(process, signal.SIGTERM), 90)
+        if process.is_running():
+            process.resume()
+        _start_again(cluster, number)
+    process, step = hold(project, LONG)
+    cluster.ask("scontrol", "update", "nodename=gpu1", "state=drain", "reason=test")
+    process.resume()
+    return [*held, step]
+
+
+def _bring_back(cluster: Cluster) -> None:
+    state = cluster.ask("sinfo", "--noheader", "--nodes=gpu1", "--format=%T")
+    if "down" in state or "drain" in state:
+        cluster.ask("scontrol", "update", "nodename=gpu1", "state=resume")
+
+
+def _away(cluster: Cluster, daemon: str) -> None:
+    cluster.kill(daemon)
+    time.sleep(20)
+    cluster.restart(daemon)
+
+
+def _limit(cluster: Cluster, number: str) -> None:
+    """Lower the time limit of a job to the next minute or the one after it; SLURM looks at limits every thirty seconds."""
+    spent = cluster.ask("squeue", "--noheader", "--jobs", number, "--format=%M").strip()  # minutes:seconds
+    minutes, seconds = map(int, spent.split(":"))
+    cluster.ask("scontrol", "update", f"jobid={number}", f"timelimit={minutes + (1 if seconds < 20 else 2)}")
+
+
+def _start_again(cluster: Cluster, number: str) -> None:
+    """Wait until a job is back in the queue, and spare it the two minutes that SLURM lets it wait there."""
+    until(lambda: cluster.ask("squeue", "--noheader", "--jobs", number, "--format=%T").strip() == "PENDING")
+    _bring_back(cluster)
+    until(lambda: not still_ending(number))
+    cluster.ask("scontrol", "update", f"jobid={number}", "timelimit=60", "starttime=now")
+
+
+def test_a_training_longer_than_its_limit_ends_with_the_weights_of_an_uninterrupted_one(night: Night) -> None:
+    assert read_card(night.workflow.project / card(LONG)) == read_card(night.uninterrupted / card(LONG))
+
+
+def test_it_went_on_by_itself_in_one_job_and_lost_no_step_but_those_since_the_checkpoint_of_the_failed_node(
+    night: Night,
+) -> None:
+    (job,) = night.jobs(LONG)
+    assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "5")
+    log = night.log(job)
+    stops = [int(step) for step in re.findall(r"stopped by a signal at step (\d+); saved", log)]
+    starts = [int(step) for step in re.findall(r"going on from step (\d+) of", log)]
+    assert len(starts) == 5
+    assert stops == starts[:4]
+    assert night.held_at[4] <= starts[4] < night.held_at[4] + CHECKPOINT_EVERY
+
+
+def test_the_cancelled_job_alone_was_submitted_again(night: Night) -> None:
+    assert [job["JobState"] for job in night.jobs(CANCELLED)] == ["CANCELLED", "COMPLETED"]
+
+
+def test_a_job_out_of_memory_got_more(night: Night) -> None:
+    killed, done = night.jobs(HUNGRY)
+    assert (killed["JobState"], done["JobState"]) == ("FAILED", "COMPLETED")
+    assert "exceeded memory limit" in night.log(killed)
+    assert (killed["MinMemoryNode"], done["MinMemoryNode"]) == ("300M", "1800M")
+
+
+def test_nothing_is_left_to_do(night: Night) -> None:
+    cells = [card(cell) for cell in (LONG, CANCELLED, HUNGRY)]
+    again = call(night.workflow.project, "snakemake", "-n", "--", *cells)
+    assert "Nothing to be done" in again.stdout + again.stderr
