@@ -111,6 +111,15 @@ class TableRow(Spec):
         return metric if self.guidance is None else f"{metric}_guidance{self.guidance:g}"
 
 
+class Claim(Spec):
+    """What a paper says of its table: one row is better than others in a metric. Held against ours, below the table."""
+
+    text: str
+    metric: str
+    row: str
+    better_than: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class TableSpec(Spec):
     """One table. `published_columns` maps a metric of ours to the column of the published tables that stands beside it.
 
@@ -124,6 +133,7 @@ class TableSpec(Spec):
     columns: Annotated[list[str], Field(min_length=1)]
     published_columns: dict[str, Name] = Field(default_factory=dict)
     rows: Annotated[list[TableRow], Field(min_length=1)]
+    claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -137,6 +147,16 @@ class TableSpec(Spec):
         for row in self.rows:
             if not row.measured_by and row.published is None:
                 raise ValueError(f"the row {row.label!r} has neither a cell nor a published row")
+        return self
+
+    @model_validator(mode="after")
+    def _claims_fit(self) -> Self:
+        labels = [row.label for row in self.rows]
+        for claim in self.claims:
+            if unknown := sorted({claim.row, *claim.better_than} - set(labels)):
+                raise ValueError(f"a claim names the row {unknown[0]!r}; there are: {labels}")
+            if claim.metric not in self.columns:
+                raise ValueError(f"a claim is about {claim.metric!r}, which is not in columns {self.columns}")
         return self
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from favae.config.reporting import Published, TableSpec
 from favae.evaluation.protocol import describe
+from favae.reporting.claims import verdicts
 from favae.reporting.tables import NOT_COMPARABLE, NOT_REPORTED, Entry
 
 ABSENT = "–"
@@ -86,7 +87,7 @@ def make_page(table: TableSpec, published: Published, entries: list[Entry]) -> P
         for entry in own:
             line |= _cells(entry, entry.metric in with_numbers, footnotes)
         lines.append(line)
-    notes = [table.note] if table.note else []
+    notes = [*verdicts(table, entries), *([table.note] if table.note else [])]
     notes += footnotes.paragraphs() + _sources(table, published) + _protocols(entries) + _runs(entries)
     return Page(table.id, table.title, pd.DataFrame(lines), (_MODEL, _PUBLISHED), notes)
 

@@ -1,6 +1,7 @@
 """Tables: which number stands where, in words where there is none, and nothing in them that a rerun changes."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from favae.config.grid import Grid, Job
 from favae.config.load import read_yaml, validate
 from favae.config.reporting import Published, TableSpec, TablesSpec
 from favae.provenance.cards import read_card
+from favae.reporting.claims import verdicts
 from favae.reporting.markup import escape_latex, latex, markdown
 from favae.reporting.pages import format_value, make_page
 from favae.reporting.results import Results
@@ -274,3 +276,45 @@ def test_a_row_has_one_cell_or_several_different_ones() -> None:
         table(rows=[{"label": "a", "cell": FAVAE, "cells": [FAVAE, FAVAE + "-2"]}])
     with pytest.raises(ValueError, match="names one twice"):
         table(rows=[{"label": "a", "cells": [FAVAE, FAVAE]}])
+
+
+def entry(row: str, values: list[float], metric: str = "psnr_test") -> Entry:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    mean = float(np.mean(values)) if values else None
+    return Entry(row, metric, None, None, mean, spread, True, 10, tuple("abc"[: len(values)]), None, {})
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ([12.0, 12.1, 12.2], [11.0, 11.1, 11.2], r"Holds: PSNR against b \+1\.000 \(standard error 0\.082\)"),
+        ([11.0, 11.1, 11.2], [12.0, 12.1, 12.2], "Does not hold: PSNR against b -1.000"),
+        ([12.0, 12.4, 12.2], [12.1, 12.2, 12.5], "Not decided: PSNR"),
+        ([12.0], [11.0], r"Not decided: PSNR against b \+1\.000, single runs"),
+        ([12.0, 12.1], [], "Not run"),
+    ],
+)
+def test_a_claim_is_held_against_the_spread(ours: list[float], theirs: list[float], verdict: str) -> None:
+    claim = {"text": "a beats b", "metric": "psnr_test", "row": "a", "better_than": ["b"]}
+    rows = [{"label": "a", "cell": FAVAE}, {"label": "b", "cell": FAVAE}]
+    spec = table(rows=rows, claims=[claim])
+    (sentence,) = verdicts(spec, [entry("a", ours), entry("b", theirs)])
+    assert sentence.startswith("Claim: a beats b. ")
+    assert re.search(verdict, sentence)
+
+
+def test_of_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
+    claim = {"text": "a beats b and c", "metric": "rfid_test", "row": "a", "better_than": ["b", "c"]}
+    spec = table(rows=[{"label": label, "cell": FAVAE} for label in "abc"], claims=[claim])
+    values = {"a": [5.0, 5.1], "b": [6.0, 6.1], "c": [4.0, 4.1]}
+    (sentence,) = verdicts(spec, [entry(row, v, "rfid_test") for row, v in values.items()])
+    assert "Does not hold: rFID against b +1.000" in sentence
+    assert "against c -1.000" in sentence
+
+
+def test_a_claim_about_what_the_table_does_not_have_is_refused() -> None:
+    claim = {"text": "a beats b", "metric": "psnr_test", "row": "both", "better_than": ["nobody"]}
+    with pytest.raises(ValueError, match="names the row 'nobody'"):
+        table(claims=[claim])
+    with pytest.raises(ValueError, match="not in columns"):
+        table(claims=[claim | {"metric": "ssim_test", "better_than": ["ours only"]}])
