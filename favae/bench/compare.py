@@ -25,10 +25,11 @@ _COLUMNS = (
     "by CPU time",
     "goal",
     "memory, ours",
-    "peer",
+    "memory, peer",
     "share",
-    "goal",
+    "goal for it",
     "agreement",
+    "GPU",
 )
 
 
@@ -124,6 +125,7 @@ def _row(case: Case, settings: Settings) -> tuple[str, ...]:
         "" if None in memory or not memory[1] else f"{(memory[0] or 0) / memory[1]:.2f}",
         "" if case.memory is None else f"{case.memory:g}",
         agreement,
+        "not run" if settings.device.type == "cpu" else "these numbers",
     )
 
 
