@@ -26,7 +26,7 @@ class Settings:
     size: str = "full"
     rounds: int = 15
     least_rounds: int = 3
-    seconds: float = 8.0
+    seconds: float = 5.0
     threads: int = 2
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 

@@ -33,12 +33,12 @@ class _Operations(TorchDispatchMode):
         return out
 
 
-def _seconds(run: Callable[[], Any], settings: Settings, least: int = 3) -> float:
-    """Median over a few runs after one to warm up."""
+def _seconds(run: Callable[[], Any], settings: Settings) -> float:
+    """Median of the runs within two seconds, after one to warm up; at least one."""
     run()
     seconds: list[float] = []
     begin = time.perf_counter()
-    while len(seconds) < least or (time.perf_counter() - begin < 1 and not settings.quick):
+    while not seconds or (time.perf_counter() - begin < 2 and not settings.quick):
         start = time.perf_counter()
         run()
         if settings.device.type == "cuda":

@@ -58,7 +58,7 @@ def _build(settings: Settings) -> Iterator[Work]:
 SECTION = comparison(
     5,
     "Sampling 256 tokens with guidance",
-    [Case("CAT of width 1536, 1 of 24 layers, batch 8", _build, faster=20)],
+    [Case("CAT of width 1536, 1 of 24 layers, batch 8", _build, faster=20, measures_memory=False)],
     "Peer: for each token one pass with and one without text over all tokens so far, as the official code does. It is measured at "
     f"every {_EVERY}th token and multiplied: all of it takes minutes. fp32, random weights.",
 )
