@@ -35,6 +35,7 @@ class SSIMLoss(nn.Module):
         self.size = size
         self.constants = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
         self.register_buffer("window", gaussian_window(size, sigma), persistent=False)
+        self._bands: dict[tuple[int, torch.device], Tensor] = {}
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Loss of two [B,C,H,W] batches, a scalar in [-loss_weight, loss_weight].
@@ -65,7 +66,13 @@ class SSIMLoss(nn.Module):
         return rows_hH @ x @ columns_wW.T
 
     def _band(self, length: int) -> Tensor:
-        """The window at each position as the rows of a matrix: [length - size + 1, length]."""
+        """The window at each position as the rows of a matrix, made once: [length - size + 1, length]."""
+        place = length, self.window.device
+        if place not in self._bands:
+            self._bands[place] = self._make_band(length)
+        return self._bands[place]
+
+    def _make_band(self, length: int) -> Tensor:
         positions = length - self.size + 1
         columns = torch.arange(positions)[:, None] + torch.arange(self.size)
         band = self.window.new_zeros(positions, length)

@@ -23,22 +23,28 @@ def interleave(parities_BPHW: Tensor) -> Tensor:
 
 
 def _doubling_taps() -> Tensor:
-    """Which tap of a 3x3 weight stands where in a 2x2 one: 0/1 of [9, (row parity, row, column parity, column)]."""
+    """Which tap of a 3x3 weight stands where in a 2x2 one: 0/1 of [(row parity, row, column parity, column), 9]."""
     axis_kpt = torch.zeros(
         3, 2, 2
     )  # an even position sees inputs i - 1 and i with taps 2 and 0; an odd one i with tap 1
     axis_kpt[2, 0, 0] = axis_kpt[0, 0, 1] = axis_kpt[1, 1, 1] = 1
-    return torch.einsum("kpt,lqu->klptqu", axis_kpt, axis_kpt).reshape(9, 16)
+    return torch.einsum("kpt,lqu->klptqu", axis_kpt, axis_kpt).reshape(9, 16).T.contiguous()
 
 
 def _same_taps() -> Tensor:
-    """The same for parities in and out: 0/1 of [9, (parities out, parities in, 3x3 neighbours)]."""
+    """The same for parities in and out: 0/1 of [(parities out, parities in, 3x3 neighbours), 9]."""
     axis_kpqt = torch.zeros(3, 2, 2, 3)
     for parity in range(2):
         for tap in range(3):
             position = parity + 1 - tap  # relative to 2i; neighbour i + position // 2, its parity position % 2
             axis_kpqt[tap, parity, position % 2, position // 2 + 1] = 1
-    return torch.einsum("kpqt,lrsu->klprqstu", axis_kpqt, axis_kpqt).reshape(9, 144)
+    return torch.einsum("kpqt,lrsu->klprqstu", axis_kpqt, axis_kpqt).reshape(9, 144).T.contiguous()
+
+
+def _place(taps: Tensor, weight_COkl: Tensor) -> Tensor:
+    """Taps of a 3x3 weight where `taps` puts them: [places, O, C], inputs last, as convolutions read them fastest."""
+    inputs, outputs = weight_COkl.shape[:2]
+    return (taps @ weight_COkl.permute(2, 3, 1, 0).reshape(9, -1)).view(-1, outputs, inputs)
 
 
 class DoublingConv(nn.Module):
@@ -61,8 +67,8 @@ class DoublingConv(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Interleaved, it is `relu(conv_transpose2d(x, weight, bias, stride=2))` without its last row and column."""
         inputs, outputs = self.weight.shape[:2]
-        placed = (self.weight.reshape(-1, 9) @ self.taps).view(inputs, outputs, 2, 2, 2, 2)
-        weight = placed.permute(2, 4, 1, 0, 3, 5).reshape(4 * outputs, inputs, 2, 2)
+        placed = _place(self.taps, self.weight).view(2, 2, 2, 2, outputs, inputs)
+        weight = placed.permute(0, 2, 4, 1, 3, 5).reshape(4 * outputs, 2, 2, inputs).permute(0, 3, 1, 2)
         return F.relu(F.conv2d(F.pad(x_BCHW, (1, 0, 1, 0)), weight, self.bias.repeat(4)))
 
 
@@ -84,8 +90,8 @@ class ParityConv(nn.Module):
     def forward(self, x_BPHW: Tensor) -> Tensor:
         """Interleaved, it is `conv_transpose2d(interleave(x), weight, bias, padding=1)`."""
         inputs, outputs = self.weight.shape[:2]
-        placed = (self.weight.reshape(-1, 9) @ self.taps).view(inputs, outputs, 2, 2, 2, 2, 3, 3)
-        weight = placed.permute(2, 3, 1, 4, 5, 0, 6, 7).reshape(4 * outputs, 4 * inputs, 3, 3)
+        placed = _place(self.taps, self.weight).view(2, 2, 2, 2, 3, 3, outputs, inputs)
+        weight = placed.permute(0, 1, 6, 4, 5, 2, 3, 7).reshape(4 * outputs, 3, 3, 4 * inputs).permute(0, 3, 1, 2)
         return F.conv2d(x_BPHW, weight, self.bias.repeat(4), padding=1)
 
 
