@@ -12,8 +12,7 @@ _TITLE = """# Benchmarks
 Written by `favae bench --write` (all of it, about ten minutes); nothing here is typed. Times are medians of rounds in which ours and
 the peer alternate, in one process; "times faster" is the median over rounds, with quartiles; CPU time is that of all threads. Memory
 is the peak of the resident set above the resting state, of a process a variant (`favae/bench/memory.py`). A benchmark in which both
-did not compute the same stops. A goal met is no promise: a machine with other work on it disturbs times by tens of percent.
-"""
+did not compute the same stops. A goal met is no promise: a machine with other work on it disturbs times by tens of percent."""
 
 
 def heading(section: Section) -> str:
@@ -26,18 +25,26 @@ def line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def write_page(path: Path, machine: Mapping[str, str], tables: Sequence[tuple[Section, Sequence[Row], str]]) -> None:
+def write_page(
+    path: Path,
+    machine: Mapping[str, str],
+    tables: Sequence[tuple[Section, Sequence[Row], str]],
+    not_run: Sequence[str],
+) -> None:
     """Write the page, and beside it a picture `<page>-<name>.png` of every section that has bars.
 
     Args:
         path: of the page.
         machine: where it was measured.
         tables: section, its rows, its name.
+        not_run: names of the benchmarks that are not among them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [_TITLE, "\n".join([line(("", "")), line(("---", "---")), *(line(item) for item in machine.items())])]
     if machine["GPU"] == "none used":
         parts.append("**GPU column: not run** (no GPU on this machine): `favae bench --device cuda --write PAGE`.")
+    if not_run:
+        parts.append(f"**Not run** this time: {', '.join(not_run)}.")
     for section, rows, name in tables:
         head = [line(section.columns), line(["---"] * len(section.columns))]
         parts += [heading(section), section.note, "\n".join([*head, *map(line, rows)])]

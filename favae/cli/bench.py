@@ -51,4 +51,5 @@ def bench(
             print(line(row), flush=True)
         print(f"\n{section.note}", flush=True)
         if write is not None:  # after every section: a run that is stopped leaves what it has measured
-            write_page(write, machine, tables)
+            measured = [name for _, _, name in tables]
+            write_page(write, machine, tables, [name for name in known if name not in measured])

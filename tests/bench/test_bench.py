@@ -55,6 +55,7 @@ def test_quick_benchmarks_print_their_tables_and_write_the_page(tmp_path: Path) 
             assert cells["agreement"] and cells["GPU"] == "not run"
     written = page.read_text()
     assert all(line in written for line in printed.splitlines() if line.startswith("|"))
+    assert "**Not run** this time: training_step, evaluation, " in written
     assert "GPU column: not run" in written and "torch" in written and "quick" in written
 
 
