@@ -16,6 +16,7 @@ from snakemake.settings.enums import Quietness
 from favae.config import ConfigError
 from favae.config.grid import STAGES, load_grid
 from favae.config.resources import resources_of
+from favae.contract.repro import run_together
 from favae.provenance.running import hold_project
 from favae.stages.queue_watch import watch_queue
 
@@ -33,6 +34,10 @@ try:
     GRID.check()
 except ConfigError as error:
     raise WorkflowError(f"parameters are not valid:\n{error}") from None
+
+# `SNAKEMAKE_PROFILE=slurm dvc repro` asks for one cell after the other; here those of a stage run together.
+if workflow.is_main_process:
+    run_together(GRID)
 
 
 report: "workflow/report/workflow.rst"

@@ -71,9 +71,9 @@ def run(
         os.environ["FAVAE_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(log, mode="w")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logging.getLogger().addHandler(handler)
+        log.write_text("")
+        os.environ["FAVAE_LOG"] = str(log)  # for the first of several processes of a training
+        _also_into(log)
     job = load_grid(scale).job(stage, cell)
     from favae.stages.runner import CellBusy, run_job
     from favae.stages.slurm import describe_job, requeue
@@ -94,6 +94,12 @@ def run(
         logging.getLogger(__name__).error("%s: %s", job.name, error, exc_info=_state["debug"])
         raise typer.Exit(1) from None
     logging.getLogger(__name__).info("%s: done, key %s", job.name, card.key[:12])
+
+
+def _also_into(log: Path) -> None:
+    handler = logging.FileHandler(log, mode="a")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 @app.command()
@@ -135,9 +141,13 @@ def reconstruct(
 @internal.command()
 def rank(stage: str, cell: str, scale: Scale, state: Annotated[Path, typer.Option()]) -> None:
     """One process of a training in several, as torchrun starts it."""
+    import os
+
     from favae.config.grid import load_grid
     from favae.stages.ranks import run_rank
 
+    if "FAVAE_LOG" in os.environ and os.environ["RANK"] == "0":
+        _also_into(Path(os.environ["FAVAE_LOG"]))
     run_rank(load_grid(scale).job(stage, cell), state)
 
 

@@ -88,7 +88,7 @@ def _port() -> int:
 
 def _pass_on(number: int, _frame: FrameType | None) -> None:
     """Outside of SLURM, which signals all processes of a job by itself."""
-    if allocated_nodes():
+    if job_number():
         return
     for process in psutil.Process().children(recursive=True):
         process.send_signal(number)

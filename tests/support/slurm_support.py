@@ -1,5 +1,6 @@
 """A private SLURM for the tests, and Snakemake running on it while something goes wrong."""
 
+import contextlib
 import os
 import random
 import re
@@ -52,7 +53,18 @@ class Cluster:
         return cls(folder)
 
     def stop(self) -> None:
+        mine = [process for process in psutil.process_iter() if self._runs(process)]  # a failed node leaves them behind
         subprocess.run([SCRIPT, "stop", self.folder], check=False, timeout=120)
+        for process in mine:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    def _runs(self, process: psutil.Process) -> bool:
+        """Whether a process belongs to a job of this cluster."""
+        try:
+            return process.ppid() == 1 and process.environ().get("SLURM_CONF") == str(self.folder / "slurm.conf")
+        except psutil.Error:
+            return False
 
     @property
     def variables(self) -> dict[str, str]:

@@ -38,7 +38,9 @@ def test_saved_and_loaded_weights_are_the_same_model(model: Path) -> None:
     torch.manual_seed(0)
     fresh, x = FAVAE(**MODEL).eval(), torch.rand(2, 3, 16, 16) * 2 - 1
     loaded = load_autoencoder(model)  # in another memory format: the same weights, other rounding
-    assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), fresh.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), fresh.state_dict().values(), strict=True)
+    )
     torch.testing.assert_close(loaded.reconstruct(x), fresh.reconstruct(x))
 
 

@@ -1,0 +1,98 @@
+"""Snakemake itself killed, interrupted, or waiting for what the cluster never gives; and `dvc repro` with the same profile."""
+
+import signal
+import subprocess
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from contract_support import edit
+from slurm_support import Cluster, Workflow, edit_profile, hold, until
+from tests_support import call, planned
+
+from favae.provenance.run_record import RunRecord
+
+pytestmark = pytest.mark.slurm
+FIRST = "natural-f4-vqgan"
+
+
+def card(cell: str) -> str:
+    return f"data/tiny/train_autoencoder/{cell}/card.json"
+
+
+@pytest.fixture
+def stale(results: Path) -> Path:
+    """A project whose trainings have become longer, so that one of them can be held while things happen."""
+    numbers = results / "params/tiny.yaml"
+    numbers.write_text(numbers.read_text().replace("length: 6 steps", "length: 40 steps"))
+    return results
+
+
+def test_after_kill_9_the_next_one_waits_for_the_job_that_still_runs_and_takes_its_result(
+    cluster: Cluster, stale: Path
+) -> None:
+    edit_profile(stale)
+    killed = Workflow(cluster, stale, "--", card(FIRST))
+    process, _ = hold(stale, FIRST)
+    killed.process.kill()
+    killed.process.wait()
+    orphan = cluster.jobs(stale)[-1]["JobId"]
+    second = Workflow(cluster, stale, "--", card(FIRST))
+    try:
+        until(lambda: int(cluster.jobs(stale)[-1]["Restarts"]) > 0)
+        waiting = cluster.jobs(stale)[-1]
+        (log,) = (stale / ".snakemake/slurm_logs").rglob(f"{waiting['JobId']}.log")
+        assert "another process is working on this cell" in log.read_text()
+        process.resume()
+        until(lambda: next(j for j in cluster.jobs(stale) if j["JobId"] == orphan)["JobState"] == "COMPLETED")
+        assert second.wait() == 0, second.said
+    finally:
+        second.stop()
+    assert "put back, finished before" in log.read_text()
+    record = RunRecord.model_validate_json((stale / f"data/tiny/runs/train_autoencoder/{FIRST}.json").read_text())
+    assert record.slurm_job == orphan
+
+
+def test_ctrl_c_cancels_what_it_started(cluster: Cluster, stale: Path) -> None:
+    edit_profile(stale)
+    workflow = Workflow(cluster, stale, "--", card(FIRST))
+    process, step = hold(stale, FIRST)
+    workflow.process.send_signal(signal.SIGINT)
+    until(lambda: cluster.jobs(stale)[-1]["JobState"] == "CANCELLED")
+    assert workflow.wait() == 1
+    until(lambda: not process.is_running())
+    assert [job["JobState"] for job in cluster.jobs(stale)] == ["CANCELLED"]
+    assert step > 0
+    assert list((stale / "data/state/tiny/train_autoencoder" / FIRST).glob("*/step-*.pt")), "resume state is kept"
+
+
+def test_a_job_over_the_limits_of_its_partition_is_said(cluster: Cluster, stale: Path) -> None:
+    edit_profile(stale, {"slurm_extra:": "runtime: 9000\n    slurm_extra:"})
+    workflow = Workflow(cluster, stale, "--", card(FIRST))
+    try:
+        until(lambda: "will not start: PartitionTimeLimit" in workflow.said, 90)
+        assert "ask for less in the profile" in workflow.said
+    finally:
+        workflow.stop()
+
+
+def test_dvc_repro_runs_the_stale_cells_of_a_stage_together(cluster: Cluster, results: Path) -> None:
+    edit_profile(results)
+    edit(results, "evaluation.yaml", "images: [test]", "images: [test, val]", after="reference")
+    stale = {job for job in planned(results) if job.startswith("evaluate_reconstruction")}
+    assert len(stale) == 3
+    done = subprocess.run(
+        ["dvc", "repro"],
+        cwd=results,
+        env=cluster.variables | {"SNAKEMAKE_PROFILE": "slurm"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = [j for j in cluster.jobs(results) if j["Comment"].startswith("rule_evaluate_reconstruction")]
+    assert len(jobs) == 3, "each once: DVC's later asking put back what was there"
+    assert any(a["StartTime"] < b["EndTime"] and b["StartTime"] < a["EndTime"] for a, b in combinations(jobs, 2))
+    assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert planned(results) == set()
