@@ -9,6 +9,8 @@ from tests_support import ROOT
 
 from favae.config.grid import STAGES, load_grid
 from favae.config.resources import resources_of
+from favae.stages.queue_watch import hopeless_jobs
+from favae.stages.slurm import requeue
 
 QUERY = ("-X", "--parsable2", "--clusters", "all", "--noheader", "--format=JobIdRaw,State", "--name", "run")
 DISABLED = 'echo "Slurm accounting storage is disabled" >&2; exit 1'
@@ -46,6 +48,20 @@ def test_while_both_are_away_nothing_is_said_and_nothing_fails(ask) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("squeue", "state"),
+    [
+        ("echo PENDING", "PENDING"),
+        ("true", "CANCELLED"),
+        ('echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1', "CANCELLED"),
+        (AWAY, "PREEMPTED"),
+    ],
+)
+def test_a_preempted_job_that_left_the_queue_is_cancelled(ask, squeue: str, state: str) -> None:
+    done = ask("sacct", *QUERY, sacct=r'printf "7|PREEMPTED\n8|RUNNING\n"', squeue=squeue)
+    assert (done.returncode, done.stdout) == (0, f"7|{state}\n8|RUNNING\n")
+
+
 def test_a_reason_is_asked_of_squeue_once_where_there_is_no_accounting(ask) -> None:
     fakes = {"sacct": DISABLED, "squeue": "echo NonZeroExitCode"}
     assert ask("sacct", "-j", "7.0", "--format=Reason", "--noheader", **fakes).stdout == "NonZeroExitCode\n"
@@ -73,6 +89,50 @@ def test_a_submission_that_is_refused_says_why_at_once(ask) -> None:
 def test_jobs_append_to_their_log_and_may_put_themselves_back(ask) -> None:
     done = ask("sbatch", "--parsable", sbatch='echo "$FAVAE_REQUEUE $*"')
     assert done.stdout == "allowed --open-mode=append --parsable\n"
+
+
+def test_of_the_jobs_of_this_folder_those_that_cannot_start_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = f"""7|PartitionTimeLimit|{tmp_path}|rule_a
+8|Priority|{tmp_path}|rule_b
+9|AssocMaxWallDurationPerJobLimit|{tmp_path}|rule_c
+10|launch failed requeued held|{tmp_path}|rule_d
+11|PartitionTimeLimit|/elsewhere|rule_e"""
+    (tmp_path / "squeue").write_text(f"#!/bin/bash\ncat <<'END'\n{queue}\nEND\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
+    told = dict(hopeless_jobs())
+    assert told.keys() == {"7", "9", "10"}
+    assert "SLURM job 7 (rule_a) will not start: PartitionTimeLimit. Press Ctrl-C" in told["7"]
+    assert told["10"].endswith("It goes on after: scontrol release 10")
+
+
+def test_a_job_outside_of_slurm_or_not_of_a_workflow_is_never_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # nothing may be asked
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("FAVAE_REQUEUE", "allowed")
+    assert not requeue()
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("FAVAE_REQUEUE")
+    assert not requeue()
+
+
+def test_a_cancelled_job_is_not_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, body in {"squeue": "echo COMPLETING", "scontrol": "touch $HERE/requeued"}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "HERE": str(tmp_path),
+        "SLURM_JOB_ID": "7",
+        "FAVAE_REQUEUE": "allowed",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert not requeue()
+    assert not (tmp_path / "requeued").exists()
 
 
 def test_the_profile_names_every_rule_that_asks_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
