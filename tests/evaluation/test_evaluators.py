@@ -59,7 +59,9 @@ def test_values_from_their_definitions(pairs: tuple[Tensor, Tensor]) -> None:
     b = np.round((np.clip(pairs[1].numpy(), -1, 1) + 1) * np.float32(127.5)).astype(np.float64)
     mse = ((a - b) ** 2).mean((1, 2, 3))
     assert result["mse_test"]["value"] == pytest.approx(mse.mean() / 127.5**2, rel=1e-9)
-    assert result["psnr_test"]["value"] == pytest.approx((10 * np.log10(255**2 / mse)).mean(), rel=1e-9)
+    assert result["psnr_test"]["value"] == pytest.approx(
+        (10 * np.log10(255**2 / mse)).mean(), rel=1e-7
+    )  # torchmetrics takes the logarithm of the range in float32
     assert result["lfd_test"]["value"] == pytest.approx(np.log(32 * 32 * mse + 1).mean(), rel=1e-9)
     assert result["codebook_usage_test"]["value"] == 12 / 16
     assert result["codebook_perplexity_test"]["value"] == pytest.approx(12)
