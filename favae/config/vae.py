@@ -184,7 +184,16 @@ class VaeSpec(Spec):
     training: TrainingSpec
 
     @model_validator(mode="after")
-    def _windows_fit(self) -> Self:
+    def _whole_batches(self) -> Self:
+        if self.training.accumulation > 1 or self.training.recompute_activations != "none":
+            raise ValueError(
+                "training.accumulation and training.recompute_activations are for FA-VAE and VQ-GAN: these models are small, "
+                "leave both out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _terms_fit(self) -> Self:
         for name, term in self.objective.terms.items():
             if isinstance(term, PerceptualTerm) and self.objective.scale != "signed":
                 raise ValueError(

@@ -24,9 +24,8 @@ def interleave(parities_BPHW: Tensor) -> Tensor:
 
 def _doubling_taps() -> Tensor:
     """Which tap of a 3x3 weight stands where in a 2x2 one: 0/1 of [(row parity, row, column parity, column), 9]."""
-    axis_kpt = torch.zeros(
-        3, 2, 2
-    )  # an even position sees inputs i - 1 and i with taps 2 and 0; an odd one i with tap 1
+    # An even position sees the inputs i - 1 and i through taps 2 and 0, an odd one the input i through tap 1.
+    axis_kpt = torch.zeros(3, 2, 2)
     axis_kpt[2, 0, 0] = axis_kpt[0, 0, 1] = axis_kpt[1, 1, 1] = 1
     return torch.einsum("kpt,lqu->klptqu", axis_kpt, axis_kpt).reshape(9, 16).T.contiguous()
 

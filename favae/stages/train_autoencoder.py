@@ -35,7 +35,7 @@ def run(job: Job, context: Context) -> None:
     batches = TrainingBatches(
         train, batch_size, spec.training.seed, ranks.rank, ranks.world_size, augment=spec.training.augment
     )
-    task = _task(spec, shards, len(train), ranks)
+    task = _task(spec, shards, train, ranks)
     plan = Plan.of(spec.training, len(train))
     result = Loop(task, plan, context.state, ranks, spec.training, job.cell).run(batches.iter_from)
     if not ranks.is_main:
@@ -46,10 +46,10 @@ def run(job: Job, context: Context) -> None:
     finish_training(job, context, result, ranks)
 
 
-def _task(spec: AutoencoderSpec | VaeSpec, shards: Path, images: int, ranks: Ranks) -> Task:
+def _task(spec: AutoencoderSpec | VaeSpec, shards: Path, train: PreparedSplit, ranks: Ranks) -> Task:
     if isinstance(spec, VaeSpec):
-        return VaeTask(spec, PreparedSplit(shards, "val") if has_split(shards, "val") else None, ranks)
-    start = spec.objective.adversarial.start.in_steps(images, spec.training.batch_size)
+        return VaeTask(spec, train, PreparedSplit(shards, "val") if has_split(shards, "val") else None, ranks)
+    start = spec.objective.adversarial.start.in_steps(len(train), spec.training.batch_size)
     log_rule(spec.training, spec.optimizer, ranks)
     log.info("the discriminator takes part from step %d, %d images seen", start, start * spec.training.batch_size)
     return AutoencoderTask(spec, PreparedSplit(shards, "val"), ranks, start, _lpips(spec, ranks.device))

@@ -46,26 +46,24 @@ class _Perceptual(nn.Module):
 
 
 def _build(term: Term, data_range: float) -> nn.Module:
-    return (
-        _Perceptual(term)
-        if isinstance(term, PerceptualTerm)
-        else build_term(data_range=data_range, **term.model_dump())
-    )
+    if isinstance(term, PerceptualTerm):
+        return _Perceptual(term)
+    return build_term(data_range=data_range, **term.model_dump())
 
 
 class VaeTask:
     """L = sum of terms(output, image) + kl KL(q(z|x) || N(0, 1)), with one sample of z an image.
 
-    `val` may be None, where a paper trains on all there is: then nothing is validated and pictures show nothing.
+    `val` may be None, where a paper trains on all there is: then nothing is validated, and pictures show training images.
     """
 
-    def __init__(self, spec: VaeSpec, val: PreparedSplit | None, ranks: Ranks) -> None:
+    def __init__(self, spec: VaeSpec, train: PreparedSplit, val: PreparedSplit | None, ranks: Ranks) -> None:
         if val is None and spec.training.selection == "best":
             raise ValueError("the data set has no val split to choose by: set training.selection to 'last'")
         self.spec, self.val, self.ranks = spec, val, ranks
-        self.model = (
-            LATENT_MODELS[spec.model.kind].from_config(spec.model.model_dump(exclude={"kind"})).to(ranks.device)
-        )
+        self.shown = train if val is None else val
+        arguments = spec.model.model_dump(exclude={"kind"})
+        self.model = LATENT_MODELS[spec.model.kind].from_config(arguments).to(ranks.device)
         if spec.training.memory_format == "channels_last":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         data_range = 1.0 if spec.objective.scale == "unit" else 2.0
@@ -138,15 +136,13 @@ class VaeTask:
 
     @torch.no_grad()
     def sample(self) -> Tensor:
-        """Val images above their reconstructions, above pictures of latents drawn from N(0, 1), as far as there are any."""
+        """Images above their reconstructions, and above pictures of latents drawn from N(0, 1) where the model has such."""
         self.model.eval()
-        rows = []
-        if self.val is not None:
-            chosen = torch.linspace(0, len(self.val) - 1, min(_SAMPLES, len(self.val))).long().tolist()
-            image = to_float(self.val.images(chosen).to(self.ranks.device))
-            rows += [image, self.model.reconstruct(image)]
+        chosen = torch.linspace(0, len(self.shown) - 1, min(_SAMPLES, len(self.shown))).long().tolist()
+        image = to_float(self.shown.images(chosen).to(self.ranks.device))
+        rows = [image, self.model.reconstruct(image)]
         if self.model.latent:
-            rows.append(self.model.decode(drawn_latents(_SAMPLES, self.model.latent).to(self.ranks.device)))
+            rows.append(self.model.decode(drawn_latents(len(chosen), self.model.latent).to(self.ranks.device)))
         return side_by_side(rows)
 
     def exported(self) -> dict[str, Tensor]:

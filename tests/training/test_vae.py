@@ -23,6 +23,17 @@ from favae.training.vae import VaeTask, drawn_latents, learning_rate
 RANKS = Ranks(0, 1, torch.device("cpu"))
 
 
+TRAINING = {
+    "seed": 0,
+    "batch_size": 8,
+    "length": "6 steps",
+    "validate_every": "3 steps",
+    "checkpoint_every": "2 steps",
+    "selection": "last",
+    "threads": 1,
+}
+
+
 def spec(**training: Any) -> VaeSpec:
     tree = {
         "model": {"kind": "stft_vae", "image_size": 16},
@@ -32,16 +43,7 @@ def spec(**training: Any) -> VaeSpec:
             "terms": {"mse": {"kind": "mse"}, "ssim": {"kind": "ssim", "weight": 2.0}},
         },
         "optimizer": {"schedule": {"kind": "constant", "rate": 2.0e-3}, "epsilon": 1.0e-7},
-        "training": {
-            "seed": 0,
-            "batch_size": 8,
-            "length": "6 steps",
-            "validate_every": "3 steps",
-            "checkpoint_every": "2 steps",
-            "selection": "last",
-            "threads": 1,
-            **training,
-        },
+        "training": TRAINING | training,
     }
     return VaeSpec.model_validate(tree)
 
@@ -80,7 +82,7 @@ def test_cyclic_rate_is_torchs_triangular2() -> None:
 
 def test_the_objective_is_the_sum_of_the_terms_and_the_weighted_kl(split: Callable[[str], PreparedSplit]) -> None:
     torch.manual_seed(0)
-    task = VaeTask(spec(), split("val"), RANKS)
+    task = VaeTask(spec(), split("train"), split("val"), RANKS)
     found = task.validate()
     image = split("val").images(range(12)).float() / 255
     picture, posterior = task.model(2 * image - 1)
@@ -95,7 +97,7 @@ def test_the_objective_is_the_sum_of_the_terms_and_the_weighted_kl(split: Callab
 
 def test_a_step_moves_all_weights_and_training_lowers_the_objective(split: Callable[[str], PreparedSplit]) -> None:
     torch.manual_seed(0)
-    task = VaeTask(spec(memory_format="channels_last", precision="bf16"), split("val"), RANKS)
+    task = VaeTask(spec(memory_format="channels_last", precision="bf16"), split("train"), split("val"), RANKS)
     before = {name: p.detach().clone() for name, p in task.model.named_parameters()}
     first = task.validate()["objective"]
     batches = TrainingBatches(split("train"), 8, seed=0, prefetch=0)
@@ -112,12 +114,12 @@ def run(task: VaeTask, train: PreparedSplit, state: Path) -> Result:
 
 def test_interrupted_it_ends_with_the_same_weights(split: Callable[[str], PreparedSplit], tmp_path: Path) -> None:
     torch.manual_seed(0)
-    whole = run(VaeTask(spec(), split("val"), RANKS), split("train"), tmp_path / "whole").exported
+    whole = run(VaeTask(spec(), split("train"), split("val"), RANKS), split("train"), tmp_path / "whole").exported
     torch.manual_seed(0)
     with pytest.raises(Interrupted):
-        run(_Stopped(spec(), split("val"), RANKS), split("train"), tmp_path / "parts")
+        run(_Stopped(spec(), split("train"), split("val"), RANKS), split("train"), tmp_path / "parts")
     torch.manual_seed(1)
-    parts = run(VaeTask(spec(), split("val"), RANKS), split("train"), tmp_path / "parts").exported
+    parts = run(VaeTask(spec(), split("train"), split("val"), RANKS), split("train"), tmp_path / "parts").exported
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
@@ -131,15 +133,15 @@ class _Stopped(VaeTask):
 def test_without_val_the_last_step_is_kept_and_nothing_is_said_to_be_measured(
     split: Callable[[str], PreparedSplit], tmp_path: Path
 ) -> None:
-    task = VaeTask(spec(), None, RANKS)
+    task = VaeTask(spec(), split("train"), None, RANKS)
     result = run(task, split("train"), tmp_path / "state")
     assert (result.step, result.best_step, result.metrics) == (6, 6, {})
     assert not any(name.startswith("val/") for name in result.curves.table())
     assert torch.equal(result.exported["to_posterior.weight"], task.model.state_dict()["to_posterior.weight"])
     assert result.picture is not None
-    assert result.picture.shape == (16, 8 * 16, 3)
+    assert result.picture.shape == (3 * 16, 8 * 16, 3)
     with pytest.raises(ValueError, match="selection to 'last'"):
-        VaeTask(spec(selection="best"), None, RANKS)
+        VaeTask(spec(selection="best"), split("train"), None, RANKS)
 
 
 def test_drawn_latents_are_the_same_every_time_and_standard_normal() -> None:
@@ -151,13 +153,7 @@ def test_drawn_latents_are_the_same_every_time_and_standard_normal() -> None:
 
 def test_a_window_larger_than_the_image_is_refused() -> None:
     tree = spec().model_dump(mode="json")
-    tree["training"] = {
-        "seed": 0,
-        "batch_size": 8,
-        "length": "6 steps",
-        "validate_every": "3 steps",
-        "checkpoint_every": "2 steps",
-    }
+    tree["training"] = TRAINING
     tree["objective"]["terms"]["stft"] = {
         "kind": "stft",
         "weight": 1,
@@ -168,3 +164,19 @@ def test_a_window_larger_than_the_image_is_refused() -> None:
     }
     with pytest.raises(ValueError, match=r"terms\.stft\.window 20 is larger than the 16-pixel"):
         VaeSpec.model_validate(tree)
+
+
+def test_a_plain_autoencoder_needs_no_val_to_show_pictures(split: Callable[[str], PreparedSplit]) -> None:
+    tree = spec().model_dump(mode="json", exclude={"training"})
+    tree["training"] = TRAINING
+    tree["model"] = {"kind": "ffl_ae", "image_size": 16, "image_channels": 1, "hidden": 4}
+    tree["objective"] |= {"kl": 0.0, "scale": "signed"}
+    task = VaeTask(VaeSpec.model_validate(tree), split("train"), None, RANKS)
+    assert task.sample().shape == (2 * 16, 8 * 16, 3)
+    losses = task.train_step(TrainingBatches(split("train"), 8, seed=0, prefetch=0).batch(0), 0)
+    assert set(losses) == {"mse", "ssim", "objective"}
+
+
+def test_options_that_this_task_does_not_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="accumulation"):
+        spec(accumulation=2)
