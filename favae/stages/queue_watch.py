@@ -22,7 +22,7 @@ NEVER = (
 HELD = ("JobHeldAdmin", "JobHeldUser", "launch failed requeued held", "job requeued in held state")
 
 
-def watch_queue(say: Callable[[str], object], every: float = 30.0) -> None:
+def watch_queue(say: Callable[[str], object], every: float = 15.0) -> None:
     """Look at the queue every `every` seconds, in a thread that ends with this process; `say` each hopeless job once."""
 
     def watch() -> None:

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def _trouble(cluster: Cluster, project: Path) -> list[int]:
         process, step = hold(project, LONG)
         held.append(step)
         if count == 2:
-            _away(cluster, "slurmctld")
+            cluster.take_away("slurmctld")
             until(lambda: (project / card(CANCELLED)).exists() and (project / card(HUNGRY)).exists())
         event()
         until(lambda process=process: not process.is_running() or awaits_signal(process, signal.SIGTERM), 90)
@@ -109,12 +108,6 @@ def _bring_back(cluster: Cluster) -> None:
     state = cluster.ask("sinfo", "--noheader", "--nodes=gpu1", "--format=%T")
     if "down" in state or "drain" in state:
         cluster.ask("scontrol", "update", "nodename=gpu1", "state=resume")
-
-
-def _away(cluster: Cluster, daemon: str) -> None:
-    cluster.kill(daemon)
-    time.sleep(20)
-    cluster.restart(daemon)
 
 
 def _limit(cluster: Cluster, number: str) -> None:

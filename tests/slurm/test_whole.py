@@ -1,8 +1,7 @@
-"""The literal `snakemake --profile slurm` on a cluster with accounting: the whole DAG, with a job cancelled and the database away."""
+"""The literal `snakemake --profile slurm` on a cluster with accounting: the whole DAG, with a job cancelled and daemons away."""
 
 import json
 import sqlite3
-import time
 from itertools import combinations
 from pathlib import Path
 
@@ -21,16 +20,15 @@ CANCELLED = "natural-f2-favae"
 
 @pytest.fixture(scope="module")
 def run(accounting: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """Everything has run. In the middle one training was cancelled, and slurmdbd was away for 20 seconds."""
+    """Everything has run. In the middle one training was cancelled; slurmdbd, then slurmctld, were away for 20 seconds each."""
     project = copy_project(tmp_path_factory.mktemp("whole") / "project")
     edit_profile(project)
     nowhere = "http://127.0.0.1:9"  # a compute node without internet: whatever would download, fails
     workflow = Workflow(accounting, project, http_proxy=nowhere, https_proxy=nowhere)
     job = until(lambda: accounting.job(project, CANCELLED), 300)
     accounting.ask("scancel", job["JobId"])
-    accounting.kill("slurmdbd")
-    time.sleep(20)
-    accounting.restart("slurmdbd")
+    accounting.take_away("slurmdbd")
+    accounting.take_away("slurmctld")
     assert workflow.wait(900) == 0, workflow.said
     return workflow
 

@@ -93,13 +93,12 @@ class Cluster:
             if job["JobState"] == "PENDING" and job["Reason"] == "BeginTime":
                 self.ask("scontrol", "update", f"jobid={job['JobId']}", "starttime=now")
 
-    def kill(self, daemon: str) -> None:
-        """Stop a daemon; `restart` brings it back."""
+    def take_away(self, daemon: str, seconds: float = 20) -> None:
+        """Stop a daemon, and start it again after a while."""
         process = psutil.Process(int((self.folder / f"run/{daemon}.pid").read_text()))
-        process.kill()
-        process.wait(timeout=20)
-
-    def restart(self, daemon: str) -> None:
+        process.terminate()
+        process.wait(timeout=30)
+        time.sleep(seconds)
         subprocess.run([SCRIPT, daemon, self.folder], check=True, timeout=60)
 
 
