@@ -85,7 +85,7 @@ def test_scaling_measures_a_point_in_its_own_process() -> None:
     assert len(rows) == 1 and all(float(cell) > 0 for cell in rows[0][1:3])
 
 
-@pytest.mark.parametrize("name", ["training_step", "evaluation"])
+@pytest.mark.parametrize("name", ["training_step", "evaluation", "stft_vae"])
 def test_larger_work_agrees_with_its_peer(name: str) -> None:
     for case in sections()[name].cases[:1]:
         with case.build(QUICK) as work:
@@ -94,7 +94,7 @@ def test_larger_work_agrees_with_its_peer(name: str) -> None:
 
 def test_every_benchmark_of_the_page_has_a_number_of_its_own() -> None:
     numbers = [section.number for section in sections().values()]
-    assert numbers == sorted(set(numbers)) and set(range(1, 8)) <= set(numbers)
+    assert numbers == sorted(set(numbers)) and set(range(1, 9)) <= set(numbers)
 
 
 def test_unknown_names_are_refused() -> None:

@@ -1,0 +1,143 @@
+"""Training the STFT-VAE on digits, against a plain PyTorch loop over a DataLoader."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.optim import Adam
+from torch.utils.data import DataLoader, TensorDataset
+
+from favae import paths
+from favae.bench.compare import Case, Work, comparison, largest_difference
+from favae.bench.plain_vae import PlainStftVae, negative_ssim, stft_distance
+from favae.bench.section import Settings
+from favae.config.dataset import DatasetSpec
+from favae.config.load import deep_merge, subtree, validate
+from favae.config.vae import Ssim, Stft, VaeSpec
+from favae.data.batches import TrainingBatches
+from favae.data.dataset import PreparedSplit
+from favae.data.prepare import prepare
+from favae.training.distributed import Ranks, keep_freed_memory
+from favae.training.vae import VaeTask, learning_rate
+
+_BATCH = 50
+
+
+def _spec(row: str, precision: str) -> VaeSpec:
+    numbers = subtree(paths.params_file("stft"), "seed-0")
+    changes: dict[str, Any] = {"training": {"precision": precision}}
+    return validate(VaeSpec, deep_merge([subtree(paths.params_file("stft_vae"), row), numbers, changes]), "benchmark")
+
+
+def _digits(count: int) -> Tensor:
+    """Strokes, black and white: uint8 [count, 28, 28]."""
+    coarse = torch.rand(count, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(coarse, (28, 28), mode="bicubic")[:, 0]
+    return (smooth > 0.7).to(torch.uint8) * 255
+
+
+def _prepare(digits: Tensor, folder: Path) -> PreparedSplit:
+    for split, chosen in (("train", digits), ("val", digits[:1])):
+        part = folder / "pictures" / split
+        part.mkdir(parents=True)
+        for i, pixels in enumerate(chosen.numpy().astype(np.uint8)):
+            Image.fromarray(pixels).save(part / f"{i:06d}.png")
+    shards = folder / "shards"
+    shards.mkdir()
+    spec = {"layout": {"kind": "folder", "root": "pictures"}, "image_size": 28, "channels": 1}
+    prepare(DatasetSpec.model_validate(spec), folder, shards, workers=1)
+    return PreparedSplit(shards, "train")
+
+
+class _PlainLoop:
+    """One epoch as in a tutorial: fp32, Adam, a DataLoader in this process, losses read at every step."""
+
+    def __init__(self, spec: VaeSpec, weights: dict[str, Tensor], digits: Tensor) -> None:
+        self.spec = spec
+        self.model = PlainStftVae()
+        self.model.load_state_dict(weights)
+        self.optimizer = Adam(self.model.parameters(), eps=spec.optimizer.epsilon)
+        images = digits[:, None].float() / 255
+        self.loader = DataLoader(TensorDataset(images), _BATCH, shuffle=True, drop_last=True)
+
+    def objective(self, image: Tensor, noise: Tensor) -> Tensor:
+        """L of a batch in [0, 1]."""
+        picture, kl = self.model(image, noise)
+        total = self.spec.objective.kl * kl.mean()
+        for term in self.spec.objective.terms.values():
+            if isinstance(term, Stft):
+                total = total + term.weight * stft_distance(picture, image, term.amplitude, term.phase)
+            elif isinstance(term, Ssim):
+                total = total + term.weight * negative_ssim(picture, image)
+            else:
+                total = total + term.weight * (picture - image).square().mean()
+        return total
+
+    def epoch(self) -> float:
+        """Train on every digit once; returns the mean loss."""
+        losses = []
+        for step, (image,) in enumerate(self.loader):
+            self.optimizer.param_groups[0]["lr"] = learning_rate(self.spec.optimizer.schedule, step)
+            self.optimizer.zero_grad()
+            loss = self.objective(image, torch.randn(len(image), 2))
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.item())
+        return sum(losses) / len(losses)
+
+
+def _case(row: str, precision: str) -> Callable[[Settings], AbstractContextManager[Work]]:
+    @contextmanager
+    def build(settings: Settings) -> Iterator[Work]:
+        keep_freed_memory()
+        digits = _digits(100 if settings.quick else 2000)
+        with TemporaryDirectory() as name:
+            split = _prepare(digits, Path(name))
+            torch.manual_seed(0)
+            task = VaeTask(_spec(row, precision), split, None, Ranks(0, 1, settings.device))
+            exact = VaeTask(_spec(row, "fp32"), split, None, Ranks(0, 1, settings.device))
+            weights = {name: value.clone() for name, value in exact.model.state_dict().items()}
+            plain = _PlainLoop(exact.spec, weights, digits)
+            batches = TrainingBatches(split, _BATCH, seed=0)
+
+            def run_ours() -> None:
+                source = batches.iter_from(0)
+                for step in range(batches.steps_per_epoch):
+                    task.train_step(next(source), step)
+                source.close()  # type: ignore[attr-defined]
+
+            def agree() -> str:
+                """Gradients of the first step in fp32, from the same weights and noise."""
+                batch = batches.batch(0)
+                torch.manual_seed(1)
+                exact.train_step(batch, 0)
+                torch.manual_seed(1)
+                plain.objective(batch.images.float() / 255, torch.randn(_BATCH, 2)).backward()
+                named = [dict(model.named_parameters()) for model in (exact.model, plain.model)]
+                pairs = [[parameters[key].grad for key in sorted(named[1])] for parameters in named]
+                # A phase jumps by 2 pi where the imaginary part changes its sign: rounding decides there.
+                rounding = 1e-2 if "stft" in task.terms else 1e-4
+                return largest_difference(pairs[0], pairs[1], rounding, "gradients in fp32")  # type: ignore[arg-type]
+
+            yield Work(run_ours, plain.epoch, agree)
+
+    return build
+
+
+SECTION = comparison(
+    8,
+    "STFT-VAE on digits, an epoch of 2000",
+    [
+        Case("mean squared error, bf16", _case("l2", "bf16"), faster=3),
+        Case("mean squared error, fp32", _case("l2", "fp32"), faster=3, measures_memory=False),
+        Case("SSIM and short-time Fourier loss, bf16", _case("stft-ssim", "bf16"), faster=3, measures_memory=False),
+    ],
+    "Peer: `favae.bench.plain_vae`: transposed convolutions and full complex spectra, fp32, a loop over a `DataLoader`. Batch 50, "
+    "the learning rates of the paper. bf16 is what the scale `stft` trains in: convolutions only, losses stay in fp32.",
+)
