@@ -36,7 +36,7 @@ report: setup  ## Snakemake's HTML report of a scale (SCALE=demo)
 	@echo "tables and figures: reports/$(SCALE)/   report: reports/$(SCALE)/report.html   runs: make ui"
 
 test: setup  ## all tests that this machine can run
-	pytest -q -n auto --maxprocesses 4 --dist loadfile
+	pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff, snakefmt, mypy
 	ruff check .

@@ -1,9 +1,11 @@
 """The benchmarks run, print their tables and refuse to time what does not agree. No time is asserted."""
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -142,5 +144,10 @@ def test_ours_and_peer_take_turns_and_a_share_of_the_peer_is_scaled() -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured on Linux only")
 def test_peak_memory_sees_what_is_freed_again() -> None:
     assert peak_of("focal_frequency", "8x3x256x256", "peer", QUICK) is not None
-    taken = peak_while(lambda: torch.ones(30_000_000).sum(), torch.device("cpu"))
-    assert 0.9 * 120e6 < taken < 1.5 * 120e6
+    size = 120_000_000
+
+    def touch() -> None:
+        """From the system itself: torch's memory may lie in what earlier tests have left."""
+        np.frombuffer(mmap.mmap(-1, size), np.uint8)[::4096] = 1
+
+    assert 0.9 * size < peak_while(touch, torch.device("cpu")) < 1.5 * size
