@@ -18,7 +18,7 @@ from favae.config.grid import STAGES, load_grid
 from favae.config.resources import resources_of
 from favae.contract.repro import run_together
 from favae.provenance.running import hold_project
-from favae.stages.queue_watch import watch_queue
+from favae.slurm.queue_watch import watch_queue
 
 # First the safe `sacct` and `sbatch` of this project, then this interpreter's `favae`; jobs on other nodes read this line too.
 os.environ["PATH"] = os.pathsep.join(

@@ -16,7 +16,7 @@ LAYERS = [
     {"training", "evaluation", "model_io"},
     {"data", "text"},
     {"models", "losses"},
-    {"config", "provenance", "paths", "progress", "compat"},
+    {"config", "provenance", "slurm", "paths", "progress", "compat"},
 ]
 LEVEL = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 

@@ -75,8 +75,8 @@ def run(
         os.environ["FAVAE_LOG"] = str(log)  # for the first of several processes of a training
         _also_into(log)
     job = load_grid(scale).job(stage, cell)
+    from favae.slurm.job import describe_job, requeue
     from favae.stages.runner import CellBusy, run_job
-    from favae.stages.slurm import describe_job, requeue
     from favae.training.loop import Interrupted
 
     if allocation := describe_job():

@@ -21,8 +21,8 @@ from favae.config.grid import Job
 from favae.config.training import TrainingSpec
 from favae.provenance.files import write_text
 from favae.provenance.run_record import now
+from favae.slurm.job import address_of, allocated_nodes, job_number
 from favae.stages.runner import Context
-from favae.stages.slurm import address_of, allocated_nodes, job_number
 from favae.training.loop import Interrupted
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""SLURM as this workflow meets it: inside a job, and in the queue."""
