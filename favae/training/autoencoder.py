@@ -14,7 +14,7 @@ from favae.data.dataset import PreparedSplit, iterate_batches, to_float
 from favae.losses import FocalFrequencyLoss, adaptive_weight, build_adversarial_loss, build_spectrum_loss
 from favae.models import FAVAE, PatchDiscriminator
 from favae.models.favae import FAVAEOutput
-from favae.training.distributed import Ranks, average, average_gradients
+from favae.training.distributed import ImageMeans, Ranks, average, average_gradients
 from favae.training.pictures import side_by_side
 
 _SAMPLES = 8
@@ -190,20 +190,15 @@ class AutoencoderTask:
     def validate(self) -> dict[str, float]:
         """L1, LPIPS and FFL on val; `objective` = the reconstruction loss, as the official code selects (there, on test)."""
         self.kept.eval()
-        sums: dict[str, Tensor] = {}
-        size = self.spec.training.batch_size
+        means, size = ImageMeans(), self.spec.training.batch_size
         for _, stored in iterate_batches(self.val, size, self.ranks.rank, self.ranks.world_size):
             image = self._to_device(stored)
             with self._autocast():
                 picture = self.kept.reconstruct(image).float()
             objective, losses = self._reconstruction_loss(image, picture)
-            losses |= {"objective": objective, "image_ffl": self.measured_ffl(picture, image), "n": torch.tensor(1.0)}
-            for name, loss in losses.items():
-                sums[name] = sums.get(name, torch.zeros((), device=image.device)) + loss * len(stored)
-        totals = average(torch.stack([v.double() for v in sums.values()])).tolist()
-        by_name = dict(zip(sums, totals, strict=True))
-        n = by_name.pop("n")
-        return {name: value / n for name, value in by_name.items()}
+            losses |= {"objective": objective, "image_ffl": self.measured_ffl(picture, image)}
+            means.add(losses, len(stored))
+        return means.result()
 
     @torch.no_grad()
     def sample(self) -> Tensor:

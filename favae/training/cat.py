@@ -11,7 +11,7 @@ from favae.config.cat import CatSpec
 from favae.data.tokens import TokenSplit
 from favae.model_io import TextToImage
 from favae.models.cat import cat_parameter_groups
-from favae.training.distributed import Ranks, average, average_gradients
+from favae.training.distributed import ImageMeans, Ranks, average_gradients
 
 
 class CatTask:
@@ -80,8 +80,7 @@ class CatTask:
             limit * self.ranks.rank // self.ranks.world_size,
             limit * (self.ranks.rank + 1) // self.ranks.world_size,
         )
-        sums = torch.zeros(3, dtype=torch.float64)
-        size = self.spec.training.batch_size
+        means, size = ImageMeans(), self.spec.training.batch_size
         for start in range(first, last, size):
             tokens, captions = self.val.batch(range(start, min(start + size, last)))
             tokens = tokens.to(self.ranks.device)
@@ -89,13 +88,9 @@ class CatTask:
             none = torch.zeros(len(captions), dtype=torch.bool, device=self.ranks.device)
             given = self.model.cat.loss(tokens, text, mask)
             hidden = self.model.cat.loss(tokens, text, mask, none)
-            sums += torch.tensor([given.item(), hidden.item(), 1.0], dtype=torch.float64) * len(captions)
-        given_sum, hidden_sum, n = average(sums.to(self.ranks.device)).tolist()
-        return {
-            "objective": given_sum / n,
-            "cross_entropy": given_sum / n,
-            "cross_entropy_without_text": hidden_sum / n,
-        }
+            losses = {"objective": given, "cross_entropy": given, "cross_entropy_without_text": hidden}
+            means.add(losses, len(captions))
+        return means.result()
 
     def sample(self) -> None:
         """Pictures need the decoder, which only the sampling stage loads."""

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +71,27 @@ def average(values: torch.Tensor) -> torch.Tensor:
         dist.all_reduce(values)
         values /= dist.get_world_size()
     return values
+
+
+class ImageMeans:
+    """Means over the images of all ranks of losses that are means over batches. Nothing waits for the device before the end."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor] = {}
+        self._images = 0
+
+    def add(self, losses: Mapping[str, torch.Tensor], images: int) -> None:
+        """Scalars of a batch of that many images; every batch has the same names."""
+        for name, loss in losses.items():
+            share = loss.detach().double() * images
+            self._sums[name] = self._sums[name] + share if name in self._sums else share
+        self._images += images
+
+    def result(self) -> dict[str, float]:
+        """The means by name, the same on every rank."""
+        sums = torch.stack(list(self._sums.values()))
+        *totals, images = average(torch.cat([sums, sums.new_tensor([self._images])])).tolist()
+        return {name: total / images for name, total in zip(self._sums, totals, strict=True)}
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

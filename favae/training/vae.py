@@ -11,7 +11,7 @@ from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit, iterate_batches, to_float
 from favae.losses import build_term
 from favae.models import LATENT_MODELS
-from favae.training.distributed import Ranks, average, average_gradients
+from favae.training.distributed import ImageMeans, Ranks, average_gradients
 from favae.training.pictures import side_by_side
 
 _SAMPLES = 8
@@ -122,17 +122,10 @@ class VaeTask:
         if self.val is None:
             return {}
         self.model.eval()
-        sums: dict[str, Tensor] = {}
-        size = self.spec.training.batch_size
+        means, size = ImageMeans(), self.spec.training.batch_size
         for _, stored in iterate_batches(self.val, size, self.ranks.rank, self.ranks.world_size):
-            losses = self._objective(to_float(stored.to(self.ranks.device)), None)
-            losses["n"] = torch.ones((), device=self.ranks.device)
-            for name, loss in losses.items():
-                sums[name] = sums.get(name, torch.zeros_like(loss)) + loss.double() * len(stored)
-        totals = average(torch.stack(list(sums.values()))).tolist()
-        by_name = dict(zip(sums, totals, strict=True))
-        n = by_name.pop("n")
-        return {name: value / n for name, value in by_name.items()}
+            means.add(self._objective(to_float(stored.to(self.ranks.device)), None), len(stored))
+        return means.result()
 
     @torch.no_grad()
     def sample(self) -> Tensor:
