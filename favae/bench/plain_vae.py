@@ -15,9 +15,7 @@ class PlainStftVae(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(
-            nn.Conv2d(1, 32, 3, 2), nn.ReLU(), nn.Conv2d(32, 64, 3, 2), nn.ReLU(), nn.Flatten()
-        )
+        self.encoder = nn.Sequential(nn.Conv2d(1, 32, 3, 2), nn.ReLU(), nn.Conv2d(32, 64, 3, 2), nn.ReLU())
         self.to_posterior = nn.Linear(2304, 4)
         self.from_latent = nn.Linear(2, 1568)
         self.decoder = nn.ModuleList([nn.ConvTranspose2d(32, 64, 3, 2), nn.ConvTranspose2d(64, 32, 3, 2)])
@@ -25,7 +23,7 @@ class PlainStftVae(nn.Module):
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Reconstructions, and the KL divergence of each image in nats."""
-        mean, log_variance = self.to_posterior(self.encoder(image)).chunk(2, dim=1)
+        mean, log_variance = self.to_posterior(self.encoder(image).permute(0, 2, 3, 1).flatten(1)).chunk(2, dim=1)
         h = F.relu(self.from_latent(mean + (0.5 * log_variance).exp() * noise)).view(-1, 7, 7, 32).permute(0, 3, 1, 2)
         for layer in self.decoder:
             h = F.relu(layer(h)[..., :-1, :-1])

@@ -68,7 +68,7 @@ class DoublingConv(nn.Module):
         inputs, outputs = self.weight.shape[:2]
         placed = _place(self.taps, self.weight).view(2, 2, 2, 2, outputs, inputs)
         weight = placed.permute(0, 2, 4, 1, 3, 5).reshape(4 * outputs, 2, 2, inputs).permute(0, 3, 1, 2)
-        return F.relu(F.conv2d(F.pad(x_BCHW, (1, 0, 1, 0)), weight, self.bias.repeat(4)))
+        return F.relu_(F.conv2d(F.pad(x_BCHW, (1, 0, 1, 0)), weight, self.bias.repeat(4)))
 
 
 class ParityConv(nn.Module):
@@ -109,10 +109,9 @@ class StftVAE(VariationalModel):
         features = _SECOND * ((((image_size - 1) // 2) - 1) // 2) ** 2
         self.encoder = nn.Sequential(
             nn.Conv2d(image_channels, _FIRST, 3, 2),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(_FIRST, _SECOND, 3, 2),
-            nn.ReLU(),
-            nn.Flatten(),
+            nn.ReLU(inplace=True),
         )
         self.to_posterior = nn.Linear(features, 2 * latent)
         self.from_latent = nn.Linear(latent, _FIRST * self.quarter**2)
@@ -126,11 +125,12 @@ class StftVAE(VariationalModel):
 
     def encode(self, image_BCHW: Tensor) -> Posterior:
         """q(z|x) of images in [-1, 1]."""
-        mean, log_variance = self.to_posterior(self.encoder((image_BCHW + 1) / 2)).float().chunk(2, dim=1)
+        features = self.encoder((image_BCHW + 1) / 2).permute(0, 2, 3, 1).flatten(1)  # channels last, as in TensorFlow
+        mean, log_variance = self.to_posterior(features).float().chunk(2, dim=1)
         return Posterior(mean, log_variance)
 
     def decode(self, z_BZ: Tensor) -> Tensor:
         """Images of latents: [B,C,H,W] on the scale of [-1, 1], unbounded."""
-        h = F.relu(self.from_latent(z_BZ)).view(-1, self.quarter, self.quarter, _FIRST).permute(0, 3, 1, 2)
+        h = F.relu_(self.from_latent(z_BZ)).view(-1, self.quarter, self.quarter, _FIRST).permute(0, 3, 1, 2)
         first, second = self.decoder
         return 2 * interleave(self.to_image(second(interleave(first(h))))).float() - 1
