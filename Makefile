@@ -8,6 +8,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
+# Without compiled modules every command takes three times as long to start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test lint bench ui report clean
 .DEFAULT_GOAL := help

@@ -133,6 +133,8 @@ class Workflow:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # Ctrl-C works here too when the tests run in a shell's background, where it is ignored and inherited so.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def wait(self, seconds: float = 400) -> int:
