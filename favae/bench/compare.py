@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 
 from favae.bench.memory import peak_of
@@ -67,7 +68,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, wall clock and CPU time of all threads, ours and the peer's."""
+    """Seconds of each round, wall clock and CPU time of all threads and child processes, ours and the peer's."""
 
     ours: list[float]
     peer: list[float]
@@ -152,11 +153,21 @@ def alternate(work: Work, settings: Settings) -> Timing:
 def _time(run: Callable[[], Any], repeats: int, settings: Settings) -> tuple[float, float]:
     wait = torch.cuda.synchronize if settings.device.type == "cuda" else lambda: None
     wait()
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), _cpu_seconds()
     for _ in range(repeats):
         run()
     wait()
-    return (time.perf_counter() - wall) / repeats, (time.process_time() - cpu) / repeats
+    return (time.perf_counter() - wall) / repeats, (_cpu_seconds() - cpu) / repeats
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of those it started, ended ones too."""
+    here = psutil.Process()
+    ended = here.cpu_times()
+    running = [child.cpu_times() for child in here.children(recursive=True)]
+    return time.process_time() + sum(
+        [ended.children_user, ended.children_system, *(c.user + c.system for c in running)]
+    )
 
 
 def largest_difference(ours: Sequence[torch.Tensor], peer: Sequence[torch.Tensor], tolerance: float, what: str) -> str:
