@@ -37,39 +37,54 @@ class _Weighting:
 
 
 class _FocalDistance(torch.autograd.Function):
-    """mean over planes and frequencies of w |F(diff)|^2, F orthonormal, w constant to the gradient.
+    """mean over planes and frequencies of w |F(pred - target)|^2, F orthonormal, w constant to the gradient.
 
-    Only half spectra are computed: F(diff) of a real diff is Hermitian. The gradient 2/count * F^-1(w F(diff)) is made
-    in the forward pass, block by block, and is all that is kept until the backward pass.
+    Without `target`, `pred` is the difference. Only half spectra are computed: those of real planes are Hermitian. The
+    gradient 2/count * F^-1(w F(pred - target)) is made in the forward pass, block by block, and is all that is kept.
     """
 
     @staticmethod
-    def forward(ctx: Any, diff_MHW: Tensor, matrix_MHV: Tensor | None, weighting: _Weighting) -> Tensor:
-        grad_MHW = torch.empty_like(diff_MHW) if ctx.needs_input_grad[0] else None
-        total = diff_MHW.new_zeros(())
-        for block in _blocks(diff_MHW, whole=matrix_MHV is None and weighting.batch_matrix):
-            spectrum_MHV = torch.fft.rfft2(diff_MHW[block], norm="ortho")
+    def forward(
+        ctx: Any, pred_MHW: Tensor, target_MHW: Tensor | None, matrix_MHV: Tensor | None, weighting: _Weighting
+    ) -> Tensor:
+        dtype = _at_least_fp32(pred_MHW, target_MHW)
+        grad_MHW = torch.empty_like(pred_MHW, dtype=dtype) if any(ctx.needs_input_grad) else None
+        total = torch.zeros((), dtype=dtype, device=pred_MHW.device)
+        for block in _blocks(pred_MHW, whole=matrix_MHV is None and weighting.batch_matrix):
+            diff_MHW = pred_MHW[block].to(dtype)
+            if target_MHW is not None:
+                diff_MHW = diff_MHW - target_MHW[block]
+            spectrum_MHV = torch.fft.rfft2(diff_MHW, norm="ortho")
             power_MHV = spectrum_MHV.real.square().addcmul_(spectrum_MHV.imag, spectrum_MHV.imag)
             w_MHV = weighting(power_MHV) if matrix_MHV is None else matrix_MHV[block]
-            total += _full_sum(power_MHV.mul_(w_MHV), diff_MHW.shape[-1])
+            total += _full_sum(power_MHV.mul_(w_MHV), pred_MHW.shape[-1])
             if grad_MHW is not None:
                 weighted_MHV = spectrum_MHV.mul_(w_MHV)
-                grad_MHW[block] = torch.fft.irfft2(weighted_MHV, s=diff_MHW.shape[-2:], norm="ortho")
-        ctx.count = diff_MHW.numel()
+                grad_MHW[block] = torch.fft.irfft2(weighted_MHV, s=pred_MHW.shape[-2:], norm="ortho")
+        ctx.count = pred_MHW.numel()
+        ctx.dtypes = pred_MHW.dtype, None if target_MHW is None else target_MHW.dtype
         ctx.save_for_backward(grad_MHW)
         return total / ctx.count
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (grad_MHW,) = ctx.saved_tensors
-        return grad_MHW * (grad_loss * (2.0 / ctx.count)), None, None
+        of_pred = grad_MHW * (grad_loss * (2.0 / ctx.count))
+        of_target = -of_pred.to(ctx.dtypes[1]) if ctx.needs_input_grad[1] else None
+        return of_pred.to(ctx.dtypes[0]) if ctx.needs_input_grad[0] else None, of_target, None, None
 
 
-def _blocks(diff_MHW: Tensor, whole: bool) -> Iterator[slice]:
+def _at_least_fp32(pred: Tensor, target: Tensor | None) -> torch.dtype:
+    """The wider of both dtypes, 16-bit ones widened."""
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    return dtype if target is None else torch.promote_types(dtype, target.dtype)
+
+
+def _blocks(planes_MHW: Tensor, whole: bool) -> Iterator[slice]:
     """Consecutive planes to work on together."""
-    planes, height, width = diff_MHW.shape
-    step = planes if whole or diff_MHW.device.type != "cpu" else max(1, _CPU_BLOCK // (height * width))
+    planes, height, width = planes_MHW.shape
+    step = planes if whole or planes_MHW.device.type != "cpu" else max(1, _CPU_BLOCK // (height * width))
     return (slice(start, start + step) for start in range(0, planes, step))
 
 
@@ -140,25 +155,28 @@ class FocalFrequencyLoss(nn.Module):
         Raises:
             ValueError: shapes that differ, or cannot be cut into patches.
         """
-        return self.loss_weight * self.of_difference(self._difference(pred, target), matrix)
-
-    def of_difference(self, diff_NCHW: Tensor, matrix: Tensor | None = None) -> Tensor:
-        """Unweighted loss of the difference pred - target, [N, C, H, W] in fp32 or fp64; the DFT is linear."""
-        diff_NPCHW = self._patches(diff_NCHW)
-        half = None if matrix is None else _half_of_matrix(matrix.detach().to(diff_NPCHW), diff_NPCHW.shape)
-        return _FocalDistance.apply(diff_NPCHW.flatten(0, 2), half, self._weighting)
-
-    def _difference(self, pred: Tensor, target: Tensor) -> Tensor:
-        """pred - target, averaged over the batch where spectra are."""
         first = 1 if self.ave_spectrum else 0
         if pred.ndim != 4 or pred.shape[first:] != target.shape[first:] or target.ndim != 4:
             raise ValueError(
                 f"FFL got shapes {tuple(pred.shape)} and {tuple(target.shape)}; expected the same [N, C, H, W] twice"
             )
-        dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
         if self.ave_spectrum:
-            return pred.mean(0, keepdim=True, dtype=dtype) - target.mean(0, keepdim=True, dtype=dtype)
-        return pred.to(dtype) - target.to(dtype)
+            dtype = _at_least_fp32(pred, target)
+            pred, target = (batch.mean(0, keepdim=True, dtype=dtype) for batch in (pred, target))
+        return self.loss_weight * self._distance(pred, target, matrix)
+
+    def of_difference(self, diff_NCHW: Tensor, matrix: Tensor | None = None) -> Tensor:
+        """Unweighted loss of the difference pred - target, [N, C, H, W]; the DFT is linear."""
+        return self._distance(diff_NCHW, None, matrix)
+
+    def _distance(self, pred_NCHW: Tensor, target_NCHW: Tensor | None, matrix: Tensor | None) -> Tensor:
+        pred_NPCHW = self._patches(pred_NCHW)
+        target_MHW = None if target_NCHW is None else self._patches(target_NCHW).flatten(0, 2)
+        half = None
+        if matrix is not None:
+            matrix = matrix.detach().to(pred_NPCHW.device, _at_least_fp32(pred_NCHW, target_NCHW))
+            half = _half_of_matrix(matrix, pred_NPCHW.shape)
+        return _FocalDistance.apply(pred_NPCHW.flatten(0, 2), target_MHW, half, self._weighting)
 
     def _patches(self, x_NCHW: Tensor) -> Tensor:
         """[N, C, p*H, p*W] -> [N, p*p, C, H, W], contiguous, patches row by row."""
