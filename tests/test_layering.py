@@ -16,7 +16,7 @@ LAYERS = [
     {"training", "evaluation", "model_io"},
     {"data", "text"},
     {"models", "losses"},
-    {"config", "provenance", "slurm", "paths", "progress", "compat"},
+    {"config", "provenance", "slurm", "paths", "progress", "compat", "cpu"},
 ]
 LEVEL = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 

@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from favae.bench.section import Settings
+from favae.cpu import use_threads
 from favae.provenance.head import working_tree
 
 _PACKAGES = (
@@ -31,7 +32,7 @@ def use(settings: Settings) -> None:
     """
     if settings.device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("this machine has no CUDA device that torch can use; leave out --device")
-    torch.set_num_threads(settings.threads)
+    use_threads(settings.threads)
     torch.set_flush_denormal(True)  # as training does
 
 

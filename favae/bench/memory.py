@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 
 from favae.bench.section import Settings
+from favae.cpu import use_threads
 
 Who = Literal["ours", "peer"]
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -87,7 +88,7 @@ def forget_peak() -> None:
 
 def _measure(order: Mapping[str, Any]) -> int:
     settings = Settings(size=order["size"], threads=order["threads"], device=torch.device(order["device"]))
-    torch.set_num_threads(settings.threads)
+    use_threads(settings.threads)
     cases = importlib.import_module(f"favae.bench.suite.{order['section']}").SECTION.cases
     case = next(c for c in cases if c.name == order["case"])
     with case.build(settings) as work:

@@ -1,15 +1,13 @@
 """Several processes training one model: launched by `torchrun`, or one process when its variables are absent."""
 
-import ctypes
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+from favae.cpu import keep_freed_memory, use_threads
 
 
 @dataclass(frozen=True)
@@ -26,21 +24,9 @@ class Ranks:
         return self.rank == 0
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep memory that a CPU's tensors free, up to 1 GiB, instead of handing it back after each operation.
-
-    glibc maps every tensor above some 100 kB anew, and the kernel clears its pages: at small batches that is a
-    quarter of a training step. Other C libraries are left alone.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-            mallopt(parameter, 1 << 30)
-
-
 def start_ranks(threads: int) -> Ranks:
     """Join the process group that `torchrun` describes in the environment; choose the device."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     keep_freed_memory()
     torch.set_flush_denormal(True)  # tiny Adam moments would be a hundred times slower on a CPU
     local = int(os.environ.get("LOCAL_RANK", 0))

@@ -12,6 +12,7 @@ import torch
 from favae.bench.memory import in_own_process, peak_while
 from favae.bench.networks import random_batch, training_spec, training_task
 from favae.bench.section import Row, Section, Settings
+from favae.cpu import use_threads
 
 _STEPS = 2
 _HALF_WIDTH = 64
@@ -43,7 +44,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
 
 
 def _measure(order: dict[str, Any]) -> dict[str, float]:
-    torch.set_num_threads(order["threads"])
+    use_threads(order["threads"])
     torch.set_flush_denormal(True)
     point, device = dict(order["point"]), torch.device(order["device"])
     count, side = point.pop("batch", 1), point.pop("side", 128)

@@ -22,10 +22,11 @@ from favae.bench.section import Settings
 from favae.config.dataset import DatasetSpec
 from favae.config.load import deep_merge, subtree, validate
 from favae.config.vae import Ssim, Stft, VaeSpec
+from favae.cpu import keep_freed_memory, use_threads
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
-from favae.training.distributed import Ranks, keep_freed_memory
+from favae.training.distributed import Ranks
 from favae.training.vae import VaeTask, learning_rate
 
 _BATCH = 50
@@ -98,7 +99,7 @@ class _Ours:
     """One of the trainings that run side by side, with a core each, as `snakemake -c 2` runs the scale."""
 
     def __init__(self, spec: VaeSpec, shards: Path, device: torch.device) -> None:
-        torch.set_num_threads(1)
+        use_threads(1)
         torch.set_flush_denormal(True)
         keep_freed_memory()
         torch.manual_seed(0)
