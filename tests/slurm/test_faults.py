@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,8 +121,9 @@ def _limit(cluster: Cluster, number: str) -> None:
 def _start_again(cluster: Cluster, number: str) -> None:
     """Wait until a job is back in the queue, and spare it the two minutes that SLURM lets it wait there."""
     until(lambda: cluster.ask("squeue", "--noheader", "--jobs", number, "--format=%T").strip() == "PENDING")
-    _bring_back(cluster)
     until(lambda: not still_ending(number))
+    time.sleep(5)  # slurmd forgets a job some moments after its last step; till then it holds it as "already running"
+    _bring_back(cluster)
     cluster.ask("scontrol", "update", f"jobid={number}", "timelimit=60", "starttime=now")
 
 

@@ -94,12 +94,28 @@ class Cluster:
                 self.ask("scontrol", "update", f"jobid={job['JobId']}", "starttime=now")
 
     def take_away(self, daemon: str, seconds: float = 20) -> None:
-        """Stop a daemon, and start it again after a while."""
+        """Stop a daemon, and start it again after a while.
+
+        Not slurmctld while a job is being started: its `srun` would find no controller and fail, as SLURM has it, and whether
+        a job is hit is chance.
+        """
+        partitions = self.ask("sinfo", "--noheader", "--format=%R").split() if daemon == "slurmctld" else []
+        for partition in partitions:
+            self.ask("scontrol", "update", f"partitionname={partition}", "state=down")  # starts no more jobs
+        until(lambda: not partitions or self._started())
         process = psutil.Process(int((self.folder / f"run/{daemon}.pid").read_text()))
         process.terminate()
         process.wait(timeout=30)
         time.sleep(seconds)
         subprocess.run([SCRIPT, daemon, self.folder], check=True, timeout=60)
+        for partition in partitions:
+            self.ask("scontrol", "update", f"partitionname={partition}", "state=up")
+
+    def _started(self) -> bool:
+        """Whether the `srun` of every running job has reached the controller."""
+        running = self.ask("squeue", "--noheader", "--states=running", "--format=%A").split()
+        steps = self.ask("squeue", "--noheader", "--steps", "--format=%i").split()
+        return all(f"{job}.0" in steps for job in running)
 
 
 def edit_profile(project: Path, words: Mapping[str, str] | None = None) -> None:
