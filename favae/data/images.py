@@ -111,9 +111,10 @@ def binarize(pixels: np.ndarray, method: Literal["threshold", "sample"], seed: i
 
 def _decode(data: bytes, path: str, exif: Literal["apply", "ignore"]) -> tuple[Image.Image, list[str]]:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.verify()  # checksums; consumes the file, so it is opened again
         image = Image.open(io.BytesIO(data))
+        if image.format == "PNG":  # which alone has checksums; verifying them consumes the file, so it is opened again
+            image.verify()
+            image = Image.open(io.BytesIO(data))
         image.load()
         if exif == "apply" and image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
             return ImageOps.exif_transpose(image), ["EXIF rotation"]

@@ -26,7 +26,7 @@ from favae.data.tiles import tile_caption
 INDEX_COLUMNS = ("split", "shard", "row", "id", "source", "sha256", "label", "box")
 CAPTION_COLUMNS = ("id", "caption")
 BAD_IMAGE_COLUMNS = ("split", "id", "source", "reason")
-_CHUNK = 16  # records a worker takes at a time
+_CHUNK = 8  # records a worker takes at a time: few, so that all end together
 _NAMED = 20  # bad images named in an error message; the report has them all
 
 Progress = Callable[[int, int], None]

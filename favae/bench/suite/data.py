@@ -52,7 +52,7 @@ def _spec(side: int) -> DatasetSpec:
 
 @contextmanager
 def _preparation(settings: Settings) -> Iterator[Work]:
-    count, large, side = (24, 64, 16) if settings.quick else (480, 1024, 256)
+    count, large, side = (24, 64, 16) if settings.quick else (960, 1024, 256)
     with TemporaryDirectory() as name:
         folder = Path(name)
         files = _write_pictures(folder, count, large)
@@ -112,7 +112,7 @@ SECTION = comparison(
     7,
     "Data",
     [
-        Case("480 JPEG files of 1024 pixels to one shard of 256", _preparation, faster=1.8, measures_memory=False),
+        Case("960 JPEG files of 1024 pixels to one shard of 256", _preparation, faster=1.8, measures_memory=False),
         Case("256 pictures of 256 pixels, batches of 8", _input, faster=3, measures_memory=False),
     ],
     "Peer: Pillow on single files, one process. Ours also checks, hashes and indexes every file (`prepare`, as many processes as "
