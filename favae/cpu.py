@@ -49,3 +49,10 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
             mallopt(parameter, 1 << 30)
+
+
+def use_cpu_for_training(threads: int) -> None:
+    """Threads, memory and numbers of a process that trains."""
+    use_threads(threads)
+    keep_freed_memory()
+    torch.set_flush_denormal(True)  # tiny Adam moments would be a hundred times slower on a CPU

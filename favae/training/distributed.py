@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from favae.cpu import keep_freed_memory, use_threads
+from favae.cpu import use_cpu_for_training
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class Ranks:
 
 def start_ranks(threads: int) -> Ranks:
     """Join the process group that `torchrun` describes in the environment; choose the device."""
-    use_threads(threads)
-    keep_freed_memory()
-    torch.set_flush_denormal(True)  # tiny Adam moments would be a hundred times slower on a CPU
+    use_cpu_for_training(threads)
     local = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     world_size = int(os.environ.get("WORLD_SIZE", 1))
