@@ -6,6 +6,8 @@ Tensor legend: B batch, C channels, H W pixels, h w positions at which the whole
 import torch
 from torch import Tensor, nn
 
+from favae.losses.bands import at_each_window
+
 
 def gaussian_window(size: int, sigma: float) -> Tensor:
     """exp(-n^2 / (2 sigma^2)) for n symmetric about 0, summing to 1: [size]."""
@@ -69,11 +71,5 @@ class SSIMLoss(nn.Module):
         """The window at each position as the rows of a matrix, made once: [length - size + 1, length]."""
         place = length, self.window.device
         if place not in self._bands:
-            self._bands[place] = self._make_band(length)
+            self._bands[place] = at_each_window(self.window[None, None], length, stride=1)[0]
         return self._bands[place]
-
-    def _make_band(self, length: int) -> Tensor:
-        positions = length - self.size + 1
-        columns = torch.arange(positions)[:, None] + torch.arange(self.size)
-        band = self.window.new_zeros(positions, length)
-        return band.scatter_(1, columns.to(band.device), self.window.expand(positions, -1))

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from favae.losses.bands import at_each_window
+
 # Added to real parts before the phase is taken (official code), so that empty windows have one: 0.
 _EPSILON = 1e-6
 
@@ -32,16 +34,6 @@ def fourier_rows(length: int, kept: int) -> Tensor:
     return rows.where(
         rows.abs() > 1e-12, 0
     )  # so that what is real by symmetry has no imaginary part, and phase 0 or pi
-
-
-def at_each_window(rows_2UL: Tensor, length: int, stride: int) -> Tensor:
-    """Rows for one window placed at every window of an axis: [2, K*U, length]."""
-    parts, kept, window = rows_2UL.shape
-    count = (length - window) // stride + 1
-    placed = rows_2UL.new_zeros(parts, count, kept, length)
-    for k in range(count):
-        placed[:, k, :, k * stride : k * stride + window] = rows_2UL
-    return placed.flatten(1, 2)
 
 
 def radial_weights(length: int) -> Tensor:
