@@ -20,6 +20,7 @@ from tests_support import environment
 SCRIPT = Path(__file__).resolve().parent.parent / "slurm" / "cluster.sh"
 T = TypeVar("T")
 _DAEMONS = 20  # ports used, from the first
+_LONG_LINES = ("reason: Params", "input:", "output:", "resources:", "shell:", "exec favae", "(command exited", "data/")
 
 
 def free_ports() -> int:
@@ -160,8 +161,9 @@ class Workflow:
             self.cluster.start_now(self.project)
             time.sleep(1)
         if self.process.poll() is None:
+            queue = self.cluster.ask("squeue", "--format=%i %T %r %k") + self.cluster.ask("sinfo")
             self.stop()
-            raise AssertionError(f"still running after {seconds} s:\n{self.said}")
+            raise AssertionError(f"still running after {seconds} s:\n{queue}\n{self.said}")
         return self.process.returncode
 
     def stop(self) -> None:
@@ -175,7 +177,9 @@ class Workflow:
 
     @property
     def said(self) -> str:
-        return self.log.read_text()
+        """What Snakemake printed, without the parts that are long and the same for every job."""
+        lines = self.log.read_text().splitlines()
+        return "\n".join(line for line in lines if not line.lstrip().startswith(_LONG_LINES))
 
 
 def until(what: Callable[[], T | None], seconds: float = 180, every: float = 0.3) -> T:
