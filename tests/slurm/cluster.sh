@@ -49,8 +49,6 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 ReturnToService=2
-SlurmctldTimeout=30
-SlurmdTimeout=30
 EnforcePartLimits=NO
 MinJobAge=600
 KillWait=5

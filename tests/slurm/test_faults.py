@@ -66,7 +66,7 @@ def night(cluster: Cluster, finished: Path, tmp_path_factory: pytest.TempPathFac
     try:
         held = _trouble(cluster, project)
         uninterrupted = subprocess.Popen(["favae", "run", "train_autoencoder", LONG], cwd=reference, env=environment())
-        assert workflow.wait() == 0, workflow.said
+        assert workflow.wait() == 0, workflow.account
         assert uninterrupted.wait(timeout=300) == 0
     finally:
         workflow.stop()

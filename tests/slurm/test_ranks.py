@@ -27,7 +27,7 @@ def run(cluster: Cluster, finished: Path, tmp_path_factory: pytest.TempPathFacto
     numbers.write_text(numbers.read_text().replace("  threads: 1\n", "  threads: 1\n  ranks: 2\n", 1))
     cards = [f"data/tiny/train_autoencoder/{cell}/card.json" for cell in (ONE_NODE, TWO_NODES)]
     workflow = Workflow(cluster, project, "--", *cards)
-    assert workflow.wait() == 0, workflow.said
+    assert workflow.wait() == 0, workflow.account
     return workflow
 
 

@@ -45,7 +45,7 @@ def test_after_kill_9_the_next_one_waits_for_the_job_that_still_runs_and_takes_i
         assert "another process is working on this cell" in log.read_text()
         process.resume()
         until(lambda: next(j for j in cluster.jobs(stale) if j["JobId"] == orphan)["JobState"] == "COMPLETED")
-        assert second.wait() == 0, second.said
+        assert second.wait() == 0, second.account
     finally:
         second.stop()
     assert "put back, finished before" in log.read_text()

@@ -29,7 +29,7 @@ def run(accounting: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workfl
     accounting.ask("scancel", job["JobId"])
     accounting.take_away("slurmdbd")
     accounting.take_away("slurmctld")
-    assert workflow.wait(900) == 0, workflow.said
+    assert workflow.wait(900) == 0, workflow.account
     return workflow
 
 

@@ -20,6 +20,7 @@ from tests_support import environment
 SCRIPT = Path(__file__).resolve().parent.parent / "slurm" / "cluster.sh"
 T = TypeVar("T")
 _DAEMONS = 20  # ports used, from the first
+_LAST = 60  # lines of the controller's log shown where a test fails
 _LONG_LINES = ("reason: Params", "input:", "output:", "resources:", "shell:", "exec favae", "(command exited", "data/")
 
 
@@ -83,6 +84,14 @@ class Cluster:
         lines = self.ask("scontrol", "--oneliner", "show", "job").splitlines()
         jobs = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
         return sorted((j for j in jobs if j.get("WorkDir") == str(project)), key=lambda j: int(j["JobId"]))
+
+    @property
+    def state(self) -> str:
+        """Nodes, queue, and what the controller logged of jobs and errors."""
+        asked = [self.ask("sinfo"), self.ask("squeue", "--format=%i %T %r %k")]
+        log = (self.folder / "log/slurmctld.log").read_text().splitlines()
+        told = [line for line in log if not re.search(r"select/cons|MPI|mpi/|Recovered|update_part", line)]
+        return "\n".join([*asked, *told[-_LAST:]])
 
     def job(self, project: Path, cell: str) -> dict[str, str] | None:
         """The newest job of a cell."""
@@ -161,9 +170,9 @@ class Workflow:
             self.cluster.start_now(self.project)
             time.sleep(1)
         if self.process.poll() is None:
-            queue = self.cluster.ask("squeue", "--format=%i %T %r %k") + self.cluster.ask("sinfo")
+            found = self.account
             self.stop()
-            raise AssertionError(f"still running after {seconds} s:\n{queue}\n{self.said}")
+            raise AssertionError(f"still running after {seconds} s:\n{found}")
         return self.process.returncode
 
     def stop(self) -> None:
@@ -174,6 +183,11 @@ class Workflow:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+    @property
+    def account(self) -> str:
+        """What tells why a workflow failed: the cluster's state, the end of its log, and what Snakemake said."""
+        return f"{self.cluster.state}\n{self.said}"
 
     @property
     def said(self) -> str:
