@@ -1,4 +1,4 @@
-"""Networks and training tasks for the benchmarks: the paper's f = 16 model as `params/` describes it, or a toy."""
+"""Networks, training tasks and batches for the benchmarks: models as `params/` describes them, or a toy of the paper's f = 16."""
 
 import copy
 import warnings
@@ -11,11 +11,13 @@ from favae.compat import ensure_torchvision
 from favae.config.autoencoder import AutoencoderSpec
 from favae.config.evaluation import WeightsFile
 from favae.config.load import deep_merge, subtree, validate
+from favae.config.vae import VaeSpec
 from favae.data.batches import Batch
 from favae.evaluation.perceptual import LPIPS
 from favae.models import FAVAE
 from favae.training.autoencoder import AutoencoderTask
 from favae.training.distributed import Ranks
+from favae.training.vae import VaeTask
 
 _RECIPE, _PAPER, _DEMO = ("table2", "r12-conv"), ("paper", "f16-celebahq"), ("demo", "f4")
 _TOY = {
@@ -75,6 +77,24 @@ def training_task(spec: AutoencoderSpec, device: torch.device) -> AutoencoderTas
     """A task whose discriminator takes part from the first step on; it can train, not validate."""
     torch.manual_seed(0)
     return AutoencoderTask(spec, cast(Any, None), Ranks(0, 1, device), 0, random_lpips().to(device))
+
+
+def stft_vae_spec(row: str, precision: str) -> VaeSpec:
+    """A row of the STFT-VAE's Table 1, as the scale `stft` trains it, in that precision."""
+    trees = [subtree(paths.params_file("stft_vae"), row), subtree(paths.params_file("stft"), "seed-0")]
+    return validate(VaeSpec, deep_merge([*trees, {"training": {"precision": precision}}]), "benchmark")
+
+
+def stft_vae_task(spec: VaeSpec, device: torch.device) -> VaeTask:
+    """A task that can train, not draw samples."""
+    return VaeTask(spec, cast(Any, None), None, Ranks(0, 1, device))
+
+
+def random_digits(count: int) -> Batch:
+    """Stored strokes, black and white: uint8 [count, 1, 28, 28]."""
+    coarse = torch.rand(count, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(coarse, (28, 28), mode="bicubic")
+    return Batch((smooth > 0.7).to(torch.uint8) * 255, torch.arange(count).numpy(), [])
 
 
 def random_batch(count: int, side: int) -> Batch:

@@ -71,6 +71,14 @@ def test_profile_of_a_training_step_accounts_for_all_its_time_and_is_drawn(tmp_p
     assert (tmp_path / "page-profile.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_profile_of_the_small_vae_has_its_losses_and_its_layers() -> None:
+    ((_, *rows),) = tables(command("--quick", "--threads", "1", "profile_vae")).values()
+    parts = {row[0]: float(row[3].rstrip("%")) for row in rows}
+    assert parts.pop("step") == 100
+    assert sum(parts.values()) == pytest.approx(100, abs=2)
+    assert min(parts[name] for name in ("SSIM", "short-time Fourier loss", "second doubling, 64 to 32 channels")) > 0
+
+
 def test_floor_counts_operations() -> None:
     from favae.bench.suite.floor import _Operations
 
@@ -79,7 +87,7 @@ def test_floor_counts_operations() -> None:
         (x @ weight.T).sum().backward()
     assert counter.total == 2 * (3 * 5 * 7) * 2  # the product, and its gradient with respect to the weight
     ((_, *rows),) = tables(command("--quick", "--threads", "1", "floor")).values()
-    assert len(rows) == 8 and all(float(row[6]) > 0 for row in rows[3:])
+    assert len(rows) == 9 and all(float(row[6]) > 0 for row in rows[3:])
 
 
 def test_scaling_measures_a_point_in_its_own_process() -> None:

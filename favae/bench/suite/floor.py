@@ -10,11 +10,19 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from favae.bench.networks import random_batch, training_spec, training_task
+from favae.bench.networks import (
+    random_batch,
+    random_digits,
+    stft_vae_spec,
+    stft_vae_task,
+    training_spec,
+    training_task,
+)
 from favae.bench.section import Row, Section, Settings
 from favae.losses import DynamicSpectrumLoss, FocalFrequencyLoss
 from favae.models import CAT
 from favae.models.quantizers import CosineQuantizer
+from favae.training.task import Task
 
 _GIGA = 1e9
 
@@ -59,7 +67,10 @@ def _peaks(settings: Settings) -> tuple[float, float, float]:
 
 
 def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float | None, float]]:
-    """Name, work, FLOPs (None: to be counted) and bytes that must at least be moved: inputs, outputs, weights, once each."""
+    """Name, work, FLOPs (None: to be counted) and bytes that must at least be moved: inputs, outputs, weights, once each.
+
+    What has bf16 in its name is held against the peak of bf16, all else against that of fp32.
+    """
     quick, device = settings.quick, settings.device
     shape = (1, 3, 32, 32) if quick else (8, 3, 256, 256)
     pred, target = (torch.randn(shape, device=device) for _ in range(2))
@@ -81,9 +92,10 @@ def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float |
 
     spec = training_spec(quick)
     task, batch = training_task(spec, device), random_batch(1, max(spec.model.image_size // 2, 32))
-    weights = sum(p.numel() for module in task.modules.values() for p in module.parameters())
-    # Weights forward and back, gradients written and read, both moments of Adam and the weights read and written.
-    yield "training step, f = 16 at 128 pixels", lambda: task.train_step(batch, 0), None, 4 * 10.0 * weights
+    yield "training step, f = 16 at 128 pixels", lambda: task.train_step(batch, 0), None, _moved_by_adam(task)
+
+    vae, digits = stft_vae_task(stft_vae_spec("l2", "bf16"), device), random_digits(50)
+    yield "training step, STFT-VAE, batch 50, bf16", lambda: vae.train_step(digits, 0), None, _moved_by_adam(vae)
 
     toy = {"dim": 16, "heads": 2, "head_dim": 8, "text_dim": 8, "grid": (4, 4)}
     cat = CAT(layers=1, **(toy if quick else {})).to(device).eval()  # type: ignore[arg-type]
@@ -91,6 +103,11 @@ def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float |
     mask = torch.ones(8, 77, dtype=torch.bool, device=device)
     read = 4.0 * cat.tokens * sum(p.numel() for p in cat.parameters())
     yield "CAT sampling, 1 layer, batch 8, guided", lambda: cat.generate(text, mask), None, read
+
+
+def _moved_by_adam(task: Task) -> float:
+    """Bytes: weights forward and back, gradients written and read, both moments of Adam and the weights read and written."""
+    return 4 * 10.0 * sum(p.numel() for module in task.modules.values() for p in module.parameters())
 
 
 def _rows(settings: Settings) -> Iterator[Row]:
@@ -104,7 +121,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
                 run()
             operations = counter.total
         seconds = _seconds(run, settings)
-        by_operations, by_bytes = operations / fp32, moved / bandwidth
+        by_operations, by_bytes = operations / (bf16 if "bf16" in name else fp32), moved / bandwidth
         yield (
             name,
             f"{operations / _GIGA:.3g} GFLOP",

@@ -67,7 +67,7 @@ def _measure(order: dict[str, Any]) -> dict[str, float]:
 
 
 SECTION = Section(
-    22,
+    23,
     "Scaling and options of a training step",
     ("one image of 128 pixels, 1024 codes, k = 9, fp32, but", "ms a step", "images/s", "peak memory of a step, MiB"),
     _rows,

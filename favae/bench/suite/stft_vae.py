@@ -6,51 +6,34 @@ from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.optim import Adam
 from torch.utils.data import DataLoader, TensorDataset
 
-from favae import paths
 from favae.bench.compare import Case, Work, comparison, largest_difference
+from favae.bench.networks import random_digits, stft_vae_spec, stft_vae_task
 from favae.bench.plain_vae import PlainStftVae, negative_ssim, stft_distance
 from favae.bench.section import Settings
 from favae.config.dataset import DatasetSpec
-from favae.config.load import deep_merge, subtree, validate
 from favae.config.vae import Ssim, Stft, VaeSpec
 from favae.cpu import use_cpu_for_training
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
-from favae.training.distributed import Ranks
-from favae.training.vae import VaeTask, learning_rate
+from favae.training.vae import learning_rate
 
 _BATCH = 50
-
-
-def _spec(row: str, precision: str) -> VaeSpec:
-    numbers = subtree(paths.params_file("stft"), "seed-0")
-    changes: dict[str, Any] = {"training": {"precision": precision}}
-    return validate(VaeSpec, deep_merge([subtree(paths.params_file("stft_vae"), row), numbers, changes]), "benchmark")
-
-
-def _digits(count: int) -> Tensor:
-    """Strokes, black and white: uint8 [count, 28, 28]."""
-    coarse = torch.rand(count, 1, 6, 6, generator=torch.Generator().manual_seed(0))
-    smooth = torch.nn.functional.interpolate(coarse, (28, 28), mode="bicubic")[:, 0]
-    return (smooth > 0.7).to(torch.uint8) * 255
 
 
 def _prepare(digits: Tensor, folder: Path) -> PreparedSplit:
     for split, chosen in (("train", digits), ("val", digits[:1])):
         part = folder / "pictures" / split
         part.mkdir(parents=True)
-        for i, pixels in enumerate(chosen.numpy().astype(np.uint8)):
-            Image.fromarray(pixels).save(part / f"{i:06d}.png")
+        for i, pixels in enumerate(chosen.numpy()):
+            Image.fromarray(pixels[0]).save(part / f"{i:06d}.png")
     shards = folder / "shards"
     shards.mkdir()
     spec = {"layout": {"kind": "folder", "root": "pictures"}, "image_size": 28, "channels": 1}
@@ -66,7 +49,7 @@ class _PlainLoop:
         self.model = PlainStftVae()
         self.model.load_state_dict(weights)
         self.optimizer = Adam(self.model.parameters(), eps=spec.optimizer.epsilon)
-        images = digits[:, None].float() / 255
+        images = digits.float() / 255
         self.loader = DataLoader(TensorDataset(images), _BATCH, shuffle=True, drop_last=True)
 
     def objective(self, image: Tensor, noise: Tensor) -> Tensor:
@@ -102,7 +85,7 @@ class _Ours:
         use_cpu_for_training(1)
         torch.manual_seed(0)
         split = PreparedSplit(shards, "train")
-        self.task = VaeTask(spec, split, None, Ranks(0, 1, device))
+        self.task = stft_vae_task(spec, device)
         self.batches = TrainingBatches(split, _BATCH, seed=0)
 
     def epoch(self) -> None:
@@ -128,15 +111,15 @@ def _epoch(_: int) -> None:
 def _case(row: str, precision: str) -> Callable[[Settings], AbstractContextManager[Work]]:
     @contextmanager
     def build(settings: Settings) -> Iterator[Work]:
-        digits = _digits(100 if settings.quick else 2000)
+        digits = random_digits(100 if settings.quick else 2000).images
         trainings = settings.threads if settings.device.type == "cpu" else 1
         with TemporaryDirectory() as name:
             split = _prepare(digits, Path(name))
             torch.manual_seed(1)  # with weights of seed 0 a unit lies so near 0 that rounding decides whether it is on
-            exact = VaeTask(_spec(row, "fp32"), split, None, Ranks(0, 1, settings.device))
+            exact = stft_vae_task(stft_vae_spec(row, "fp32"), settings.device)
             weights = {name: value.clone() for name, value in exact.model.state_dict().items()}
             plain = _PlainLoop(exact.spec, weights, digits)
-            given = (_spec(row, precision), Path(name) / "shards", settings.device)
+            given = (stft_vae_spec(row, precision), Path(name) / "shards", settings.device)
             with ProcessPoolExecutor(trainings, get_context("spawn"), _start, given) as workers:
 
                 def run_ours() -> None:
