@@ -46,7 +46,7 @@ def rows_by_part(step: Callable[[], object], parts: Parts, steps: int = 1) -> It
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.0f}" if seconds >= 0.1 else f"{seconds * 1e3:.2f}"
+    return f"{seconds * 1e3:.0f}" if seconds >= 0.1 else f"{seconds * 1e3:.3g}"
 
 
 def _mark(name: str, module: nn.Module) -> None:
