@@ -173,8 +173,8 @@ SECTION = comparison(
     6,
     "Evaluation of reconstructions",
     [
-        Case("encode, decode, metrics: the demo's model, 48 pixels, 96 images", _case(96, 48, demo_model), faster=2),
-        Case("the same, 384 images", _case(384, 48, demo_model), faster=2),
+        Case("encode, decode, metrics: the demo's model, 48 pixels, 250 images", _case(250, 48, demo_model), faster=2),
+        Case("the same, 1000 images", _case(1000, 48, demo_model), faster=2),
         Case("metrics alone, 256 pixels, 24 images", _case(24, 256, None), faster=2, measures_memory=False),
     ],
     "Peer: originals and reconstructions written as PNG, read again by scikit-image, NumPy and pytorch-fid for each metric. "
