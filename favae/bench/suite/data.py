@@ -1,4 +1,4 @@
-"""Preparation of a data set, and reading it in training, against Pillow on single files in one process."""
+"""Preparation of a data set, and reading it in training, against Pillow on single files."""
 
 import os
 from collections.abc import Callable, Iterator

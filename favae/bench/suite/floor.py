@@ -25,6 +25,7 @@ from favae.models.quantizers import CosineQuantizer
 from favae.training.task import Task
 
 _GIGA = 1e9
+_SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
 class _Operations(TorchDispatchMode):
@@ -55,22 +56,20 @@ def _seconds(run: Callable[[], Any], settings: Settings) -> float:
     return statistics.median(seconds)
 
 
-def _peaks(settings: Settings) -> tuple[float, float, float]:
+def _peaks(settings: Settings) -> tuple[dict[torch.dtype, float], float]:
     """FLOP/s of a large matrix product in fp32 and in bf16, and bytes/s of a copy (read and written)."""
     side, numbers = (128, 1 << 16) if settings.quick else (3072, 1 << 26)
     a = torch.randn(side, side, device=settings.device)
-    half = a.bfloat16()
     source = torch.zeros(numbers, device=settings.device)
     target = torch.empty_like(source)
-    fp32, bf16 = (2 * side**3 / _seconds(partial(torch.mm, x, x), settings) for x in (a, half))
-    return fp32, bf16, 2 * source.nbytes / _seconds(lambda: target.copy_(source), settings)
+    products = (a, a.bfloat16())
+    rates = {x.dtype: 2 * side**3 / _seconds(partial(torch.mm, x, x), settings) for x in products}
+    return rates, 2 * source.nbytes / _seconds(lambda: target.copy_(source), settings)
 
 
-def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float | None, float]]:
-    """Name, work, FLOPs (None: to be counted) and bytes that must at least be moved: inputs, outputs, weights, once each.
-
-    What has bf16 in its name is held against the peak of bf16, all else against that of fp32.
-    """
+def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float | None, float, torch.dtype]]:
+    """Name, work, FLOPs (None: to be counted), bytes that must at least be moved (inputs, outputs, weights, once each), and
+    the type of number whose peak it is held against."""
     quick, device = settings.quick, settings.device
     shape = (1, 3, 32, 32) if quick else (8, 3, 256, 256)
     pred, target = (torch.randn(shape, device=device) for _ in range(2))
@@ -78,31 +77,55 @@ def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float |
     ffl = FocalFrequencyLoss()
     # Two real transforms of n points each, 2.5 n log2 n operations (half of a complex one's).
     transforms = 2 * 2.5 * pred.numel() * torch.tensor(shape[-1] * shape[-2]).log2().item()
-    yield "focal frequency loss, 8x3x256x256", lambda: ffl(pred, target).backward(), transforms, 3 * pred.nbytes
+    yield (
+        "focal frequency loss, 8x3x256x256",
+        lambda: ffl(pred, target).backward(),
+        transforms,
+        3 * pred.nbytes,
+        torch.float32,
+    )
 
     sizes = [(4, 32), *[(4, 16)] * 3] if quick else [(128, 256), (512, 16), (512, 16), (256, 16)]
     pairs = [[torch.randn(1, c, s, s, device=device, requires_grad=True) for _ in range(2)] for c, s in sizes]
     dsl = DynamicSpectrumLoss()
     moved = 2 * sum(x.nbytes for pair in pairs for x in pair)
-    yield "dynamic spectrum loss, f = 16", lambda: dsl(tuple(map(tuple, pairs))).backward(), None, moved
+    yield "dynamic spectrum loss, f = 16", lambda: dsl(tuple(map(tuple, pairs))).backward(), None, moved, torch.float32
 
     codes, dim, side = (32, 8, 4) if quick else (16384, 256, 16)
     quantizer, z = CosineQuantizer(dim, codes).to(device).train(), torch.randn(8, dim, side, side, device=device)
-    yield "quantiser, 16384 codes", lambda: quantizer(z), None, 2 * z.nbytes + 3 * quantizer.codebook.nbytes
+    yield (
+        "quantiser, 16384 codes",
+        lambda: quantizer(z),
+        None,
+        2 * z.nbytes + 3 * quantizer.codebook.nbytes,
+        torch.float32,
+    )
 
     spec = training_spec(quick)
     task, batch = training_task(spec, device), random_batch(1, max(spec.model.image_size // 2, 32))
-    yield "training step, f = 16 at 128 pixels", lambda: task.train_step(batch, 0), None, _moved_by_adam(task)
+    yield (
+        "training step, f = 16 at 128 pixels",
+        lambda: task.train_step(batch, 0),
+        None,
+        _moved_by_adam(task),
+        torch.float32,
+    )
 
     vae, digits = stft_vae_task(stft_vae_spec("l2", "bf16"), device), random_digits(50)
-    yield "training step, STFT-VAE, batch 50, bf16", lambda: vae.train_step(digits, 0), None, _moved_by_adam(vae)
+    yield (
+        "training step, STFT-VAE, batch 50, bf16",
+        lambda: vae.train_step(digits, 0),
+        None,
+        _moved_by_adam(vae),
+        torch.bfloat16,
+    )
 
     toy = {"dim": 16, "heads": 2, "head_dim": 8, "text_dim": 8, "grid": (4, 4)}
     cat = CAT(layers=1, **(toy if quick else {})).to(device).eval()  # type: ignore[arg-type]
     text = torch.randn(8, 77, cat.text_dim, device=device)
     mask = torch.ones(8, 77, dtype=torch.bool, device=device)
     read = 4.0 * cat.tokens * sum(p.numel() for p in cat.parameters())
-    yield "CAT sampling, 1 layer, batch 8, guided", lambda: cat.generate(text, mask), None, read
+    yield "CAT sampling, 1 layer, batch 8, guided", lambda: cat.generate(text, mask), None, read, torch.float32
 
 
 def _moved_by_adam(task: Task) -> float:
@@ -111,17 +134,17 @@ def _moved_by_adam(task: Task) -> float:
 
 
 def _rows(settings: Settings) -> Iterator[Row]:
-    fp32, bf16, bandwidth = _peaks(settings)
-    peaks = (("matrix product, fp32", fp32), ("matrix product, bf16", bf16))
-    yield from ((f"peak: {name}", f"{rate / _GIGA:.0f} GFLOP/s", "", "", "", "", "") for name, rate in peaks)
+    peaks, bandwidth = _peaks(settings)
+    for dtype, rate in peaks.items():
+        yield f"peak: matrix product, {_SHORT[dtype]}", f"{rate / _GIGA:.0f} GFLOP/s", "", "", "", "", ""
     yield "peak: copy", "", f"{bandwidth / _GIGA:.1f} GB/s", "", "", "", ""
-    for name, run, operations, moved in _works(settings):
+    for name, run, operations, moved, dtype in _works(settings):
         if operations is None:
             with _Operations() as counter:
                 run()
             operations = counter.total
         seconds = _seconds(run, settings)
-        by_operations, by_bytes = operations / (bf16 if "bf16" in name else fp32), moved / bandwidth
+        by_operations, by_bytes = operations / peaks[dtype], moved / bandwidth
         yield (
             name,
             f"{operations / _GIGA:.3g} GFLOP",
