@@ -90,9 +90,10 @@ def ssim(original_BCHW: Tensor, other_BCHW: Tensor, settings: SsimSettings) -> T
     ensure_torchvision()
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    _, map_BCHW = structural_similarity_index_measure(
-        other_BCHW,
-        original_BCHW,
+    # The whole batch as the channels of one image: a depth-wise convolution of many channels is several times as fast.
+    _, map_1NHW = structural_similarity_index_measure(
+        other_BCHW.flatten(0, 1)[None],
+        original_BCHW.flatten(0, 1)[None],
         sigma=settings.sigma,
         k1=settings.k1,
         k2=settings.k2,
@@ -100,6 +101,7 @@ def ssim(original_BCHW: Tensor, other_BCHW: Tensor, settings: SsimSettings) -> T
         reduction="none",
         return_full_image=True,
     )
+    map_BCHW = map_1NHW.view_as(original_BCHW)
     if settings.border == "valid":
         map_BCHW = map_BCHW[..., margin : height - margin, margin : width - margin]
     return map_BCHW.double().flatten(1).mean(1)
