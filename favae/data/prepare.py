@@ -3,10 +3,10 @@
 import csv
 import functools
 import hashlib
-import multiprocessing
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,7 @@ def prepare(
         spec: what to read and how.
         raw_root: folder of the raw data; unused by tiles.
         out_dir: existing empty folder. The caller publishes it.
-        workers: processes that decode.
+        workers: threads that decode.
         progress: called with (pictures done, pictures in all).
 
     Returns:
@@ -181,14 +181,13 @@ def _load_all(records: list[ImageRecord], spec: DatasetSpec, workers: int) -> It
         for chunk in chunks:
             yield from _load_chunk(chunk, spec)
         return
-    # Spawned, not forked: the caller may have started threads (torch), which do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(chunks) or 1), mp_context=context) as pool:
+    # Threads: Pillow and hashlib let go of the interpreter while they work, and pictures need not be sent between processes.
+    with ThreadPoolExecutor(workers) as pool:
         yield from _in_order(pool, chunks, spec, ahead=4 * workers)
 
 
 def _in_order(
-    pool: ProcessPoolExecutor, chunks: Iterable[list[ImageRecord]], spec: DatasetSpec, ahead: int
+    pool: Executor, chunks: Iterable[list[ImageRecord]], spec: DatasetSpec, ahead: int
 ) -> Iterator[_Loaded | str]:
     """Results in order of submission with a bounded number in flight, so decoded pictures never pile up in memory."""
     waiting: deque[Future[list[_Loaded | str]]] = deque()
@@ -207,7 +206,7 @@ def _load_chunk(records: list[ImageRecord], spec: DatasetSpec) -> list[_Loaded |
 def _load(record: ImageRecord, spec: DatasetSpec) -> _Loaded | str:
     if record.item is not None:
         return _load_item(record, spec)
-    read = _read_source if record.box else read_image
+    read = _sources.read if record.box else read_image
     try:
         decoded: Decoded = read(record.path, spec.channels, spec.non_rgb, spec.exif)
     except BadImage as error:
@@ -219,8 +218,14 @@ def _load(record: ImageRecord, spec: DatasetSpec) -> _Loaded | str:
     return _Loaded(pixels, sha256, changes)
 
 
-# Many tiles of one photograph follow one another.
-_read_source = functools.lru_cache(maxsize=2)(read_image)
+class _Sources(threading.local):
+    """The last photographs that a thread decoded: many tiles of one follow one another."""
+
+    def __init__(self) -> None:
+        self.read = functools.lru_cache(maxsize=2)(read_image)
+
+
+_sources = _Sources()
 
 
 def _load_item(record: ImageRecord, spec: DatasetSpec) -> _Loaded:

@@ -132,8 +132,8 @@ SECTION = comparison(
         Case("the same, and Pillow on every core", _preparation("every core"), measures_memory=False),
         Case("256 pictures of 256 pixels, batches of 8", _input, faster=3, measures_memory=False),
     ],
-    "Peer: Pillow on single files, one process. Ours also checks, hashes and indexes every file (`prepare`, as many processes as "
-    "threads), and reads training batches from memory-mapped shards in a thread; both end with uint8 batches, since conversion to "
-    "float is the training device's work. The goal of 1.8 for preparation is that of two free cores. The row after it says how much "
-    "of that this machine gave at the time: there the peer is Pillow alone in as many processes, started beforehand.",
+    "Peer: Pillow on single files, one process. Ours also checks, hashes and indexes every file (`prepare`, in threads), and reads "
+    "training batches from memory-mapped shards in a thread; both end with uint8 batches, since conversion to float is the training "
+    "device's work. The goal of 1.8 for preparation is that of two free cores. The row after it says how much of that this machine "
+    "gave at the time: there the peer is Pillow alone in as many processes, started beforehand.",
 )
