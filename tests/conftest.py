@@ -72,3 +72,15 @@ def project(tmp_path: Path) -> Path:
 def results(finished: Path, tmp_path: Path) -> Path:
     """A throw-away copy of a project in which everything has run, times of files included."""
     return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+
+
+@pytest.fixture
+def here(results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a finished project as the working directory of this process."""
+    from favae.config.grid import load_grid
+
+    monkeypatch.chdir(results)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{results / 'data/mlflow/mlflow.db'}")
+    load_grid.cache_clear()
+    yield results
+    load_grid.cache_clear()

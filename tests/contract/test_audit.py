@@ -9,22 +9,11 @@ from contract_support import edit, replace
 from mlflow import MlflowClient
 from tests_support import call
 
-from favae.config.grid import load_grid
 from favae.contract.audit import Audit, audit, describe, find
 from favae.provenance.cards import read_card
 
 MODEL = "train_autoencoder/natural-f2-favae"
 EVALUATION = "evaluate_reconstruction/natural-f2-favae-on-natural"
-
-
-@pytest.fixture
-def here(results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A finished project as the working directory of this process."""
-    monkeypatch.chdir(results)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{results / 'data/mlflow/mlflow.db'}")
-    load_grid.cache_clear()
-    yield results
-    load_grid.cache_clear()
 
 
 def client(project: Path) -> MlflowClient:

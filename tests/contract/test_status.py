@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from contract_support import replace
 from tests_support import call
 
@@ -12,14 +11,6 @@ from favae.provenance.cards import State
 
 MODEL = "train_autoencoder/natural-f2-favae"
 EVALUATIONS = {f"evaluate_reconstruction/natural-f2-favae-on-{data}" for data in ("natural", "scientific")}
-
-
-@pytest.fixture
-def here(results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(results)
-    load_grid.cache_clear()
-    yield results
-    load_grid.cache_clear()
 
 
 def states(*, verify_bytes: bool) -> dict[str, State]:

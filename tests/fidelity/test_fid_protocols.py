@@ -94,15 +94,6 @@ def test_n_counts_generated_images_and_is_never_less_than_asked_for() -> None:
         prompts(20, n=6000)
 
 
-@pytest.fixture
-def here(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The finished tiny project as working directory."""
-    monkeypatch.chdir(finished)
-    load_grid.cache_clear()
-    yield finished
-    load_grid.cache_clear()
-
-
 def reference_job(**changes: Any) -> Job:
     """The tiny reference cell with other parameters."""
     job = dataclasses.replace(load_grid("tiny").job("compute_reference_statistics", "natural"))
