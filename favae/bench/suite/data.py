@@ -88,7 +88,7 @@ def _preparation(peer: Literal["one process", "every core"]) -> Callable[[Settin
 
 @contextmanager
 def _input(settings: Settings) -> Iterator[Work]:
-    count, side = (24, 16) if settings.quick else (256, 256)
+    count, side = (24, 16) if settings.quick else (1024, 256)
     with TemporaryDirectory() as name:
         folder = Path(name)
         files = _write_pictures(folder, count, side)
@@ -130,7 +130,7 @@ SECTION = comparison(
             measures_memory=False,
         ),
         Case("the same, and Pillow on every core", _preparation("every core"), measures_memory=False),
-        Case("256 pictures of 256 pixels, batches of 8", _input, faster=3, measures_memory=False),
+        Case("1024 pictures of 256 pixels, batches of 8", _input, faster=3, measures_memory=False),
     ],
     "Peer: Pillow on single files, one process. Ours also checks, hashes and indexes every file (`prepare`, in threads), and reads "
     "training batches from memory-mapped shards in a thread; both end with uint8 batches, since conversion to float is the training "
