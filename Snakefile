@@ -1,5 +1,5 @@
 # The DAG of the reproduction. Rules are in workflow/rules, decisions in the package: which jobs there are and with which
-# parameters (favae.config.grid), what a job does (favae.stages), what happens after a run (favae.contract, favae.tracking).
+# parameters (favae.jobs.grid), what a job does (favae.stages), what happens after a run (favae.contract, favae.tracking).
 #
 #   snakemake                          the active scale of params/grid.yaml, on this machine
 #   snakemake --config scale=paper -n  what the full reproduction would run
@@ -14,11 +14,11 @@ from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
 from favae.config import ConfigError
-from favae.config.grid import STAGES, load_grid
-from favae.config.resources import resources_of
-from favae.contract.repro import run_together
-from favae.provenance.running import hold_project
-from favae.slurm.queue_watch import watch_queue
+from favae.jobs.grid import STAGES, load_grid
+from favae.jobs.resources import resources_of
+from favae.sync.dvc_repro import run_together
+from favae.results.project_lock import hold_project
+from favae.runtime.slurm_queue import watch_queue
 
 # First the safe `sacct` and `sbatch` of this project, then this interpreter's `favae`; jobs on other nodes read this line too.
 os.environ["PATH"] = os.pathsep.join(
@@ -64,7 +64,7 @@ rule all:
 
 onstart:
     # Here, not at the head: planning does without.
-    from favae.contract.needs import require
+    from favae.jobs.requirements import require
 
     hold_project()
     require(

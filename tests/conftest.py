@@ -77,7 +77,7 @@ def results(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def here(results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of a finished project as the working directory of this process."""
-    from favae.config.grid import load_grid
+    from favae.jobs.grid import load_grid
 
     monkeypatch.chdir(results)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{results / 'data/mlflow/mlflow.db'}")

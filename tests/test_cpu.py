@@ -8,7 +8,7 @@ import torch
 _FIRST_CALLS = """
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from favae.cpu import use_threads
+from favae.runtime.cpu import use_threads
 
 class Watch(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):

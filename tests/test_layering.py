@@ -1,8 +1,10 @@
-"""Imports point down only; models and losses need torch and nothing else."""
+"""The packages form no circle; models and losses need torch and nothing else; planning needs no torch."""
 
 import ast
 import subprocess
 import sys
+from collections import defaultdict
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,15 +12,6 @@ import pytest
 import favae
 
 PACKAGE = Path(favae.__file__).parent
-LAYERS = [
-    {"cli"},
-    {"stages", "contract", "reporting", "tracking", "inference", "bench"},
-    {"training", "evaluation", "model_io"},
-    {"data", "text"},
-    {"models", "losses"},
-    {"config", "provenance", "slurm", "paths", "progress", "compat", "cpu"},
-]
-LEVEL = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 
 
 def modules() -> list[Path]:
@@ -27,7 +20,7 @@ def modules() -> list[Path]:
 
 def imported(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -35,22 +28,32 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path) -> None:
-    own = room(path)
-    if own == "__init__":
-        return
-    for name in imported(path):
-        parts = name.split(".")
-        if parts[0] == "favae" and len(parts) > 1:
-            assert LEVEL[parts[1]] >= LEVEL[own], f"{own} imports {name}, which lies above it"
+def graph() -> dict[str, set[str]]:
+    """Package -> packages that it imports, imports inside functions included."""
+    edges: dict[str, set[str]] = defaultdict(set)
+    for path in modules():
+        own = package_of(path)
+        below = {name.split(".")[1] for name in imported(path) if name.startswith("favae.")}
+        edges[own] |= below - {own}
+    return dict(edges)
 
 
-@pytest.mark.parametrize("path", [p for p in modules() if room(p) in ("models", "losses")], ids=lambda p: p.name)
+def test_no_circle_among_packages() -> None:
+    order = list(TopologicalSorter(graph()).static_order())  # raises CycleError, which names the circle
+    assert order.index("runtime") < order.index("config") < order.index("stages") < order.index("cli")
+
+
+@pytest.mark.parametrize("package", ["runtime", "config", "models", "losses"])
+def test_the_ground_imports_nothing_above_it(package: str) -> None:
+    allowed = {"config": {"runtime"}, "models": {"losses"}, "losses": {"models"}}
+    assert graph()[package] <= allowed.get(package, set())
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if package_of(p) in ("models", "losses")], ids=lambda p: p.name)
 def test_models_and_losses_import_only_torch(path: Path) -> None:
     allowed = set(sys.stdlib_module_names) | {"torch"}
     for name in imported(path):
@@ -73,8 +76,8 @@ def test_help_and_planning_do_not_import_torch() -> None:
         "import sys\n"
         "import favae.cli.main\n"
         "assert not {'torch', 'pandas', 'pydantic'} & set(sys.modules), 'the command line imports too much'\n"
-        "from favae.config.grid import load_grid\n"
-        "from favae.config.resources import resources_of\n"
+        "from favae.jobs.grid import load_grid\n"
+        "from favae.jobs.resources import resources_of\n"
         "grid = load_grid('paper'); grid.check(); [resources_of(job) for job in grid]\n"
         "assert not {'torch', 'pandas', 'mlflow'} & set(sys.modules), 'planning imports too much'\n"
     )

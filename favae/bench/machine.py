@@ -10,8 +10,8 @@ import psutil
 import torch
 
 from favae.bench.section import Settings
-from favae.cpu import use_threads
-from favae.provenance.head import working_tree
+from favae.results.git import working_tree
+from favae.runtime.cpu import use_threads
 
 _PACKAGES = (
     "torch",

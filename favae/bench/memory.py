@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 
 from favae.bench.section import Settings
-from favae.cpu import use_threads
+from favae.runtime.cpu import use_threads
 
 Who = Literal["ours", "peer"]
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")

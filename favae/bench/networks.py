@@ -6,18 +6,18 @@ from typing import Any, cast
 
 import torch
 
-from favae import paths
-from favae.compat import ensure_torchvision
 from favae.config.autoencoder import AutoencoderSpec
+from favae.config.companions import VaeSpec
 from favae.config.evaluation import WeightsFile
 from favae.config.load import deep_merge, subtree, validate
-from favae.config.vae import VaeSpec
 from favae.data.batches import Batch
-from favae.evaluation.perceptual import LPIPS
 from favae.models import FAVAE
+from favae.pretrained.lpips import LPIPS
+from favae.runtime import paths
+from favae.runtime.torchvision import ensure_torchvision
 from favae.training.autoencoder import AutoencoderTask
+from favae.training.companions import VaeTask
 from favae.training.distributed import Ranks
-from favae.training.vae import VaeTask
 
 _RECIPE, _PAPER, _DEMO = ("table2", "r12-conv"), ("paper", "f16-celebahq"), ("demo", "f4")
 _TOY = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from favae.bench.section import Row, Section
 from favae.config.reporting import FigureStyle
-from favae.provenance.files import write_text
+from favae.runtime.files import write_text
 
 _TITLE = """# Benchmarks
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from favae.cli import contract
+from favae.cli import results as contract
 from favae.cli.bench import bench
-from favae.cli.contract import Scale
 from favae.cli.plan import plan
+from favae.cli.results import Scale
 
 app = typer.Typer(
     name="favae",
@@ -65,7 +65,7 @@ def run(
     """
     import os
 
-    from favae.config.grid import load_grid
+    from favae.jobs.grid import load_grid
 
     if threads is not None:
         os.environ["FAVAE_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -75,7 +75,7 @@ def run(
         os.environ["FAVAE_LOG"] = str(log)  # for the first of several processes of a training
         _also_into(log)
     job = load_grid(scale).job(stage, cell)
-    from favae.slurm.job import describe_job, requeue
+    from favae.runtime.slurm import describe_job, requeue
     from favae.stages.runner import CellBusy, run_job
     from favae.training.loop import Interrupted
 
@@ -108,7 +108,7 @@ def check(scale: Scale = None) -> None:
 
     Example: favae check --scale paper
     """
-    from favae.config.grid import load_grid
+    from favae.jobs.grid import load_grid
 
     grid = load_grid(scale)
     grid.check()
@@ -132,7 +132,7 @@ def reconstruct(
 
     Example: favae reconstruct photo.jpg --model data/demo/train_autoencoder/natural-f4-favae --out out
     """
-    from favae.inference import reconstruct_files
+    from favae.inference.reconstruct import reconstruct_files
 
     for path in reconstruct_files(images, model, out):
         print(path)
@@ -143,8 +143,8 @@ def rank(stage: str, cell: str, scale: Scale, state: Annotated[Path, typer.Optio
     """One process of a training in several, as torchrun starts it."""
     import os
 
-    from favae.config.grid import load_grid
-    from favae.stages.ranks import run_rank
+    from favae.jobs.grid import load_grid
+    from favae.stages.launch import run_rank
 
     if "FAVAE_LOG" in os.environ and os.environ["RANK"] == "0":
         _also_into(Path(os.environ["FAVAE_LOG"]))
@@ -154,7 +154,7 @@ def rank(stage: str, cell: str, scale: Scale, state: Annotated[Path, typer.Optio
 @internal.command()
 def start() -> None:
     """Head process, before the first job: write down commit and dirty files."""
-    from favae.provenance.head import write_head_state
+    from favae.results.git import write_head_state
 
     write_head_state()
 
@@ -164,8 +164,8 @@ def finish(scale: Scale = None) -> None:
     """Head process, after a successful run: lock what is valid, bring MLflow up to date."""
     import os
 
-    from favae.contract.lock import lock_results
-    from favae.tracking.mlflow_view import sync
+    from favae.sync.dvc import lock_results
+    from favae.sync.mlflow import sync
 
     if "DVC_STAGE" not in os.environ:  # inside `dvc repro`, DVC records the stage itself
         print(lock_results(scale).message, file=sys.stderr)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from favae.config.estimates import Estimate, Sizes
-    from favae.config.grid import Grid, Job
-    from favae.provenance.run_record import RunRecord
+    from favae.jobs.estimates import Estimate, Sizes
+    from favae.jobs.grid import Grid, Job
+    from favae.results.run_record import RunRecord
 
 _WIDTH = 120
 _INDENT = " " * 4
@@ -29,8 +29,8 @@ def plan(
 
     Example: favae plan train_autoencoder/celebahq-f16-r12 --scale paper
     """
-    from favae.config.grid import load_grid
-    from favae.contract.needs import missing_space, needs
+    from favae.jobs.grid import load_grid
+    from favae.jobs.requirements import missing_space, needs
 
     grid = load_grid(scale)
     grid.check()
@@ -72,8 +72,8 @@ def _chosen(grid: "Grid", target: str | None) -> list["Job"]:
 
 def _sizes(grid: "Grid") -> dict[str, "Sizes"]:
     """Images of each data set: as prepared, else as declared."""
-    from favae.config.resources import known_sizes
-    from favae.provenance.cards import read_card
+    from favae.jobs.resources import known_sizes
+    from favae.results.cards import read_card
 
     sizes: dict[str, Any] = known_sizes(grid)
     for cell in grid.cells("prepare_dataset"):
@@ -84,7 +84,7 @@ def _sizes(grid: "Grid") -> dict[str, "Sizes"]:
 
 
 def _estimate(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"]) -> "Estimate | None":
-    from favae.config.estimates import UnknownSize, estimate
+    from favae.jobs.estimates import UnknownSize, estimate
 
     try:
         return estimate(grid, job, sizes)
@@ -127,7 +127,7 @@ def _facts(
 
 
 def _data(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"]) -> str:
-    from favae.config.estimates import captions_of, dataset_of
+    from favae.jobs.estimates import captions_of, dataset_of
 
     dataset = job.cell if job.stage.name == "prepare_dataset" else dataset_of(grid, job)
     if dataset not in sizes:
@@ -148,7 +148,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 
 def _record(job: "Job") -> "RunRecord | None":
     """The run record of a job, where one was written that can be read."""
-    from favae.provenance.run_record import read_run_record
+    from favae.results.run_record import read_run_record
 
     try:
         return read_run_record(job.scale, job.stage.name, job.cell)
@@ -168,7 +168,7 @@ def _measured(record: "RunRecord") -> str:
 
 
 def _totals(jobs: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> Iterator[str]:
-    from favae.config.estimates import RATES
+    from favae.jobs.estimates import RATES
 
     yield (
         f"{'stage':30}{'jobs':>6}{'images':>16}{'GPU-hours':>12}{'GPU memory':>12}{'disk':>10}{'measured hours':>18}"

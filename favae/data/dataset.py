@@ -102,12 +102,6 @@ def iterate_batches(
         yield rows, split.images(rows)
 
 
-def to_float(x_BCHW: torch.Tensor) -> torch.Tensor:
-    """Stored pixels, uint8 0..255, as float32 in [-1, 1] on the same device: x / 127.5 - 1."""
-    # In place after the one copy: fresh memory costs a CPU more than the arithmetic.
-    return x_BCHW.to(torch.float32, copy=True).div_(127.5).sub_(1.0)
-
-
 def _read_csv(path: Path) -> Iterator[dict[str, str]]:
     if not path.is_file():
         raise ValueError(f"{path} is missing: this is not a prepared data set, or its preparation did not finish")

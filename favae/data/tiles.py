@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 
 from favae.config.dataset import Split, TilesLayout
-from favae.data.pictures import PICTURES, Picture, picture_path
 from favae.data.records import SPLITS, Box, ImageRecord
+from favae.data.shipped import PICTURES, Picture, picture_path
 
 _PART_SHOWN = 0.45  # of a part lies in the tile, or
 _TILE_FILLED = 0.4  # of the tile lies in the part: then the caption names it

@@ -17,7 +17,6 @@ from favae.config.evaluation import EvaluationProtocol, WeightsCatalogue
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.frechet_meters import FrechetMeters, load_available
 from favae.evaluation.image_metrics import PEAK, CodebookCounts, output_levels, pixel_metrics, stored_levels
-from favae.evaluation.perceptual import load_lpips
 from favae.evaluation.protocol import (
     Images,
     MetricResult,
@@ -29,6 +28,7 @@ from favae.evaluation.protocol import (
 )
 from favae.evaluation.spectrum import RadialSpectrum
 from favae.evaluation.totals import ReconstructionTotals, gather
+from favae.pretrained.lpips import load_lpips
 
 
 @contextmanager

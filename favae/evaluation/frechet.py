@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from favae.compat import ensure_torchvision
+from favae.runtime.torchvision import ensure_torchvision
 
 
 class FeatureStatistics:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from favae.config.evaluation import EvaluationProtocol, FeatureNetworkName, WeightsCatalogue
-from favae.evaluation.features import load_feature_network
 from favae.evaluation.frechet import FeatureStatistics, frechet_distance, sample_size_warning
 from favae.evaluation.image_metrics import PEAK
 from favae.evaluation.protocol import (
@@ -22,7 +21,8 @@ from favae.evaluation.protocol import (
     weights_record,
 )
 from favae.evaluation.totals import FrechetTotals
-from favae.evaluation.weights import MissingWeights
+from favae.pretrained.features import load_feature_network
+from favae.pretrained.weights import MissingWeights
 
 Network = TypeVar("Network", bound=nn.Module)
 

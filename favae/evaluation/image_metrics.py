@@ -8,8 +8,8 @@ import math
 import torch
 from torch import Tensor
 
-from favae.compat import ensure_torchvision
 from favae.config.evaluation import EvaluationProtocol, SsimSettings
+from favae.runtime.torchvision import ensure_torchvision
 
 PEAK = 255.0  # largest level; half of it is one unit of the [-1, 1] scale
 _UNIT = PEAK / 2

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from favae import paths
 from favae.config.errors import ConfigError
-from favae.config.grid import Job
 from favae.evaluation.protocol import MetricResult
-from favae.provenance.cards import read_card
+from favae.jobs.grid import Job
+from favae.results.cards import read_card
+from favae.runtime import paths
 
 FROM_PRIOR = ("drawn", "grid")  # pictures that have no original
 KEY_DIGITS = 12  # of a content key, as printed

@@ -7,17 +7,17 @@ from typing import cast
 
 import torch
 
-from favae import paths
 from favae.config.dataset import Split
 from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
-from favae.config.grid import Job
 from favae.data.dataset import PreparedSplit, iterate_batches
 from favae.data.records import SPLITS
 from favae.evaluation.evaluators import GenerationEvaluator
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.reference import save_reference
-from favae.progress import track
-from favae.provenance.cards import read_card
+from favae.jobs.grid import Job
+from favae.results.cards import read_card
+from favae.runtime import paths
+from favae.runtime.progress import track
 from favae.stages.devices import choose_device
 from favae.stages.runner import Context
 

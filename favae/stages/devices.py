@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from favae.cpu import use_threads
+from favae.runtime.cpu import use_threads
 from favae.stages.runner import Context
 
 

@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from favae import paths
 from favae.config.evaluation import EvaluationProtocol
-from favae.config.grid import Job
-from favae.data.dataset import PreparedSplit, iterate_batches, to_float
+from favae.data.dataset import PreparedSplit, iterate_batches
 from favae.data.examples import example_rows
+from favae.data.pixels import to_float, to_uint8
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.protocol import MetricResult
 from favae.evaluation.reference import load_reference
-from favae.model_io import load_any_autoencoder
+from favae.inference.export import load_any_autoencoder
+from favae.jobs.grid import Job
 from favae.models import FAVAE, LatentModel
-from favae.progress import track
+from favae.runtime import paths
+from favae.runtime.progress import track
 from favae.stages.devices import choose_device
 from favae.stages.evaluation import statistics_folder, write_metrics
 from favae.stages.runner import Context
-from favae.training.pictures import to_uint8
-from favae.training.vae import drawn_latents
+from favae.training.companions import drawn_latents
 
 _EXAMPLES = 8
 _DRAWN = 64  # pictures from the prior

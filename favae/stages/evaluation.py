@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from favae import paths
 from favae.config.dataset import DatasetSpec
-from favae.config.grid import Job, load_grid
 from favae.evaluation.protocol import MetricResult
+from favae.jobs.grid import Job, load_grid
+from favae.runtime import paths
 from favae.stages.runner import Context
 
 

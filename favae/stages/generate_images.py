@@ -5,20 +5,20 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from favae import paths
 from favae.config.cat import GenerateSpec
-from favae.config.grid import Job
 from favae.data.dataset import PreparedSplit
 from favae.data.examples import example_rows
+from favae.data.pixels import to_uint8
 from favae.data.records import name_hash
 from favae.evaluation.evaluators import GenerationEvaluator
 from favae.evaluation.reference import load_reference
-from favae.model_io import load_autoencoder, load_text_to_image
-from favae.progress import Progress
+from favae.inference.export import load_autoencoder, load_text_to_image
+from favae.jobs.grid import Job
+from favae.runtime import paths
+from favae.runtime.progress import Progress
 from favae.stages.devices import choose_device
 from favae.stages.evaluation import statistics_folder, write_metrics
 from favae.stages.runner import Context
-from favae.training.pictures import to_uint8
 
 
 def run(job: Job, context: Context) -> None:

@@ -2,13 +2,13 @@
 
 from typing import cast
 
-from favae import paths
-from favae.config.grid import Job
 from favae.config.reporting import FiguresSpec
-from favae.provenance.files import replacing
+from favae.jobs.grid import Job
 from favae.reporting.figures import DRAW
 from favae.reporting.results import Results, refuse
 from favae.reporting.style import drawing, save
+from favae.runtime import paths
+from favae.runtime.files import replacing
 from favae.stages.runner import Context
 
 

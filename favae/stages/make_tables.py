@@ -2,15 +2,15 @@
 
 from typing import cast
 
-from favae import paths
-from favae.config.grid import Job
 from favae.config.load import validate
 from favae.config.reporting import Published, TablesSpec
-from favae.provenance.files import replacing
+from favae.jobs.grid import Job
 from favae.reporting.markup import latex, markdown, summary
 from favae.reporting.pages import Page, make_page
 from favae.reporting.results import Results, refuse
 from favae.reporting.tables import table_entries, tidy
+from favae.runtime import paths
+from favae.runtime.files import replacing
 from favae.stages.runner import Context
 
 

@@ -3,10 +3,10 @@
 import os
 from typing import cast
 
-from favae import paths
 from favae.config.dataset import DatasetSpec
-from favae.config.grid import Job
 from favae.data.prepare import prepare
+from favae.jobs.grid import Job
+from favae.runtime import paths
 from favae.stages.runner import Context
 
 

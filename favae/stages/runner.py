@@ -13,13 +13,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from favae import paths
-from favae.config.grid import Job
 from favae.config.training import TrainingSpec
-from favae.provenance.cards import Card, State, content_key, input_hashes, read_card, resume_key, state_of, write_card
-from favae.provenance.files import move_into_place
-from favae.provenance.kept import keep, restore
-from favae.provenance.run_record import RunRecord, environment, now, write_run_record
+from favae.jobs.grid import Job
+from favae.results.cards import Card, State, content_key, input_hashes, read_card, resume_key, state_of, write_card
+from favae.results.kept import keep, restore
+from favae.results.run_record import RunRecord, environment, now, write_run_record
+from favae.runtime import paths
+from favae.runtime.files import move_into_place
 
 log = logging.getLogger(__name__)
 _SECONDS_TO_DIE = 5.0  # a killed job may take this long to leave its cell
@@ -79,7 +79,7 @@ def run_job(job: Job) -> Card:
 def _work(job: Job, context: Context) -> None:
     training: TrainingSpec | None = getattr(job.spec, "training", None)
     if training is not None and training.ranks > 1:
-        from favae.stages.ranks import train_on_ranks  # imports torch, which the light stages do without
+        from favae.stages.launch import train_on_ranks  # imports torch, which the light stages do without
 
         train_on_ranks(job, context, training)
     else:

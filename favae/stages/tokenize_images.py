@@ -6,12 +6,13 @@ from typing import cast
 import numpy as np
 import torch
 
-from favae import paths
 from favae.config.cat import TokenizeSpec
-from favae.config.grid import Job
-from favae.data.dataset import PreparedSplit, iterate_batches, to_float
-from favae.model_io import load_autoencoder
-from favae.progress import track
+from favae.data.dataset import PreparedSplit, iterate_batches
+from favae.data.pixels import to_float
+from favae.inference.export import load_autoencoder
+from favae.jobs.grid import Job
+from favae.runtime import paths
+from favae.runtime.progress import track
 from favae.stages.devices import choose_device
 from favae.stages.runner import Context
 

@@ -6,20 +6,20 @@ from typing import cast
 
 import torch
 
-from favae import paths
 from favae.config.autoencoder import AutoencoderSpec
-from favae.config.grid import Job
-from favae.config.vae import VaeSpec
+from favae.config.companions import VaeSpec
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit, has_split
-from favae.model_io import save_weights
+from favae.inference.export import save_weights
+from favae.jobs.grid import Job
+from favae.runtime import paths
 from favae.stages.runner import Context
 from favae.stages.training import finish_training, log_rule, per_rank, save_picture
 from favae.training.autoencoder import AutoencoderTask
+from favae.training.companions import VaeTask
 from favae.training.distributed import Ranks, start_ranks
 from favae.training.loop import Loop, Plan
 from favae.training.task import Task
-from favae.training.vae import VaeTask
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,6 @@ def _lpips(spec: AutoencoderSpec, device: torch.device) -> torch.nn.Module | Non
     perceptual = spec.objective.perceptual
     if perceptual.network == "none" or perceptual.weight == 0:
         return None
-    from favae.evaluation.perceptual import load_lpips
+    from favae.pretrained.lpips import load_lpips
 
     return load_lpips(perceptual.network).to(device)

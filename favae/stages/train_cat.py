@@ -6,13 +6,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from favae import paths
 from favae.config.cat import CatSpec, ClipText
-from favae.config.grid import Job
 from favae.data.tokens import TokenSplit
-from favae.evaluation.weights import MissingWeights, find_weights
-from favae.model_io import TextToImage, save_weights
+from favae.inference.export import TextToImage, save_weights
+from favae.jobs.grid import Job
 from favae.models import CAT
+from favae.pretrained.weights import MissingWeights, find_weights
+from favae.runtime import paths
 from favae.stages.runner import Context
 from favae.stages.training import finish_training, log_rule, per_rank
 from favae.text import build_text_encoder

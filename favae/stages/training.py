@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from favae import paths
 from favae.config.autoencoder import AdamSpec
 from favae.config.cat import AdamWSpec
-from favae.config.grid import Job
 from favae.config.training import TrainingSpec
-from favae.provenance.files import replacing
+from favae.jobs.grid import Job
+from favae.runtime import paths
+from favae.runtime.files import replacing
 from favae.stages.runner import Context
 from favae.training.distributed import Ranks
 from favae.training.loop import Result

@@ -12,7 +12,7 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
-from favae.compat import ensure_torchvision
+from favae.runtime.torchvision import ensure_torchvision
 
 if TYPE_CHECKING:
     from open_clip.transformer import TextTransformer

@@ -10,12 +10,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from favae.config.autoencoder import AutoencoderSpec
 from favae.data.batches import Batch
-from favae.data.dataset import PreparedSplit, iterate_batches, to_float
+from favae.data.dataset import PreparedSplit, iterate_batches
+from favae.data.pixels import side_by_side, to_float
 from favae.losses import FocalFrequencyLoss, adaptive_weight, build_adversarial_loss, build_spectrum_loss
 from favae.models import FAVAE, PatchDiscriminator
 from favae.models.favae import FAVAEOutput
 from favae.training.distributed import ImageMeans, Ranks, average, average_gradients
-from favae.training.pictures import side_by_side
 
 _SAMPLES = 8
 

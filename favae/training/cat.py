@@ -9,7 +9,7 @@ from torch.optim import AdamW, Optimizer
 
 from favae.config.cat import CatSpec
 from favae.data.tokens import TokenSplit
-from favae.model_io import TextToImage
+from favae.inference.export import TextToImage
 from favae.models.cat import cat_parameter_groups
 from favae.training.distributed import ImageMeans, Ranks, average_gradients
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from favae.provenance.files import replacing
+from favae.runtime.files import replacing
 
 log = logging.getLogger(__name__)
 _KEEP = 2

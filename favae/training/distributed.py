@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from favae.cpu import use_cpu_for_training
+from favae.runtime.cpu import use_cpu_for_training
 
 
 @dataclass(frozen=True)

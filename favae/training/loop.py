@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from favae.config.training import TrainingSpec
-from favae.progress import Progress
+from favae.runtime.progress import Progress
 from favae.training.checkpoint import load_latest, rng_state, save_checkpoint, save_whole, set_rng_state
 from favae.training.curves import Curves
 from favae.training.distributed import Ranks, any_rank, average

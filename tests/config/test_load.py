@@ -7,8 +7,8 @@ import pytest
 from favae.config.autoencoder import AutoencoderSpec
 from favae.config.base import Duration
 from favae.config.errors import ConfigError
-from favae.config.grid import Grid, load_grid
 from favae.config.load import deep_merge, read_yaml, validate
+from favae.jobs.grid import Grid, load_grid
 
 
 def write(path: Path, text: str) -> Path:
@@ -94,7 +94,7 @@ def edited_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: 
     text = Path("params/grid.yaml").read_text()
     assert old in text
     path = write(tmp_path / "grid.yaml", text.replace(old, new, 1))
-    monkeypatch.setattr("favae.paths.GRID", path)
+    monkeypatch.setattr("favae.runtime.paths.GRID", path)
     return Grid("demo")
 
 
@@ -125,7 +125,7 @@ def test_a_model_must_fit_its_data_set(tmp_path: Path, monkeypatch: pytest.Monke
     params.mkdir()
     for file in Path("params").glob("*.yaml"):
         write(params / file.name, file.read_text().replace("tiles: {image_size: 48}", "tiles: {image_size: 32}"))
-    monkeypatch.setattr("favae.paths.PARAMS", params)
+    monkeypatch.setattr("favae.runtime.paths.PARAMS", params)
     with pytest.raises(ConfigError, match=r"image_size is 48, but data set 'natural' is prepared at 32 pixels"):
         Grid("demo").check()
 

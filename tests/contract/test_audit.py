@@ -9,8 +9,8 @@ from contract_support import edit, replace
 from mlflow import MlflowClient
 from tests_support import call
 
-from favae.contract.audit import Audit, audit, describe, find
-from favae.provenance.cards import read_card
+from favae.results.cards import read_card
+from favae.sync.audit import Audit, audit, describe, find
 
 MODEL = "train_autoencoder/natural-f2-favae"
 EVALUATION = "evaluate_reconstruction/natural-f2-favae-on-natural"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests_support import call, copy_project
 
-from favae.config.grid import Grid, Job
 from favae.config.load import deep_merge
+from favae.jobs.grid import Grid, Job
 
 SCALES = ("tiny", "demo", "paper")
 _DVC_GRAPH = """

@@ -16,9 +16,9 @@ import pytest
 from mlflow import MlflowClient
 from tests_support import call
 
-from favae.config.grid import load_grid
-from favae.provenance.cards import read_card
-from favae.tracking.mlflow_view import sync
+from favae.jobs.grid import load_grid
+from favae.results.cards import read_card
+from favae.sync.mlflow import sync
 
 DATABASE = "data/mlflow/mlflow.db"
 CELL = ("train_autoencoder", "natural-f2-favae")

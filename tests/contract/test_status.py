@@ -5,9 +5,9 @@ from pathlib import Path
 from contract_support import replace
 from tests_support import call
 
-from favae.config.grid import load_grid
-from favae.contract.status import statuses
-from favae.provenance.cards import State
+from favae.jobs.grid import load_grid
+from favae.results.cards import State
+from favae.results.status import statuses
 
 MODEL = "train_autoencoder/natural-f2-favae"
 EVALUATIONS = {f"evaluate_reconstruction/natural-f2-favae-on-{data}" for data in ("natural", "scientific")}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from favae.data.dataset import PreparedSplit, iterate_batches, to_float
+from favae.data.dataset import PreparedSplit, iterate_batches
+from favae.data.pixels import to_float
 
 
 def test_rows_in_any_order_over_shard_borders(prepared):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from favae.compat import ensure_torchvision
 from favae.data.images import BadImage, binarize, read_image, resize, to_array
+from favae.runtime.torchvision import ensure_torchvision
 
 
 def _pixels(path: Path, **options: object) -> np.ndarray:

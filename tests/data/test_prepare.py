@@ -11,8 +11,8 @@ from PIL import Image
 
 from favae.config.dataset import DatasetSpec
 from favae.data.dataset import PreparedSplit
-from favae.data.pictures import PICTURES, picture_path
 from favae.data.prepare import BadImagesError, prepare
+from favae.data.shipped import PICTURES, picture_path
 from favae.data.tiles import regions
 
 

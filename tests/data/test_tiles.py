@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from favae.config.dataset import DatasetSpec, TilesLayout
 from favae.data.layouts import list_records
-from favae.data.pictures import PICTURES, picture_path
 from favae.data.records import SPLITS, ImageRecord
+from favae.data.shipped import PICTURES, picture_path
 from favae.data.tiles import regions, tile_caption, tile_records
 
 WINDOWS = [0.16, 0.22, 0.3]

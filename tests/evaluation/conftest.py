@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from favae.compat import ensure_torchvision
 from favae.config.evaluation import WeightsCatalogue
+from favae.runtime.torchvision import ensure_torchvision
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ def _run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_dependents_import_after_ensure_torchvision() -> None:
-    lines = ["from favae.compat import ensure_torchvision", "ensure_torchvision()", "ensure_torchvision()"]
+    lines = ["from favae.runtime.torchvision import ensure_torchvision", "ensure_torchvision()", "ensure_torchvision()"]
     done = _run("\n".join(lines + [f"import {name}" for name in IMPORTS]))
     assert done.returncode == 0, done.stderr
 
@@ -23,7 +23,7 @@ try:
     import torchvision
 except RuntimeError:
     pass
-from favae.compat import ensure_torchvision
+from favae.runtime.torchvision import ensure_torchvision
 ensure_torchvision()
 import torch, torchvision
 net = torchvision.models.squeezenet1_1(weights=None)
@@ -37,7 +37,7 @@ def test_matching_build_is_left_alone() -> None:
     code = """
 import sys, types
 sys.modules["torchvision"] = types.ModuleType("torchvision")
-from favae import compat
+from favae.runtime import torchvision as compat
 compat.ensure_torchvision()
 assert not compat._declared
 """
@@ -49,7 +49,7 @@ def test_other_import_failures_are_not_hidden(tmp_path: Path) -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from favae.compat import ensure_torchvision
+from favae.runtime.torchvision import ensure_torchvision
 ensure_torchvision()
 """
     done = _run(code)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from favae.config.evaluation import EvaluationProtocol, WeightsCatalogue
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
-from favae.evaluation.features import load_feature_network
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.image_metrics import output_levels
+from favae.pretrained.features import load_feature_network
 
 NO_WEIGHTS = WeightsCatalogue(
     weights={

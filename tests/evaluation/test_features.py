@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from favae.compat import ensure_torchvision
 from favae.config.evaluation import WeightsCatalogue
-from favae.evaluation.features import RandomConvFeatures, load_feature_network
-from favae.evaluation.weights import MissingWeights
+from favae.pretrained.features import RandomConvFeatures, load_feature_network
+from favae.pretrained.weights import MissingWeights
+from favae.runtime.torchvision import ensure_torchvision
 
 
 @pytest.fixture

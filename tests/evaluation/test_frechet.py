@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from favae.compat import ensure_torchvision
 from favae.evaluation.frechet import FeatureStatistics, frechet_distance, sample_size_warning
+from favae.runtime.torchvision import ensure_torchvision
 
 
 def _of(features_ND: np.ndarray, source: str = "randconv", batch: int = 7) -> FeatureStatistics:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from favae.compat import ensure_torchvision
 from favae.config.evaluation import WeightsCatalogue
-from favae.evaluation.perceptual import LPIPS, load_lpips
-from favae.evaluation.weights import MissingWeights
+from favae.pretrained.lpips import LPIPS, load_lpips
+from favae.pretrained.weights import MissingWeights
+from favae.runtime.torchvision import ensure_torchvision
 
 BACKBONES = {"vgg": ("vgg16", "vgg16"), "alex": ("alexnet", "alexnet"), "squeeze": ("squeezenet", "squeezenet1_1")}
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from favae.config.evaluation import EvaluationProtocol
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
-from favae.evaluation.features import load_feature_network
 from favae.evaluation.frechet import FeatureStatistics, frechet_distance
 from favae.evaluation.image_metrics import output_levels
 from favae.evaluation.reference import load_reference, save_reference
+from favae.pretrained.features import load_feature_network
 
 PROTOCOL = EvaluationProtocol(metrics=("frechet",), feature_networks=("randconv",))
 

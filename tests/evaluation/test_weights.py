@@ -11,7 +11,7 @@ import torch
 
 from favae.config.evaluation import WeightsCatalogue
 from favae.config.load import read_yaml, validate
-from favae.evaluation.weights import FoundWeights, MissingWeights, find_weights, load_weights
+from favae.pretrained.weights import FoundWeights, MissingWeights, find_weights, load_weights
 
 DECLARED = Path(__file__).parents[2] / "params" / "weights.yaml"
 

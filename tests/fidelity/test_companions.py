@@ -13,11 +13,11 @@ import torch
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
+from favae.config.companions import CyclicRate, Ffl, FflAutoencoder, FflVae, Ssim, Stft, StftVae, VaeSpec
 from favae.config.evaluation import EvaluationProtocol
-from favae.config.grid import Grid, Job, load_grid
-from favae.config.latent_costs import latent_model_cost
-from favae.config.resources import resources_of
-from favae.config.vae import CyclicRate, Ffl, FflAutoencoder, FflVae, Ssim, Stft, StftVae, VaeSpec
+from favae.jobs.grid import Grid, Job, load_grid
+from favae.jobs.latent_costs import latent_model_cost
+from favae.jobs.resources import resources_of
 from favae.models import LATENT_MODELS
 from favae.stages.evaluate_reconstruction import _reconstruction
 from favae.stages.runner import run_job

@@ -10,10 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from favae.cli.main import app
-from favae.compat import ensure_torchvision
 from favae.config.autoencoder import AutoencoderModel, AutoencoderSpec, Discriminator
 from favae.config.cat import CatModel
-from favae.config.costs import (
+from favae.jobs.costs import (
     Cost,
     autoencoder_cost,
     cat_cost,
@@ -23,10 +22,11 @@ from favae.config.costs import (
     encoder_cost,
     vgg_cost,
 )
-from favae.config.estimates import _LPIPS_SHARE, UnknownSize, autoencoder_flops, estimate
-from favae.config.grid import Grid, load_grid
-from favae.config.resources import known_sizes, resources_of
+from favae.jobs.estimates import _LPIPS_SHARE, UnknownSize, autoencoder_flops, estimate
+from favae.jobs.grid import Grid, load_grid
+from favae.jobs.resources import known_sizes, resources_of
 from favae.models import CAT, FAVAE, PatchDiscriminator
+from favae.runtime.torchvision import ensure_torchvision
 
 ROOT = Path(__file__).parents[2]
 F16: dict[str, Any] = {

@@ -10,9 +10,9 @@ import pytest
 
 from favae.config.autoencoder import AutoencoderSpec
 from favae.config.cat import CatSpec, GenerateSpec
-from favae.config.grid import STAGES, Grid, load_grid
 from favae.config.load import deep_merge, read_yaml, validate
-from favae.evaluation.weights import load_catalogue
+from favae.jobs.grid import STAGES, Grid, load_grid
+from favae.pretrained.weights import load_catalogue
 
 ROOT = Path(__file__).parents[2]
 TABLE_2 = ["vqgan", *(f"r{n}" for n in range(4, 15)), *(f"r{n}-conv" for n in range(10, 15)), "r6-k9", "r12-sigma-main"]

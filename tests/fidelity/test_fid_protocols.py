@@ -12,13 +12,13 @@ import torch
 from favae.config.cat import GenerateSpec
 from favae.config.errors import ConfigError
 from favae.config.evaluation import ReferenceSpec
-from favae.config.grid import Grid, Job, load_grid
 from favae.data.dataset import PreparedSplit
-from favae.evaluation.features import load_feature_network
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.reference import load_reference
-from favae.evaluation.weights import load_catalogue
-from favae.provenance.run_record import now
+from favae.jobs.grid import Grid, Job, load_grid
+from favae.pretrained.features import load_feature_network
+from favae.pretrained.weights import load_catalogue
+from favae.results.run_record import now
 from favae.stages.compute_reference_statistics import run
 from favae.stages.generate_images import _prompts
 from favae.stages.runner import Context

@@ -12,10 +12,10 @@ import torch
 from pydantic import BaseModel, TypeAdapter
 
 from favae.config.autoencoder import Adversarial, AutoencoderSpec, DynamicSpectrum
-from favae.config.grid import STAGES
 from favae.config.load import deep_merge, subtree, validate
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
+from favae.jobs.grid import STAGES
 from favae.losses import DynamicSpectrumLoss, FocalFrequencyLoss, gaussian_blur
 from favae.models import FAVAE
 from favae.models.quantizers import CosineQuantizer

@@ -18,7 +18,8 @@ from favae.config.errors import ConfigError
 from favae.config.load import validate
 from favae.config.training import TrainingSpec
 from favae.data.batches import Batch
-from favae.data.dataset import PreparedSplit, to_float
+from favae.data.dataset import PreparedSplit
+from favae.data.pixels import to_float
 from favae.models import FAVAE
 from favae.training.autoencoder import AutoencoderTask
 from favae.training.distributed import Ranks

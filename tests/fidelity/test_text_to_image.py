@@ -16,7 +16,7 @@ from favae.config.autoencoder import AutoencoderSpec
 from favae.config.cat import CatSpec
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
-from favae.model_io import TextToImage, load_autoencoder, save_weights
+from favae.inference.export import TextToImage, load_autoencoder, save_weights
 from favae.models import CAT, FAVAE
 from favae.text import build_text_encoder
 from favae.training.autoencoder import AutoencoderTask

@@ -14,7 +14,8 @@ import torch
 
 from favae.config.autoencoder import AutoencoderSpec
 from favae.data.batches import Batch
-from favae.data.dataset import PreparedSplit, to_float
+from favae.data.dataset import PreparedSplit
+from favae.data.pixels import to_float
 from favae.losses.adversarial import hinge_discriminator_loss
 from favae.training.autoencoder import AutoencoderTask
 from favae.training.distributed import Ranks

@@ -10,7 +10,6 @@ from focal_frequency_loss import FocalFrequencyLoss as PublishedFFL
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from favae.compat import ensure_torchvision
 from favae.losses import (
     DynamicSpectrumLoss,
     FocalFrequencyLoss,
@@ -19,6 +18,7 @@ from favae.losses import (
     gaussian_blur,
     gaussian_kernel_1d,
 )
+from favae.runtime.torchvision import ensure_torchvision
 
 SHAPES = [(2, 4, 16, 16), (2, 6, 8, 8), (2, 6, 8, 8), (2, 3, 8, 8)]
 

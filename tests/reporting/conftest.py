@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import torch
 
-from favae import paths
 from favae.config.evaluation import EvaluationProtocol
-from favae.config.grid import Grid, Job
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
-from favae.provenance.cards import write_card
+from favae.jobs.grid import Grid, Job
+from favae.results.cards import write_card
+from favae.runtime import paths
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE = 32

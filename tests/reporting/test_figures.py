@@ -12,11 +12,11 @@ from PIL import Image
 
 from favae.config.errors import ConfigError
 from favae.config.evaluation import SpectrumSettings
-from favae.config.grid import Grid, Job
 from favae.config.reporting import FiguresSpec, FigureStyle
 from favae.evaluation.spectrum import RadialSpectrum
+from favae.jobs.grid import Grid, Job
 from favae.reporting.figures import DRAW
-from favae.reporting.pictures import log_power
+from favae.reporting.images import log_power
 from favae.reporting.results import Results
 from favae.reporting.style import drawing, spread
 from favae.stages.runner import run_job

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 
 from favae.config.errors import ConfigError
-from favae.config.grid import Grid, Job
 from favae.config.load import read_yaml, validate
 from favae.config.reporting import Published, TableSpec, TablesSpec
-from favae.provenance.cards import read_card
+from favae.jobs.grid import Grid, Job
 from favae.reporting.claims import verdicts
 from favae.reporting.markup import escape_latex, latex, markdown
 from favae.reporting.pages import format_value, make_page
 from favae.reporting.results import Results
 from favae.reporting.tables import Entry, table_entries, tidy
+from favae.results.cards import read_card
 from favae.stages.runner import run_job
 
 TABLES = Path("reports/demo/tables")

@@ -16,7 +16,7 @@ import pytest
 from slurm_support import Cluster, Workflow, awaits_signal, edit_profile, hold, still_ending, until
 from tests_support import call, environment
 
-from favae.provenance.cards import read_card
+from favae.results.cards import read_card
 
 pytestmark = pytest.mark.slurm
 LONG, CANCELLED, HUNGRY = "natural-f4-favae", "natural-f4-vqgan", "natural-f2-favae"

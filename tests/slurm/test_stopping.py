@@ -10,7 +10,7 @@ from contract_support import edit
 from slurm_support import Cluster, Workflow, edit_profile, hold, until
 from tests_support import call, planned
 
-from favae.provenance.run_record import RunRecord
+from favae.results.run_record import RunRecord
 
 pytestmark = pytest.mark.slurm
 FIRST = "natural-f4-vqgan"

@@ -9,9 +9,9 @@ import pytest
 from slurm_support import Cluster, Workflow, edit_profile, until
 from tests_support import call, copy_project
 
-from favae.config.grid import Grid, load_grid
-from favae.config.resources import resources_of
-from favae.provenance.cards import read_card
+from favae.jobs.grid import Grid, load_grid
+from favae.jobs.resources import resources_of
+from favae.results.cards import read_card
 
 pytestmark = pytest.mark.slurm
 LIGHT = ("make_tables", "make_figures")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from favae.compat import ensure_torchvision
+from favae.runtime.torchvision import ensure_torchvision
 from favae.text import ClipText, TextEncoder, build_text_encoder
 from favae.text.clip import text_tower
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CyclicLR
 
-from favae.config.vae import ConstantRate, CyclicRate, VaeSpec
+from favae.config.companions import ConstantRate, CyclicRate, VaeSpec
 from favae.data.batches import Batch, TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.shards import ShardWriter
 from favae.losses import SSIMLoss
+from favae.training.companions import VaeTask, drawn_latents, learning_rate
 from favae.training.distributed import Ranks
 from favae.training.loop import Interrupted, Loop, Plan, Result
-from favae.training.vae import VaeTask, drawn_latents, learning_rate
 
 RANKS = Ranks(0, 1, torch.device("cpu"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from tests_support import call, planned, planned_by_dvc
 
-from favae.provenance.cards import read_card
+from favae.results.cards import read_card
 
 STAGES = {
     "prepare_dataset": 2,

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from tests_support import call, environment
 
-from favae.provenance.cards import read_card
+from favae.results.cards import read_card
 
 CELL = ("train_autoencoder", "natural-f4-favae")
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from tests_support import ROOT, call
 
-from favae.inference import reconstruct_any_size
-from favae.model_io import load_autoencoder, save_weights
+from favae.inference.export import load_autoencoder, save_weights
+from favae.inference.reconstruct import reconstruct_any_size
 from favae.models import FAVAE
 
 MODEL = {

@@ -7,10 +7,10 @@ import pytest
 import yaml
 from tests_support import ROOT
 
-from favae.config.grid import STAGES, load_grid
-from favae.config.resources import resources_of
-from favae.slurm.job import requeue
-from favae.slurm.queue_watch import hopeless_jobs
+from favae.jobs.grid import STAGES, load_grid
+from favae.jobs.resources import resources_of
+from favae.runtime.slurm import requeue
+from favae.runtime.slurm_queue import hopeless_jobs
 
 QUERY = ("-X", "--parsable2", "--clusters", "all", "--noheader", "--format=JobIdRaw,State", "--name", "run")
 DISABLED = 'echo "Slurm accounting storage is disabled" >&2; exit 1'

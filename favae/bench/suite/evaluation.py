@@ -15,15 +15,14 @@ from torch import Tensor, nn
 from favae.bench.compare import Case, Disagreement, Work, comparison
 from favae.bench.networks import demo_model, random_batch
 from favae.bench.section import Settings
-from favae.compat import ensure_torchvision
 from favae.config.evaluation import EvaluationProtocol, Metric
-from favae.data.dataset import to_float
+from favae.data.pixels import to_float, to_uint8
 from favae.evaluation.evaluators import ReconstructionEvaluator
-from favae.evaluation.features import RandomConvFeatures
 from favae.evaluation.spectrum import RadialSpectrum
-from favae.model_io import load_autoencoder, save_weights
+from favae.inference.export import load_autoencoder, save_weights
 from favae.models import FAVAE
-from favae.training.pictures import to_uint8
+from favae.pretrained.features import RandomConvFeatures
+from favae.runtime.torchvision import ensure_torchvision
 
 _METRICS: tuple[Metric, ...] = ("l1", "mse", "psnr", "ssim", "lfd", "log_spectral_error", "codebook", "frechet")
 _BATCH = 8

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from favae import paths
 from favae.bench.section import Row, Section, Settings
-from favae.config.grid import load_grid
 from favae.config.load import read_yaml
+from favae.jobs.grid import load_grid
+from favae.runtime import paths
 
 _PROJECT = ("Snakefile", "workflow", "profiles", "params")
 _BULK_JOBS = 500

@@ -12,7 +12,7 @@ import torch
 from favae.bench.memory import in_own_process, peak_while
 from favae.bench.networks import random_batch, training_spec, training_task
 from favae.bench.section import Row, Section, Settings
-from favae.cpu import use_threads
+from favae.runtime.cpu import use_threads
 
 _STEPS = 2
 _HALF_WIDTH = 64

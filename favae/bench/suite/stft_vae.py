@@ -17,13 +17,13 @@ from favae.bench.compare import Case, Work, comparison, largest_difference
 from favae.bench.networks import random_digits, stft_vae_spec, stft_vae_task
 from favae.bench.plain_vae import PlainStftVae, negative_ssim, stft_distance
 from favae.bench.section import Settings
+from favae.config.companions import Ssim, Stft, VaeSpec
 from favae.config.dataset import DatasetSpec
-from favae.config.vae import Ssim, Stft, VaeSpec
-from favae.cpu import use_cpu_for_training
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
-from favae.training.vae import learning_rate
+from favae.runtime.cpu import use_cpu_for_training
+from favae.training.companions import learning_rate
 
 _BATCH = 50
 

@@ -8,7 +8,7 @@ from favae.bench.networks import random_batch, training_spec, training_task, twi
 from favae.bench.official import OfficialStep
 from favae.bench.section import Settings
 from favae.config.autoencoder import DynamicSpectrum
-from favae.data.dataset import to_float
+from favae.data.pixels import to_float
 
 _COMPARED = ("l1", "lpips", "image_ffl", "spectrum", "commitment", "adversarial", "adaptive_weight")
 

@@ -1,0 +1,129 @@
+"""What jobs need and this machine has not: data, weights, disk space, packages. Asked before anything is submitted."""
+
+import importlib.metadata
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from favae.config.autoencoder import AutoencoderSpec
+from favae.config.cat import CatSpec, ClipText, GenerateSpec
+from favae.config.companions import PerceptualTerm, VaeSpec
+from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
+from favae.jobs.grid import Job
+from favae.runtime import paths
+
+if TYPE_CHECKING:
+    from favae.pretrained.weights import MissingWeights
+
+_WITHOUT_WEIGHTS = ("randconv",)  # feature networks that need no file; the others are named as theirs is
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that is missing, in a sentence; whether jobs cannot run without it (else a metric is not measured)."""
+
+    text: str
+    blocks: bool
+
+
+class NeedsMissing(RuntimeError):
+    """Jobs that are about to run lack something."""
+
+
+def require(jobs: Iterable[Job]) -> None:
+    """Raise NeedsMissing, one line for each thing, where jobs cannot run for want of data, weights or packages."""
+    missing = [need.text for need in _blocking(sorted(jobs, key=lambda job: job.name))]
+    if missing:
+        raise NeedsMissing("nothing was started, for want of:\n" + "\n".join(f"  - {text}" for text in missing))
+
+
+def needs(jobs: list[Job]) -> Iterator[Need]:
+    """All that is missing for `jobs`, what a metric wants included."""
+    yield from _blocking(jobs)
+    for found, name, more in _missing_weights(jobs, _weights_of_metrics):
+        yield Need(f"{found.reason} (without it a metric is not measured in {name}{more})", blocks=False)
+
+
+def _blocking(jobs: list[Job]) -> Iterator[Need]:
+    for job in jobs:
+        layout = job.parameters.get("layout", {})
+        if layout.get("kind", "tiles") == "tiles" or job.card.exists():
+            continue
+        folder = paths.raw_root() / layout.get("root", layout["kind"])
+        if not folder.is_dir():
+            text = f"raw data {folder} for {job.name}: put the data set there, or set FAVAE_RAW to the folder above it"
+            yield Need(text, blocks=True)
+    for found, name, more in _missing_weights(jobs, _weights_of_training):
+        yield Need(f"{found.reason} (without it {name}{more} cannot run)", blocks=True)
+    yield from _missing_packages()
+
+
+def missing_space(wanted: float) -> Iterator[Need]:
+    """Disk space, where `wanted` bytes are more than is free under `data`."""
+    folder = paths.DATA if paths.DATA.exists() else paths.DATA.parent
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        text = f"disk space: {wanted / 1e9:,.0f} GB wanted (estimate), {free / 1e9:,.0f} GB free in {folder.resolve()}"
+        yield Need(text, blocks=False)
+
+
+def _missing_weights(
+    jobs: list[Job], wanted: Callable[[Job], Iterator[str]]
+) -> Iterator[tuple["MissingWeights", str, str]]:
+    """(what is missing, the first job that wants it, how many more do) of declared weights."""
+    users: dict[str, list[str]] = {}
+    for job in jobs:
+        for name in sorted(set(wanted(job))):
+            users.setdefault(name, []).append(job.name)
+    for name, names in users.items():
+        from favae.pretrained.weights import (
+            MissingWeights,
+            find_weights,
+        )  # torch: planning most scales needs none of it
+
+        found = find_weights(name)
+        if isinstance(found, MissingWeights):
+            yield found, names[0], f" and {len(names) - 1} more" if len(names) > 1 else ""
+
+
+def _missing_packages() -> Iterator[Need]:
+    for requirement in importlib.metadata.requires("favae") or []:
+        name = re.split(r"[\s;<>=!~\[(]", requirement, maxsplit=1)[0]
+        if "extra ==" not in requirement and not any(importlib.metadata.distributions(name=name)):
+            yield Need(f"the Python package {name}: make setup", blocks=True)
+
+
+def _weights_of_training(job: Job) -> Iterator[str]:
+    """Declared weights without which a job cannot run."""
+    spec = job.spec
+    networks: list[str] = []
+    if isinstance(spec, AutoencoderSpec) and spec.objective.perceptual.weight:
+        networks = [spec.objective.perceptual.network]
+    if isinstance(spec, VaeSpec):
+        networks = [term.network for term in spec.objective.terms.values() if isinstance(term, PerceptualTerm)]
+    yield from _lpips_files(networks)
+    if isinstance(spec, CatSpec) and isinstance(spec.text, ClipText):
+        yield spec.text.weights
+
+
+def _weights_of_metrics(job: Job) -> Iterator[str]:
+    """Declared weights without which a job does not measure something."""
+    spec = job.spec
+    if isinstance(spec, ReferenceSpec):
+        yield from (n for n in spec.feature_networks if n not in _WITHOUT_WEIGHTS)
+    protocol = spec.protocol if isinstance(spec, GenerateSpec) else spec
+    if isinstance(protocol, EvaluationProtocol):
+        if "lpips" in protocol.metrics:
+            yield from _lpips_files(protocol.lpips_nets)
+        if "frechet" in protocol.metrics:
+            yield from (n for n in protocol.feature_networks if n not in _WITHOUT_WEIGHTS)
+
+
+def _lpips_files(networks: Iterable[str]) -> Iterator[str]:
+    for network in networks:
+        if network != "none":
+            from favae.pretrained.lpips import LPIPS_WEIGHTS
+
+            yield LPIPS_WEIGHTS[network]  # type: ignore[index]

@@ -1,0 +1,66 @@
+"""What a job asks of the machine, from its estimate. Snakemake passes it to the scheduler."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from favae.config.dataset import DatasetSpec
+from favae.config.training import TrainingSpec
+from favae.jobs.estimates import Estimate, Sizes, declared_sizes, estimate
+from favae.jobs.grid import Grid, Job, load_grid
+
+_BASE_MB = 1500  # python, torch and Snakemake's own process beside it
+_PREPARE_THREADS = 8  # decoding and resizing, one process each; Snakemake gives what a smaller machine has
+_LIGHT = {"make_tables", "make_figures"}
+_HOST_MB = 16_000  # a network that needs more trains on a GPU, and then its activations are not the host's
+_SHORT, _LONG = 4 * 60, 24 * 60  # minutes; a training that is cut off goes on from its checkpoint
+_NOMINAL = {"train": 10_000, "val": 1_000, "test": 1_000}  # of a data set that does not declare its size
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Threads, memory (host, MB), wall time (minutes) and GPUs of one job."""
+
+    threads: int
+    mem_mb: int
+    runtime: int
+    gpu: int
+
+    def grown(self, attempt: int) -> "Resources":
+        """The same after `attempt` tries: a job that ran out of memory or time gets more."""
+        return replace(self, mem_mb=self.mem_mb * attempt, runtime=self.runtime * attempt)
+
+
+@lru_cache(maxsize=1024)
+def resources_of(job: Job) -> Resources:
+    """Resources of a job: what its parameters say, memory and twice the time of its estimate (4 to 24 hours)."""
+    if job.stage.name in _LIGHT:
+        return Resources(1, _BASE_MB, 15, 0)
+    if job.stage.name == "prepare_dataset":
+        # Cutting a few shipped photographs is no work; waiting for all cores to be free would hold up everything else.
+        tiles = isinstance(job.spec, DatasetSpec) and job.spec.layout.kind == "tiles"
+        return Resources(1 if tiles else _PREPARE_THREADS, 4 * _BASE_MB, 8 * 60, 0)
+    grid = load_grid(job.scale)
+    sizes = dict.fromkeys(grid.cells("prepare_dataset"), _NOMINAL) | known_sizes(grid)
+    expected = estimate(grid, job, sizes)
+    training: TrainingSpec | None = getattr(job.spec, "training", None)
+    ranks, threads = (training.ranks, training.threads) if training else (1, 1)
+    return Resources(threads * ranks, _BASE_MB + ranks * _host_megabytes(expected), _minutes(expected, ranks), ranks)
+
+
+def known_sizes(grid: Grid) -> dict[str, Sizes]:
+    """Splits of each data set of the grid whose size its parameters declare."""
+    sizes = {}
+    for cell in grid.cells("prepare_dataset"):
+        spec = grid.job("prepare_dataset", cell).spec
+        assert isinstance(spec, DatasetSpec)
+        if declared := declared_sizes(spec):
+            sizes[cell] = declared
+    return sizes
+
+
+def _host_megabytes(expected: Estimate) -> int:
+    return min(round(expected.gpu_bytes / 1e6), _HOST_MB)
+
+
+def _minutes(expected: Estimate, ranks: int) -> int:
+    return min(max(round(2 * 60 * expected.gpu_hours / ranks), _SHORT), _LONG)

@@ -1,0 +1,156 @@
+"""Cards: the small deterministic file that says what a result is, and by which the next job knows it.
+
+An identical rerun writes identical bytes: nothing of time, host or order of execution stands in a card.
+"""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from favae.config.base import Spec
+from favae.jobs.grid import Job
+from favae.runtime.files import write_text
+from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
+
+SCHEMA_VERSION = 1
+
+
+class Output(Spec):
+    """A file or folder of a result. A folder's hash is that of the sorted list of its files' hashes."""
+
+    sha256: str
+    size: int
+
+
+class Card(Spec):
+    """Content of `card.json`."""
+
+    schema_version: int
+    scale: str
+    stage: str
+    cell: str
+    key: str
+    code_version: int
+    inputs: dict[str, str]  # card path -> sha256 of the card
+    outputs: dict[str, Output]  # path -> hash and size
+    summary: dict[str, Any]  # counts and other facts, deterministic
+    parameters: dict[str, Any]
+
+
+class State(StrEnum):
+    """How a cell's result stands against the current parameters."""
+
+    OK = "ok"
+    MISSING = "missing"
+    STALE = "stale"
+    CORRUPT = "corrupt"
+
+
+# Parameters of a training that say how many work on it, not what comes of it: one that was stopped goes on under others.
+_WORKERS = ("ranks", "threads")
+
+
+def content_key(job: Job, input_hashes: Mapping[str, str]) -> str:
+    """Identity of a result: hash of stage, cell, parameters, code version and the content of the input cards."""
+    return _hash_of(job, job.parameters, input_hashes)
+
+
+def resume_key(job: Job, input_hashes: Mapping[str, str]) -> str:
+    """Identity of unfinished work: the content key, less the numbers of ranks and threads."""
+    parameters = dict(job.parameters)
+    if "training" in parameters:
+        parameters["training"] = {k: v for k, v in parameters["training"].items() if k not in _WORKERS}
+    return _hash_of(job, parameters, input_hashes)
+
+
+def _hash_of(job: Job, parameters: Mapping[str, Any], input_hashes: Mapping[str, str]) -> str:
+    return sha256_text(
+        canonical_json(
+            {
+                "stage": job.stage.name,
+                "cell": job.cell,
+                "parameters": parameters,
+                "version": job.version,
+                "inputs": dict(input_hashes),
+            }
+        )
+    )
+
+
+def input_hashes(job: Job) -> dict[str, str]:
+    """SHA-256 of each input card. Raises FileNotFoundError for one that is not there."""
+    return {path.as_posix(): sha256_file(path) for path in job.inputs.values()}
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files of a folder that count: tools leave hidden ones of their own."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(p.stat().st_size for p in _files(path)) if path.is_dir() else path.stat().st_size
+
+
+def describe(path: Path) -> Output:
+    """Hash and size of a file or folder."""
+    if path.is_dir():
+        listing = "".join(f"{sha256_file(p)}  {p.relative_to(path).as_posix()}\n" for p in _files(path))
+        return Output(sha256=sha256_text(listing), size=size_of(path))
+    return Output(sha256=sha256_file(path), size=size_of(path))
+
+
+def write_card(job: Job, key: str, hashes: dict[str, str], outputs: list[Path], summary: dict[str, Any]) -> Card:
+    """Describe `outputs` and write the card, atomically. Call it last: the card says that all else is there."""
+    card = Card(
+        schema_version=SCHEMA_VERSION,
+        scale=job.scale,
+        stage=job.stage.name,
+        cell=job.cell,
+        key=key,
+        code_version=job.version,
+        inputs=hashes,
+        outputs={path.as_posix(): describe(path) for path in outputs},
+        summary=summary,
+        parameters=job.parameters,
+    )
+    write_text(job.card, json.dumps(card.model_dump(), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return card
+
+
+def read_card(path: Path) -> Card:
+    """Read a card. Raises FileNotFoundError, or ValueError naming the file when it is not a card."""
+    try:
+        return Card.model_validate_json(path.read_text())
+    except ValidationError as error:
+        raise ValueError(f"{path}: not a card of this version ({error.error_count()} problems); remove it") from error
+
+
+def state_of(job: Job, *, verify_bytes: bool = True) -> tuple[State, str]:
+    """How the result of `job` stands, and why in a few words. From contents only, never from times.
+
+    Without `verify_bytes`, outputs are compared by size alone.
+    """
+    try:
+        card = read_card(job.card)
+    except FileNotFoundError:
+        return State.MISSING, "no card"
+    except ValueError as error:
+        return State.CORRUPT, str(error)
+    try:
+        hashes = input_hashes(job)
+    except FileNotFoundError as error:
+        return State.STALE, f"input {error.filename} is missing"
+    if card.key != content_key(job, hashes):
+        return State.STALE, "parameters, code version or an input changed"
+    for name, output in card.outputs.items():
+        path = Path(name)
+        if not path.exists():
+            return State.MISSING, f"{name} is missing"
+        if (describe(path) != output) if verify_bytes else (size_of(path) != output.size):
+            return State.CORRUPT, f"{name} differs from what its card says"
+    return State.OK, ""

@@ -1,0 +1,40 @@
+"""Why a result is not current: the first difference, in words."""
+
+from typing import Any
+
+from favae.config.errors import ConfigError
+from favae.jobs.grid import load_grid
+from favae.results.cards import State, input_hashes, read_card, state_of
+
+
+def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """The first place (in sorted order of keys) where two JSON values differ, as (path, old, new)."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            below = f"{path}.{key}" if path else key
+            found = first_difference(old.get(key, "(absent)"), new.get(key, "(absent)"), below)
+            if found:
+                return found
+        return None
+    return None if old == new and type(old) is type(new) else (path, old, new)
+
+
+def explain(target: str, scale: str | None) -> str:
+    """One line on `stage/cell`: ok, or the first field that differs between its card and the parameters now."""
+    stage, _, cell = target.partition("/")
+    if not cell:
+        raise ConfigError(f"{target!r}: expected STAGE/CELL, as `favae status` lists them")
+    job = load_grid(scale).job(stage, cell)
+    state, reason = state_of(job)
+    if state is not State.STALE:
+        return f"{job.name}: {state.value}{': ' + reason if reason else ''}"
+    card = read_card(job.card)
+    if found := first_difference(card.parameters, job.parameters):
+        return f"{job.name}: stale: {found[0]} was {found[1]!r}, is now {found[2]!r} ({job.where})"
+    if card.code_version != job.version:
+        return f"{job.name}: stale: code version of the stage was {card.code_version}, is now {job.version}"
+    try:
+        found = first_difference(card.inputs, input_hashes(job))
+    except FileNotFoundError as error:
+        return f"{job.name}: stale: input {error.filename} is missing"
+    return f"{job.name}: stale: input {found[0]} changed" if found else f"{job.name}: stale: {reason}"

@@ -1,0 +1,40 @@
+"""What only the head process knows: the state of the git working tree. Compute nodes read the file it writes."""
+
+import json
+import re
+import subprocess
+from typing import Any
+
+from favae.runtime import paths
+from favae.runtime.files import write_text
+
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def has_commit(commit: str) -> bool | None:
+    """Whether the repository here knows a commit; None where this is no git repository."""
+    if _git("rev-parse", "--git-dir") is None:
+        return None
+    return _COMMIT.fullmatch(commit) is not None and _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
+def working_tree() -> dict[str, Any]:
+    """`commit` and `dirty`, the uncommitted files (None where this is no git repository); results and reports do not count."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":!reports", ":!dvc.lock")
+    return {
+        "commit": commit.strip() if commit else None,
+        "dirty": [line[3:] for line in changes.splitlines()] if changes is not None else None,
+    }
+
+
+def write_head_state() -> None:
+    """Write what `working_tree` sees, for the jobs."""
+    write_text(paths.head_provenance(), json.dumps(working_tree()) + "\n")

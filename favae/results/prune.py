@@ -1,0 +1,52 @@
+"""What no cell of the grid asks for: results of cells that left it, resume states of contents no longer wanted."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from favae.jobs.grid import STAGES, Grid, load_grid
+from favae.results.cards import input_hashes, resume_key
+from favae.runtime import paths
+
+
+def leftovers(scale: str | None) -> list[Path]:
+    """What `prune` would remove. In DVC, tables depend on folders of cells, so a leftover cell counts there."""
+    grid = load_grid(scale)
+    return sorted([*_cells_not_in_grid(grid), *_unwanted_states(grid)])
+
+
+def prune(scale: str | None) -> list[Path]:
+    """Remove the leftovers of a scale; returns what was removed. What was locked can be had again from DVC's cache."""
+    found = leftovers(scale)
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return found
+
+
+def _cells_not_in_grid(grid: Grid) -> Iterator[Path]:
+    for stage in STAGES:
+        known = set(grid.cells(stage))
+        # The one place of each kind, asked for a cell by name, gives the folder in which all cells lie.
+        for example in (
+            paths.result_dir(grid.scale, stage, "cell"),
+            paths.run_record(grid.scale, stage, "cell"),
+            paths.curves(grid.scale, stage, "cell"),
+            paths.log(grid.scale, stage, "cell"),
+            paths.cell_lock(grid.scale, stage, "cell").parent,
+        ):
+            if example.parent.is_dir():
+                yield from (path for path in example.parent.iterdir() if path.name.partition(".")[0] not in known)
+
+
+def _unwanted_states(grid: Grid) -> Iterator[Path]:
+    """Resume states under another key than the one the parameters and inputs of a cell have now."""
+    for job in grid:
+        if not all(path.exists() for path in job.inputs.values()):
+            continue  # without its inputs a cell has no key yet, so none of its states is known to be unwanted
+        wanted = paths.state_dir(job.scale, job.stage.name, job.cell, resume_key(job, input_hashes(job)))
+        known = {wanted, paths.kept_dir(job.scale, job.stage.name, job.cell)}
+        if wanted.parent.is_dir():
+            yield from (path for path in wanted.parent.iterdir() if path.is_dir() and path not in known)

@@ -1,0 +1,70 @@
+"""Recording valid results in DVC: `dvc commit` for exactly the cells whose content key is the current one."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
+
+from favae.jobs.grid import Grid, load_grid
+from favae.results.cards import State
+from favae.results.kept import drop
+from favae.results.status import statuses
+from favae.runtime import paths
+
+
+@dataclass(frozen=True)
+class LockReport:
+    """What was locked and what was refused."""
+
+    complete: bool
+    message: str
+
+
+def _last(state: RetryCallState) -> subprocess.CompletedProcess[str]:
+    """What the last attempt said, when patience has ended."""
+    assert state.outcome is not None
+    return state.outcome.result()
+
+
+def _is_busy(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether another DVC holds the repository, such as one that outlived a killed `favae lock`."""
+    return done.returncode != 0 and any(words in done.stderr for words in ("Unable to acquire lock", "is busy"))
+
+
+@retry(retry=retry_if_result(_is_busy), wait=wait_fixed(2), stop=stop_after_delay(600), retry_error_callback=_last)
+def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run DVC of this environment, after any other DVC here has ended. Only head-side commands may."""
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+
+
+def lock_results(scale: str | None) -> LockReport:
+    """Lock every cell that is ok; name those that are not. Raises RuntimeError with DVC's message if DVC fails."""
+    grid = load_grid(scale)
+    report = _lock(grid)
+    drop(grid)
+    return report
+
+
+def _lock(grid: Grid) -> LockReport:
+    active = load_grid(None)
+    if grid.scale != active.scale:
+        other = f"nothing locked for {grid.scale!r} ({paths.GRID}: active)"
+        return LockReport(True, f"dvc.yaml holds the active scale {active.scale!r}; {other}")
+    if not Path(".dvc").is_dir():
+        return LockReport(True, "no DVC repository here (no .dvc folder); nothing locked")
+    one_at_a_time = paths.DATA / "state" / "lock.lock"
+    one_at_a_time.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(one_at_a_time):
+        rows = statuses(grid.scale)
+        valid = [f"{job.stage.name}@{job.cell}" for job, state, _ in rows if state is State.OK]
+        refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
+        if valid:
+            # Re-linking would give files new times; the content is in the cache either way.
+            done = dvc("commit", "--force", "--no-relink", *valid)
+            if done.returncode:
+                raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")
+    message = f"locked {len(valid)} of {len(rows)} cells"
+    return LockReport(not refused, message + (f"; refused: {', '.join(refused)}" if refused else ""))

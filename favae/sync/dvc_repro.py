@@ -1,0 +1,55 @@
+"""`dvc repro` on a cluster: DVC asks for one cell after the other, so the first takes along the others that DVC will ask for.
+
+Before DVC asks for one of those, it deletes its outputs; what was finished has been kept (`favae.results.kept`), and is put back.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import psutil
+
+from favae.jobs.grid import Grid
+from favae.results.cards import State, content_key, input_hashes
+from favae.results.kept import restore
+from favae.results.status import statuses
+
+_TOGETHER = "FAVAE_TOGETHER"  # set in the Snakemake that runs the cells of a stage together
+
+
+def run_together(grid: Grid) -> None:
+    """Inside `SNAKEMAKE_PROFILE=... dvc repro`: see that the cell DVC asks for is there before this Snakemake looks.
+
+    It is put back where it was finished beside another one; else it runs, with others, in a Snakemake of their own.
+    """
+    asked = os.environ.get("DVC_STAGE", "")
+    if "@" not in asked or "SNAKEMAKE_PROFILE" not in os.environ or _TOGETHER in os.environ:
+        return
+    stage, cell = asked.split("@")
+    job = grid.job(stage, cell)
+    if job.card.exists() or not all(path.exists() for path in job.inputs.values()):
+        return
+    if restore(job, content_key(job, input_hashes(job))) is None and (others := list(_beside(grid, stage, cell))):
+        command = ["snakemake", "--allowed-rules", stage, "--", job.card.as_posix(), *others]
+        subprocess.run(command, env=os.environ | {_TOGETHER: "yes"}, check=False)  # of a failure, DVC's cell will tell
+
+
+def _beside(grid: Grid, stage: str, cell: str) -> Iterator[str]:
+    """Cards of the stage's other cells that are not current, but whose inputs are, if DVC was asked for all."""
+    if _dvc_was_given_targets():
+        return
+    rows = statuses(grid.scale, verify_bytes=False)
+    current = {job.card for job, state, _ in rows if state is State.OK}
+    for job, state, _ in rows:
+        other = job.stage.name == stage and job.cell != cell
+        if other and state is not State.OK and current.issuperset(job.inputs.values()):
+            yield job.card.as_posix()
+
+
+def _dvc_was_given_targets() -> bool:
+    """Whether the `dvc repro` above this process names stages; then it wants no others."""
+    for parent in psutil.Process().parents():
+        words = parent.cmdline()
+        if "repro" in words:
+            return not all(word.startswith("-") for word in words[words.index("repro") + 1 :])
+    return True

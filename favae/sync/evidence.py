@@ -1,0 +1,120 @@
+"""What stands behind one result: its card, its run record, its run in MLflow, and what is wrong with them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from favae.jobs.grid import Grid, Job
+from favae.results.cards import Card, State, read_card
+from favae.results.git import has_commit
+from favae.results.run_record import RunRecord, read_run_record
+from favae.results.status import statuses
+from favae.runtime import paths
+from favae.runtime.hashes import sha256_file
+from favae.sync.experiment import Run, open_experiment
+from favae.sync.mlflow import checkpoint_sha256
+
+SHORT = 12  # digits of a hash that are printed
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One job of a scale. `card` and `record` are None where unreadable, `run` where not exactly one is valid."""
+
+    job: Job
+    card: Card | None
+    record: RunRecord | None
+    run: Run | None
+    problems: list[str]
+
+    def lines(self) -> Iterator[str]:
+        """What an auditor asks, one `word value` a line."""
+        yield f"parameters    {self.job.where}"
+        if self.card:
+            yield f"content key   {self.card.key}"
+            yield f"code version  {self.card.code_version}"
+            for path, digest in self.card.inputs.items():
+                yield f"input         {digest[:SHORT]} {path}"
+            for path, output in self.card.outputs.items():
+                word = "checkpoint" if path.endswith(".safetensors") else "output"
+                yield f"{word:13} {output.sha256[:SHORT]} {path}"
+        if self.record:
+            dirty = "unknown" if self.record.git_dirty is None else ", ".join(self.record.git_dirty) or "clean"
+            yield f"git commit    {self.record.git_commit or 'unknown'} ({dirty})"
+            yield f"environment   {', '.join(f'{n} {v}' for n, v in self.record.versions.items())}"
+            yield f"constraints   {(self.record.constraints_sha256 or 'none')[:SHORT]}"
+            yield f"host          {self.record.host}, {self.record.device}, {self.record.platform}"
+            yield f"SLURM job     {self.record.slurm_job or 'none'}"
+            yield f"time          {self.record.started} to {self.record.ended}, resumed {self.record.resumed} times"
+        if self.run:
+            yield f"MLflow run    {self.run.run_id}"
+
+
+def gather(grid: Grid) -> dict[str, Evidence]:
+    """Evidence of every job, by `stage/cell`, inputs first. Verifies all bytes; asks git and MLflow once each.
+
+    Raises:
+        Unreachable: MLflow cannot be asked.
+    """
+    uri = paths.mlflow_uri()
+    with open_experiment(grid.scale, uri) as experiment:
+        shown = experiment.runs
+    commits: dict[str, bool | None] = {}
+    found: dict[str, Evidence] = {}
+    for job, state, reason in statuses(grid.scale):
+        card, record = _card(job), _record(job)
+        runs = [
+            r for r in shown.get((job.stage.name, job.cell), []) if card and r.valid and r.tags.get("key") == card.key
+        ]
+        problems = [] if state is State.OK else [f"{state.value}: {reason}"]
+        problems += _record_problems(card, record, commits)
+        if state is State.OK and card:
+            problems += _run_problems(job, card, runs)
+        found[job.name] = Evidence(job, card, record, runs[0] if len(runs) == 1 else None, problems)
+    return found
+
+
+def _card(job: Job) -> Card | None:
+    try:
+        return read_card(job.card)
+    except (FileNotFoundError, ValueError):
+        return None  # the state says so
+
+
+def _record(job: Job) -> RunRecord | None:
+    try:
+        return read_run_record(job.scale, job.stage.name, job.cell)
+    except ValueError:
+        return None
+
+
+def _record_problems(card: Card | None, record: RunRecord | None, commits: dict[str, bool | None]) -> Iterator[str]:
+    if card is None:
+        return
+    if record is None:
+        yield "no readable run record: nobody knows when and from what code it was made"
+        return
+    if record.key != card.key:
+        yield f"its run record is of another result (key {record.key[:SHORT]}, the card's is {card.key[:SHORT]})"
+    if record.git_commit is None:
+        yield "made outside a git repository, or not by Snakemake: no commit is recorded"
+    else:
+        if record.git_commit not in commits:
+            commits[record.git_commit] = has_commit(record.git_commit)
+        if commits[record.git_commit] is False:
+            yield f"made from the commit {record.git_commit[:SHORT]}, which this repository does not have"
+    if record.git_dirty:
+        yield f"made from a working tree with uncommitted changes: {', '.join(record.git_dirty)}"
+
+
+def _run_problems(job: Job, card: Card, runs: list[Run]) -> Iterator[str]:
+    if len(runs) != 1:
+        count = f"{len(runs)} valid runs" if runs else "no valid run"
+        yield f"{count} in MLflow with the key {card.key[:SHORT]} (`favae mlflow-sync` shows what is on disk)"
+        return
+    tags = runs[0].tags
+    for tag, value in (
+        ("card_sha256", sha256_file(job.card)),
+        ("checkpoint_sha256", checkpoint_sha256(card) or "none"),
+    ):
+        if tags.get(tag) != value:
+            yield f"its MLflow run {runs[0].run_id} says {tag} {tags.get(tag)}, the files say {value}"

@@ -1,0 +1,66 @@
+"""After `git checkout`, `dvc checkout` or `dvc pull`: Snakemake learns of results that it did not make.
+
+Snakemake remembers parameters and times of what it made in `.snakemake/`, which no other machine and no other commit
+has. What the cards prove, it may believe; what they disprove must go first, since touching blesses whatever is there.
+"""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from favae.jobs.grid import Grid, Job, load_grid
+from favae.results.cards import State, state_of
+from favae.results.project_lock import project_held
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """Results taken over, and those whose card was removed, so that Snakemake makes them again."""
+
+    adopted: list[Job]
+    removed: list[tuple[Job, str]]  # with the reason
+    missing: list[Job]
+
+    @property
+    def message(self) -> str:
+        """One line for the counts and one for each card that was removed."""
+        lines = [f"adopted {len(self.adopted)}, removed {len(self.removed)}, missing {len(self.missing)}"]
+        return "\n".join([*lines, *(f"removed the card of {job.name}: {reason}" for job, reason in self.removed)])
+
+
+def adopt(scale: str | None) -> Adoption:
+    """Verify every result of a scale by key and bytes, remove the cards of those that fail, date the others in order.
+
+    Only cards are removed, never a checkpoint: Snakemake makes a cell without card again, whatever else is there.
+
+    Raises:
+        ProjectBusy: Snakemake is running here.
+        RuntimeError: it refuses the project.
+    """
+    grid = load_grid(scale)
+    with project_held():
+        return _adopt(grid)
+
+
+def _adopt(grid: Grid) -> Adoption:
+    report = Adoption([], [], [])
+    for job in grid:  # inputs first: without its card, what was made from it is stale too
+        state, reason = state_of(job)
+        if state is State.OK:
+            report.adopted.append(job)
+        elif state is State.MISSING:
+            report.missing.append(job)
+        else:
+            job.card.unlink()
+            report.removed.append((job, reason))
+    _touch(grid.scale)
+    return report
+
+
+def _touch(scale: str) -> None:
+    """Give every file that is there a time in the order of the graph, and Snakemake its record."""
+    options = ["--touch", "--forceall", "--no-hooks", "--cores", "1", "--quiet", "all", "--config"]
+    command = [sys.executable, "-m", "snakemake", *options, f"scale={scale}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"snakemake --touch failed: {(done.stderr or done.stdout).strip()}")

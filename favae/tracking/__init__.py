@@ -1,1 +1,0 @@
-"""MLflow as a view of the results: a person looks at it, nothing depends on it."""

@@ -1,0 +1,143 @@
+"""Training the autoencoders of the companion papers: one network, one optimiser, a sum of terms and the KL divergence."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from favae.config.companions import ConstantRate, CyclicRate, PerceptualTerm, Term, VaeSpec
+from favae.data.batches import Batch
+from favae.data.dataset import PreparedSplit, iterate_batches
+from favae.data.pixels import side_by_side, to_float
+from favae.losses import build_term
+from favae.models import LATENT_MODELS
+from favae.training.distributed import ImageMeans, Ranks, average_gradients
+
+_SAMPLES = 8
+
+
+def learning_rate(schedule: ConstantRate | CyclicRate, step: int) -> float:
+    """Rate of step 0, 1, 2, ...: constant, or a triangle whose height is halved each cycle (Smith 2017, "triangular2")."""
+    if isinstance(schedule, ConstantRate):
+        return schedule.rate
+    cycle, position = divmod(step, 2 * schedule.step_size)
+    height = 1 - abs(position / schedule.step_size - 1)
+    scale = 0.5**cycle if schedule.decay == "halving" else 1.0
+    return schedule.minimum + (schedule.maximum - schedule.minimum) * height * scale
+
+
+def drawn_latents(n: int, size: int, seed: int = 0) -> Tensor:
+    """n latents from N(0, 1), [n, size], the same on every machine's CPU and for every model of that size."""
+    return torch.randn(n, size, generator=torch.Generator().manual_seed(seed))
+
+
+class _Perceptual(nn.Module):
+    """weight * mean LPIPS of images in [-1, 1]."""
+
+    def __init__(self, term: PerceptualTerm) -> None:
+        super().__init__()
+        from favae.pretrained.lpips import load_lpips
+
+        self.weight, self.lpips = term.weight, load_lpips(term.network)
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        return self.weight * self.lpips(pred, target).mean()
+
+
+def _build(term: Term, data_range: float) -> nn.Module:
+    if isinstance(term, PerceptualTerm):
+        return _Perceptual(term)
+    return build_term(data_range=data_range, **term.model_dump())
+
+
+class VaeTask:
+    """L = sum of terms(output, image) + kl KL(q(z|x) || N(0, 1)), with one sample of z an image.
+
+    `val` may be None, where a paper trains on all there is: then nothing is validated, and pictures show training images.
+    """
+
+    def __init__(self, spec: VaeSpec, train: PreparedSplit, val: PreparedSplit | None, ranks: Ranks) -> None:
+        if val is None and spec.training.selection == "best":
+            raise ValueError("the data set has no val split to choose by: set training.selection to 'last'")
+        self.spec, self.val, self.ranks = spec, val, ranks
+        self.shown = train if val is None else val
+        arguments = spec.model.model_dump(exclude={"kind"})
+        self.model = LATENT_MODELS[spec.model.kind].from_config(arguments).to(ranks.device)
+        if spec.training.memory_format == "channels_last":
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        data_range = 1.0 if spec.objective.scale == "unit" else 2.0
+        terms = {name: _build(term, data_range) for name, term in spec.objective.terms.items()}
+        self.terms = nn.ModuleDict(terms).to(ranks.device)
+        self.modules: Mapping[str, nn.Module] = {"model": self.model}
+        self.forward = torch.compile(self.model) if spec.training.compile == "default" else self.model
+        adam = Adam(
+            self.model.parameters(),
+            lr=learning_rate(spec.optimizer.schedule, 0),
+            betas=spec.optimizer.betas,
+            eps=spec.optimizer.epsilon,
+            fused=True,
+        )
+        self.optimizers: Mapping[str, Optimizer] = {"adam": adam}
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16")
+
+    def _on_scale(self, image: Tensor) -> Tensor:
+        """[-1, 1] images on the scale of the objective."""
+        return (image + 1) / 2 if self.spec.objective.scale == "unit" else image
+
+    def _objective(self, image: Tensor, noise: Tensor | None) -> dict[str, Tensor]:
+        """All terms of L and, as `objective`, their sum."""
+        with self._autocast():
+            picture, posterior = self.forward(image, noise)
+        ours, theirs = self._on_scale(picture.float()), self._on_scale(image)
+        losses: dict[str, Tensor] = {name: term(ours, theirs) for name, term in self.terms.items()}
+        total = torch.stack(list(losses.values())).sum()
+        if posterior is not None:
+            losses["kl"] = posterior.kl().mean()  # in nats, unweighted
+            total = total + self.spec.objective.kl * losses["kl"]
+        return losses | {"objective": total}
+
+    def _noise(self, n: int) -> Tensor | None:
+        return torch.randn(n, self.model.latent, device=self.ranks.device) if self.model.latent else None
+
+    def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """One Adam step."""
+        optimizer = self.optimizers["adam"]
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self.spec.optimizer.schedule, step)
+        self.model.train()
+        image = to_float(batch.images.to(self.ranks.device, non_blocking=True))
+        losses = self._objective(image, self._noise(len(image)))
+        optimizer.zero_grad()
+        losses["objective"].backward()
+        average_gradients(self.model.parameters())
+        optimizer.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """All terms on val, through the mean of z; nothing without val."""
+        if self.val is None:
+            return {}
+        self.model.eval()
+        means, size = ImageMeans(), self.spec.training.batch_size
+        for _, stored in iterate_batches(self.val, size, self.ranks.rank, self.ranks.world_size):
+            means.add(self._objective(to_float(stored.to(self.ranks.device)), None), len(stored))
+        return means.result()
+
+    @torch.no_grad()
+    def sample(self) -> Tensor:
+        """Images above their reconstructions, and above pictures of latents drawn from N(0, 1) where the model has such."""
+        self.model.eval()
+        chosen = torch.linspace(0, len(self.shown) - 1, min(_SAMPLES, len(self.shown))).long().tolist()
+        image = to_float(self.shown.images(chosen).to(self.ranks.device))
+        rows = [image, self.model.reconstruct(image)]
+        if self.model.latent:
+            rows.append(self.model.decode(drawn_latents(len(chosen), self.model.latent).to(self.ranks.device)))
+        return side_by_side(rows)
+
+    def exported(self) -> dict[str, Tensor]:
+        """The model's weights."""
+        return self.model.state_dict()
