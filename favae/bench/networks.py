@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import torch
 
-from favae.config.autoencoder import AutoencoderSpec
-from favae.config.companions import VaeSpec
-from favae.config.evaluation import WeightsFile
+from favae.config.companions import CompanionConfig
+from favae.config.evaluation import WeightsFileConfig
+from favae.config.favae import FavaeConfig
 from favae.config.load import deep_merge, subtree, validate
 from favae.data.batches import Batch
 from favae.models import FAVAE
@@ -39,7 +39,7 @@ _TOY = {
 }
 
 
-def training_spec(quick: bool, **changes: Any) -> AutoencoderSpec:
+def training_spec(quick: bool, **changes: Any) -> FavaeConfig:
     """FA-VAE f = 16 on CelebA-HQ (Table 2, DSL with k = 9, convolutional FCM), or a toy of it, with changes merged in."""
     return _spec(_PAPER, _TOY if quick else {}, changes)
 
@@ -50,9 +50,9 @@ def demo_model(quick: bool) -> FAVAE:
     return FAVAE.from_config(_spec(_DEMO, _TOY if quick else {}).model.model_dump()).eval()
 
 
-def _spec(numbers: tuple[str, str], *changes: dict[str, Any]) -> AutoencoderSpec:
+def _spec(numbers: tuple[str, str], *changes: dict[str, Any]) -> FavaeConfig:
     trees = [subtree(paths.params_file(file), key) for file, key in (_RECIPE, numbers)]
-    return validate(AutoencoderSpec, deep_merge([*trees, *changes]), "benchmark")
+    return validate(FavaeConfig, deep_merge([*trees, *changes]), "benchmark")
 
 
 def random_lpips() -> LPIPS:
@@ -70,24 +70,24 @@ def random_lpips() -> LPIPS:
         torch.nn.init.zeros_(weights) if weights.ndim == 1 else torch.nn.init.kaiming_normal_(weights)
     for head in network.lins:
         head.requires_grad_(False).model[-1].weight.abs_()  # a distance is positive
-    return LPIPS(network, WeightsFile(file="random", sha256="0" * 64, source="random numbers"))
+    return LPIPS(network, WeightsFileConfig(file="random", sha256="0" * 64, source="random numbers"))
 
 
-def training_task(spec: AutoencoderSpec, device: torch.device) -> AutoencoderTask:
+def training_task(config: FavaeConfig, device: torch.device) -> AutoencoderTask:
     """A task whose discriminator takes part from the first step on; it can train, not validate."""
     torch.manual_seed(0)
-    return AutoencoderTask(spec, cast(Any, None), Ranks(0, 1, device), 0, random_lpips().to(device))
+    return AutoencoderTask(config, cast(Any, None), Ranks(0, 1, device), 0, random_lpips().to(device))
 
 
-def stft_vae_spec(row: str, precision: str) -> VaeSpec:
+def stft_vae_spec(row: str, precision: str) -> CompanionConfig:
     """A row of the STFT-VAE's Table 1, as the scale `stft` trains it, in that precision."""
     trees = [subtree(paths.params_file("stft_vae"), row), subtree(paths.params_file("stft"), "seed-0")]
-    return validate(VaeSpec, deep_merge([*trees, {"training": {"precision": precision}}]), "benchmark")
+    return validate(CompanionConfig, deep_merge([*trees, {"training": {"precision": precision}}]), "benchmark")
 
 
-def stft_vae_task(spec: VaeSpec, device: torch.device) -> VaeTask:
+def stft_vae_task(config: CompanionConfig, device: torch.device) -> VaeTask:
     """A task that can train, not draw samples."""
-    return VaeTask(spec, cast(Any, None), None, Ranks(0, 1, device))
+    return VaeTask(config, cast(Any, None), None, Ranks(0, 1, device))
 
 
 def random_digits(count: int) -> Batch:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from favae.bench.section import Row, Section
-from favae.config.reporting import FigureStyle
+from favae.config.reporting import FigureStyleConfig
 from favae.runtime.files import write_text
 
 _TITLE = """# Benchmarks
@@ -61,7 +61,7 @@ def _draw(section: Section, rows: Sequence[Row], path: Path) -> None:
 
     columns = [section.columns.index(name) for name in section.bars]
     drawn = [row for row in rows if all(row[column] for column in columns)]
-    with drawing(FigureStyle()):
+    with drawing(FigureStyleConfig()):
         figure = new_figure(8, 0.6 + 0.3 * len(drawn), section.title)
         axes = figure.subplots()
         left = [0.0] * len(drawn)

@@ -9,13 +9,13 @@ NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class Spec(BaseModel):
+class Schema(BaseModel):
     """A validated block of parameters: unknown keys and wrong types are errors, values never change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Duration(Spec):
+class Duration(Schema):
     """A length of training, written `20 epochs`, `300 steps` or `1000000 images`.
 
     The papers give epochs, the baseline gives steps; images are what stays comparable when the batch changes.

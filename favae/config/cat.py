@@ -4,19 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from favae.config.base import Duration, NonNegative, Positive, Probability, Spec
-from favae.config.evaluation import EvaluationProtocol
-from favae.config.training import TrainingSpec
+from favae.config.base import Duration, NonNegative, Positive, Probability, Schema
+from favae.config.evaluation import EvaluationConfig
+from favae.config.training import TrainingConfig
 
 
-class TokenizeSpec(Spec):
+class TokenizeConfig(Schema):
     """Encoding a data set with a frozen FA-VAE."""
 
     batch_size: Positive
     splits: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 
 
-class AdamWSpec(Spec):
+class AdamWConfig(Schema):
     """AdamW with linear warm-up and cosine decay to zero, stepped every iteration."""
 
     base_lr: Annotated[float, Field(gt=0)]
@@ -32,7 +32,7 @@ class AdamWSpec(Spec):
         return self.base_lr * (batch_size if self.scaling == "linear" else 1)
 
 
-class CatModel(Spec):
+class CatModelConfig(Schema):
     """Keyword arguments of `favae.models.CAT`; codes, grid and text width come from tokens and text encoder."""
 
     layers: Positive = 24
@@ -46,7 +46,7 @@ class CatModel(Spec):
     token_embedding_std: Annotated[float, Field(gt=0)] = 1.0
 
 
-class LearnedText(Spec):
+class LearnedTextConfig(Schema):
     """A small text encoder trained with CAT, for scales where CLIP's weights are not at hand."""
 
     kind: Literal["learned"]
@@ -58,7 +58,7 @@ class LearnedText(Spec):
     min_count: Positive = 1
 
 
-class ClipText(Spec):
+class ClipTextConfig(Schema):
     """OpenAI's CLIP text tower, frozen; `weights` names an entry of `params/weights.yaml`."""
 
     kind: Literal["clip"]
@@ -67,17 +67,17 @@ class ClipText(Spec):
     mask: Literal["official", "length"] = "official"
 
 
-class CatSpec(Spec):
+class CatConfig(Schema):
     """Everything that decides the weights of one CAT, its tokens apart."""
 
-    model: CatModel
-    text: Annotated[LearnedText | ClipText, Field(discriminator="kind")]
+    model: CatModelConfig
+    text: Annotated[LearnedTextConfig | ClipTextConfig, Field(discriminator="kind")]
     text_drop: Probability = 0.25
-    optimizer: AdamWSpec
-    training: TrainingSpec
+    optimizer: AdamWConfig
+    training: TrainingConfig
 
 
-class GenerateSpec(Spec):
+class GenerateConfig(Schema):
     """Sampling from a trained CAT and comparing with real images.
 
     `captions: first` draws from the first captions of each image, `random` from a seeded choice of them. `against` names
@@ -94,4 +94,4 @@ class GenerateSpec(Spec):
     captions_per_image: Positive = 1
     against: Literal["split", "split_and_all"] = "split"
     examples: Positive = 8
-    protocol: EvaluationProtocol
+    protocol: EvaluationConfig

@@ -7,13 +7,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from favae.config.base import NonNegative, Positive, Spec
-from favae.config.training import TrainingSpec
+from favae.config.base import NonNegative, Positive, Schema
+from favae.config.training import TrainingConfig
 
 Rate = Annotated[float, Field(gt=0)]
 
 
-class StftVae(Spec):
+class StftVaeModelConfig(Schema):
     """`favae.models.StftVAE`: two convolutions, two latent dimensions, 69,989 parameters at 28 pixels."""
 
     kind: Literal["stft_vae"]
@@ -28,7 +28,7 @@ class StftVae(Spec):
         return self
 
 
-class FflAutoencoder(Spec):
+class FflAutoencoderModelConfig(Schema):
     """`favae.models.VanillaAutoencoder`: two linear maps, 6.3 million parameters at 64 pixels."""
 
     kind: Literal["ffl_ae"]
@@ -37,7 +37,7 @@ class FflAutoencoder(Spec):
     hidden: Positive = 256
 
 
-class FflVae(Spec):
+class FflVaeModelConfig(Schema):
     """`favae.models.FflVAE`: strided convolutions down to 4x4 and back."""
 
     kind: Literal["ffl_vae"]
@@ -54,31 +54,33 @@ class FflVae(Spec):
         return self
 
 
-LatentModelSpec = Annotated[StftVae | FflAutoencoder | FflVae, Field(discriminator="kind")]
+LatentModelConfig = Annotated[
+    StftVaeModelConfig | FflAutoencoderModelConfig | FflVaeModelConfig, Field(discriminator="kind")
+]
 
 
-class Mse(Spec):
+class MseConfig(Schema):
     """Mean squared error."""
 
     kind: Literal["mse"]
     weight: NonNegative = 1.0
 
 
-class L1(Spec):
+class L1Config(Schema):
     """Mean absolute error."""
 
     kind: Literal["l1"]
     weight: NonNegative = 1.0
 
 
-class Ssim(Spec):
+class SsimConfig(Schema):
     """-SSIM with an 11x11 Gaussian window of sigma 1.5. The STFT-VAE paper prints +SSIM, which would be maximised."""
 
     kind: Literal["ssim"]
     weight: NonNegative = 1.0
 
 
-class Stft(Spec):
+class StftConfig(Schema):
     """Short-time Fourier loss: differences of amplitude and phase in windows of `window` pixels every `stride` pixels.
 
     `form: paper` is the 2-D transform under a Hann window; `official` what the released code computes: a 1-D transform of
@@ -96,7 +98,7 @@ class Stft(Spec):
     taper: Literal["hann", "none"] = "hann"
 
 
-class Ffl(Spec):
+class FflConfig(Schema):
     """Focal frequency loss, and what its paper takes out of it or puts in its place.
 
     `representation` (Tables 7 and 8): `full`; `without_frequency` (pixels instead of frequencies), `without_phase`,
@@ -118,14 +120,14 @@ class Ffl(Spec):
         return self
 
 
-class SpectralRegularization(Spec):
+class SpectralRegularizationConfig(Schema):
     """Cross-entropy of azimuthally averaged power spectra (Durall et al., CVPR 2020), compared in Table 7 of the FFL paper."""
 
     kind: Literal["spectral_regularization"]
     weight: NonNegative
 
 
-class PerceptualTerm(Spec):
+class PerceptualTermConfig(Schema):
     """LPIPS; the perceptual loss of Table 7 of the FFL paper. Needs the network's weights."""
 
     kind: Literal["perceptual"]
@@ -133,25 +135,28 @@ class PerceptualTerm(Spec):
     network: Literal["vgg", "alex", "squeeze"] = "vgg"
 
 
-Term = Annotated[Mse | L1 | Ssim | Stft | Ffl | SpectralRegularization | PerceptualTerm, Field(discriminator="kind")]
+TermConfig = Annotated[
+    MseConfig | L1Config | SsimConfig | StftConfig | FflConfig | SpectralRegularizationConfig | PerceptualTermConfig,
+    Field(discriminator="kind"),
+]
 
 
-class Objective(Spec):
+class CompanionObjectiveConfig(Schema):
     """Terms by the names under which the curves show them. `scale`: range in which they compare images."""
 
-    terms: Annotated[dict[str, Term], Field(min_length=1)]
+    terms: Annotated[dict[str, TermConfig], Field(min_length=1)]
     kl: NonNegative
     scale: Literal["unit", "signed"] = "signed"  # [0, 1] or [-1, 1]
 
 
-class ConstantRate(Spec):
+class ConstantRateConfig(Schema):
     """The same learning rate throughout."""
 
     kind: Literal["constant"]
     rate: Rate
 
 
-class CyclicRate(Spec):
+class CyclicRateConfig(Schema):
     """Triangular cycles of 2 `step_size` steps between two rates; the amplitude is halved after each (`decay: halving`)."""
 
     kind: Literal["cyclic"]
@@ -167,21 +172,21 @@ class CyclicRate(Spec):
         return self
 
 
-class Adam(Spec):
+class AdamConfig(Schema):
     """Adam; `epsilon` 1e-8 is PyTorch's, 1e-7 TensorFlow's."""
 
-    schedule: Annotated[ConstantRate | CyclicRate, Field(discriminator="kind")]
+    schedule: Annotated[ConstantRateConfig | CyclicRateConfig, Field(discriminator="kind")]
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: Rate = 1e-8
 
 
-class VaeSpec(Spec):
+class CompanionConfig(Schema):
     """Everything that decides the weights of one autoencoder of the companion papers, its data set apart."""
 
-    model: LatentModelSpec
-    objective: Objective
-    optimizer: Adam
-    training: TrainingSpec
+    model: LatentModelConfig
+    objective: CompanionObjectiveConfig
+    optimizer: AdamConfig
+    training: TrainingConfig
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Self:
@@ -195,11 +200,11 @@ class VaeSpec(Spec):
     @model_validator(mode="after")
     def _terms_fit(self) -> Self:
         for name, term in self.objective.terms.items():
-            if isinstance(term, PerceptualTerm) and self.objective.scale != "signed":
+            if isinstance(term, PerceptualTermConfig) and self.objective.scale != "signed":
                 raise ValueError(
                     f"objective.terms.{name}: LPIPS compares images in [-1, 1]: set objective.scale to signed"
                 )
-            if isinstance(term, Stft) and term.window > self.model.image_size:
+            if isinstance(term, StftConfig) and term.window > self.model.image_size:
                 raise ValueError(
                     f"objective.terms.{name}.window {term.window} is larger than the {self.model.image_size}-pixel images"
                 )

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from favae.config.base import NonNegative, Positive, Spec
+from favae.config.base import NonNegative, Positive, Schema
 
 Split = Literal["train", "val", "test"]
 Count = Annotated[int, Field(ge=0)]
@@ -19,14 +19,14 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 UpToOne = Annotated[float, Field(gt=0, le=1)]
 
 
-class ListFiles(Spec):
+class ListFilesConfig(Schema):
     """Published lists of file names, one a line (gzip when the name ends in .gz), relative to the raw-data folder."""
 
     train: str
     test: str
 
 
-class TilesLayout(Spec):
+class TilesLayoutConfig(Schema):
     """Tiles of photographs that ship inside scikit-image and scikit-learn; needs no raw data.
 
     Each picture is cut once into a training region and a held-out band, the band into val and test, with `gap` source
@@ -48,7 +48,7 @@ class TilesLayout(Spec):
     min_std: NonNegative = 6.0
 
 
-class CelebAHQLayout(Spec):
+class CelebAHQLayoutConfig(Schema):
     """CelebAMask-HQ: `CelebA-HQ-img/<number>.jpg`, `CelebA-HQ-to-CelebA-mapping.txt`, `celeba-caption/<number>.txt`.
 
     `split: celeba_partition` joins the mapping with CelebA's `list_eval_partition.txt`, as the official FA-VAE
@@ -61,7 +61,7 @@ class CelebAHQLayout(Spec):
     kind: Literal["celebahq"]
     root: str = "celebahq"
     split: Literal["celeba_partition", "mm_celebahq", "lists"] = "celeba_partition"
-    lists: ListFiles | None = None
+    lists: ListFilesConfig | None = None
     val_from_train: Count = 0
     captions: Literal["mm_celebahq", "none"] = "mm_celebahq"
     files: Literal["listed", "present"] = "listed"
@@ -74,7 +74,7 @@ class CelebAHQLayout(Spec):
         return self
 
 
-class FFHQLayout(Spec):
+class FFHQLayoutConfig(Schema):
     """FFHQ: PNG files named by number, flat or in the thousand folders of the publication.
 
     `split: number` is the convention 0..59,999 training, 60,000..69,999 validation; `split: json` reads `category` from
@@ -85,7 +85,7 @@ class FFHQLayout(Spec):
     kind: Literal["ffhq"]
     root: str = "ffhq"
     split: Literal["number", "json", "lists"] = "number"
-    lists: ListFiles | None = None
+    lists: ListFilesConfig | None = None
     val_from_train: Count = 1000
     files: Literal["listed", "present"] = "listed"
 
@@ -97,7 +97,7 @@ class FFHQLayout(Spec):
         return self
 
 
-class ImageNetLayout(Spec):
+class ImageNetLayoutConfig(Schema):
     """ILSVRC-2012: `train/<wnid>/*` (1,281,167) and `val/`, flat or by wnid (50,000, which are `test` here).
 
     Labels are the index of the wnid among the sorted training folders; a flat `val/` has none. Nobody publishes the
@@ -109,7 +109,7 @@ class ImageNetLayout(Spec):
     val_from_train: Count = 10000
 
 
-class CelebALayout(Spec):
+class CelebALayoutConfig(Schema):
     """Aligned CelebA: `img_align_celeba/<number>.jpg`.
 
     `split: test_list` is the Focal Frequency Loss paper's: its published list of 3,000 names (`test_list`, relative to
@@ -131,7 +131,7 @@ class CelebALayout(Spec):
         return self
 
 
-class FolderLayout(Spec):
+class FolderLayoutConfig(Schema):
     """Any folder of pictures, searched recursively.
 
     `split: subfolders` reads `train/`, `val/`, `test/` (those that exist; any picture outside them is an error).
@@ -155,7 +155,7 @@ class FolderLayout(Spec):
         return self
 
 
-class MNISTLayout(Spec):
+class MNISTLayoutConfig(Schema):
     """MNIST's four idx files, plain or gzip: 60,000 train (less `val_from_train`) and 10,000 test.
 
     `checksums: official` compares the MD5 of the unzipped files with the published data set; `unchecked` reads any
@@ -168,13 +168,19 @@ class MNISTLayout(Spec):
     checksums: Literal["official", "unchecked"] = "official"
 
 
-Layout = Annotated[
-    TilesLayout | CelebAHQLayout | FFHQLayout | ImageNetLayout | CelebALayout | FolderLayout | MNISTLayout,
+LayoutConfig = Annotated[
+    TilesLayoutConfig
+    | CelebAHQLayoutConfig
+    | FFHQLayoutConfig
+    | ImageNetLayoutConfig
+    | CelebALayoutConfig
+    | FolderLayoutConfig
+    | MNISTLayoutConfig,
     Field(discriminator="kind"),
 ]
 
 
-class DatasetSpec(Spec):
+class DatasetConfig(Schema):
     """One prepared data set.
 
     - `resize: squash` resizes both sides to `image_size` and loses the aspect ratio (official FA-VAE, PIL bilinear with
@@ -192,7 +198,7 @@ class DatasetSpec(Spec):
     - `shard_rows` pictures go into one `.npy` file.
     """
 
-    layout: Layout
+    layout: LayoutConfig
     image_size: Positive
     channels: Literal[1, 3] = 3
     resize: Literal["squash", "center_crop"] = "squash"
@@ -205,6 +211,6 @@ class DatasetSpec(Spec):
     shard_rows: Positive = 8192
 
 
-def _lists_only_with_split_lists(split: str, lists: ListFiles | None) -> None:
+def _lists_only_with_split_lists(split: str, lists: ListFilesConfig | None) -> None:
     if (split == "lists") != (lists is not None):
         raise ValueError(f"split: {split} with lists: {lists}; give the two list files exactly when split is 'lists'")

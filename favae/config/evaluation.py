@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from favae.config.base import Positive, Spec
+from favae.config.base import Positive, Schema
 
 Metric = Literal["l1", "mse", "psnr", "ssim", "lfd", "log_spectral_error", "codebook", "lpips", "frechet"]
 FeatureNetworkName = Literal["inception", "squeezenet", "randconv"]
@@ -12,7 +12,7 @@ LpipsNet = Literal["vgg", "alex", "squeeze"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class SsimSettings(Spec):
+class SsimMetricConfig(Schema):
     """Structural similarity (Wang et al. 2004): Gaussian window of `sigma` pixels, cut at 3.5 sigma (11x11 at 1.5).
 
     `border: valid` averages only where the window fits into the image, as Wang et al., scikit-image and the focal
@@ -25,7 +25,7 @@ class SsimSettings(Spec):
     border: Literal["valid", "reflect"] = "valid"
 
 
-class SpectrumSettings(Spec):
+class SpectrumMetricConfig(Schema):
     """Rings and bands of the radial power spectrum, in spatial frequency relative to Nyquist (0.5 cycles per pixel).
 
     Rings are evenly spaced over [0, sqrt 2]: the corners, where checkerboard artefacts lie, are included.
@@ -44,7 +44,7 @@ class SpectrumSettings(Spec):
         return self
 
 
-class EvaluationProtocol(Spec):
+class EvaluationConfig(Schema):
     """Which images are compared, how they are prepared, and what is measured.
 
     Images are taken at the size and crop in which the data set was prepared. `quantize: uint8` clamps a network's
@@ -72,8 +72,8 @@ class EvaluationProtocol(Spec):
     )
     lpips_nets: tuple[LpipsNet, ...] = ("vgg",)
     feature_networks: tuple[FeatureNetworkName, ...] = ("inception",)
-    ssim: SsimSettings = SsimSettings()
-    spectrum: SpectrumSettings = SpectrumSettings()
+    ssim: SsimMetricConfig = SsimMetricConfig()
+    spectrum: SpectrumMetricConfig = SpectrumMetricConfig()
     batch_size: Positive = 32
 
     @model_validator(mode="after")
@@ -88,7 +88,7 @@ class EvaluationProtocol(Spec):
         return self
 
 
-class ReferenceSpec(Spec):
+class ReferenceConfig(Schema):
     """Real images whose feature statistics are computed once, for every evaluation that compares with them.
 
     Each of `images` is a split or `all`, the union of the splits. Of each split the first `n` images are taken, as an
@@ -101,7 +101,7 @@ class ReferenceSpec(Spec):
     batch_size: Positive = 32
 
 
-class WeightsFile(Spec):
+class WeightsFileConfig(Schema):
     """One accepted file of a network's pretrained weights, identified by its content."""
 
     file: str
@@ -109,15 +109,15 @@ class WeightsFile(Spec):
     source: str
 
 
-class WeightsEntry(Spec):
+class WeightsEntryConfig(Schema):
     """Pretrained weights that a person must provide: `files` are alternatives, the first one found is used."""
 
     purpose: str
-    files: Annotated[tuple[WeightsFile, ...], Field(min_length=1)]
+    files: Annotated[tuple[WeightsFileConfig, ...], Field(min_length=1)]
 
 
-class WeightsCatalogue(Spec):
+class WeightsConfig(Schema):
     """`params/weights.yaml`. `folder` is searched first, then `$FAVAE_WEIGHTS`, then `$TORCH_HOME/hub/checkpoints`."""
 
     folder: str | None = None
-    weights: dict[str, WeightsEntry]
+    weights: dict[str, WeightsEntryConfig]

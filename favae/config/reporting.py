@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from favae.config.base import NonNegative, Positive, Spec
+from favae.config.base import NonNegative, Positive, Schema
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 RowReference = Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[a-z0-9_-]+$", description="<published table>/<row>")]
@@ -13,7 +13,7 @@ CellReference = Annotated[str, Field(pattern=r"^[a-z_]+/[a-z0-9_-]+$", descripti
 Number = Annotated[float, Field(strict=True)]
 
 
-class PublishedColumn(Spec):
+class PublishedColumn(Schema):
     """What a column of a published table holds."""
 
     metric: str
@@ -21,7 +21,7 @@ class PublishedColumn(Spec):
     unit: str = ""
 
 
-class PublishedRow(Spec):
+class PublishedRow(Schema):
     """One row: a value for every column of its table, null where no source gives it."""
 
     label: str
@@ -29,7 +29,7 @@ class PublishedRow(Spec):
     doubt: str | None = None
 
 
-class PublishedTable(Spec):
+class PublishedTable(Schema):
     """A table or figure of a paper. `source` says where the numbers were read; `doubts` what speaks against them.
 
     `columns` is empty where not even the metrics of the table are known.
@@ -53,7 +53,7 @@ class PublishedTable(Spec):
         return self
 
 
-class Published(Spec):
+class Published(Schema):
     """`params/published.yaml`: numbers of the papers. They are shown beside ours and are never a result."""
 
     papers: dict[Name, str]
@@ -77,7 +77,7 @@ class Published(Spec):
         return table, table.rows[row]
 
 
-class TableRow(Spec):
+class TableRowConfig(Schema):
     """A row of our table: the published row it answers to, and the evaluation that measured it (null: not run).
 
     `cells` instead of `cell` are several trainings of one recipe, which differ in their seed: mean and spread are shown.
@@ -111,7 +111,7 @@ class TableRow(Spec):
         return metric if self.guidance is None else f"{metric}_guidance{self.guidance:g}"
 
 
-class Claim(Spec):
+class ClaimConfig(Schema):
     """What a paper says of its table: one row is better than others in a metric. Held against ours, below the table."""
 
     text: str
@@ -120,7 +120,7 @@ class Claim(Spec):
     better_than: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class TableSpec(Spec):
+class TableConfig(Schema):
     """One table. `published_columns` maps a metric of ours to the column of the published tables that stands beside it.
 
     `comparable: no` forbids differences: data, sizes or protocol are not those of the published rows, as `note` says.
@@ -132,8 +132,8 @@ class TableSpec(Spec):
     comparable: Literal["yes", "no"]
     columns: Annotated[list[str], Field(min_length=1)]
     published_columns: dict[str, Name] = Field(default_factory=dict)
-    rows: Annotated[list[TableRow], Field(min_length=1)]
-    claims: tuple[Claim, ...] = ()
+    rows: Annotated[list[TableRowConfig], Field(min_length=1)]
+    claims: tuple[ClaimConfig, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -160,10 +160,10 @@ class TableSpec(Spec):
         return self
 
 
-class TablesSpec(Spec):
+class TablesConfig(Schema):
     """Parameters of the stage `make_tables`."""
 
-    tables: list[TableSpec]
+    tables: list[TableConfig]
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -204,7 +204,7 @@ FIGURE_STAGES: dict[FigureKind, tuple[str, ...]] = {
 }
 
 
-class Series(Spec):
+class SeriesConfig(Schema):
     """One curve, or one row of pictures: whose, and the label that it bears. `panel` groups the curves of one axis."""
 
     label: str
@@ -212,13 +212,13 @@ class Series(Spec):
     panel: str = ""
 
 
-class FigureSpec(Spec):
+class FigureConfig(Schema):
     """One figure; `examples` is the number of pictures of a kind that shows pictures."""
 
     id: Name
     kind: FigureKind
     title: str
-    series: Annotated[list[Series], Field(min_length=1)]
+    series: Annotated[list[SeriesConfig], Field(min_length=1)]
     examples: Positive = 5
 
     @model_validator(mode="after")
@@ -232,7 +232,7 @@ class FigureSpec(Spec):
         return self
 
 
-class FigureStyle(Spec):
+class FigureStyleConfig(Schema):
     """Looks of all figures. Width in inches, font size in points; `palette` is a seaborn palette."""
 
     palette: str = "colorblind"
@@ -241,11 +241,11 @@ class FigureStyle(Spec):
     font_size: Annotated[float, Field(gt=0)] = 10.0
 
 
-class FiguresSpec(Spec):
+class FiguresConfig(Schema):
     """Parameters of the stage `make_figures`."""
 
-    style: FigureStyle = FigureStyle()
-    figures: list[FigureSpec]
+    style: FigureStyleConfig = FigureStyleConfig()
+    figures: list[FigureConfig]
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

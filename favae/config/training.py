@@ -4,10 +4,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from favae.config.base import Duration, Positive, Spec
+from favae.config.base import Duration, Positive, Schema
 
 
-class TrainingSpec(Spec):
+class TrainingConfig(Schema):
     """How long, how fast, how safely a model is trained. `batch_size` is global: it is divided among the ranks."""
 
     seed: int

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from favae.config.dataset import (
-    CelebAHQLayout,
-    CelebALayout,
-    DatasetSpec,
-    FFHQLayout,
-    FolderLayout,
-    ImageNetLayout,
-    ListFiles,
-    MNISTLayout,
+    CelebAHQLayoutConfig,
+    CelebALayoutConfig,
+    DatasetConfig,
+    FFHQLayoutConfig,
+    FolderLayoutConfig,
+    ImageNetLayoutConfig,
+    ListFilesConfig,
+    MNISTLayoutConfig,
     Split,
 )
 from favae.data import mnist
@@ -39,7 +39,7 @@ _FFHQ_TRAINING = 60_000
 _FFHQ_PICTURES = 70_000
 
 
-def list_records(spec: DatasetSpec, raw_root: Path) -> list[ImageRecord]:
+def list_records(config: DatasetConfig, raw_root: Path) -> list[ImageRecord]:
     """All pictures of the data set, ordered by split, then as the layout orders them; `limit` applied.
 
     Args:
@@ -50,18 +50,18 @@ def list_records(spec: DatasetSpec, raw_root: Path) -> list[ImageRecord]:
         ValueError: folders, lists or captions missing or malformed, counts other than expected, two pictures with one
             id. Pictures that are listed but missing are no error here: preparation reports them with other bad ones.
     """
-    layout = spec.layout
+    layout = config.layout
     if layout.kind == "tiles":
         records = tile_records(layout)
     else:
         records = _READERS[layout.kind](layout, Path(raw_root))
         records = carve_validation(records, getattr(layout, "val_from_train", 0))
     check_unique(records)
-    check_counts(records, spec.expected_counts)
-    return apply_limit(sorted(records, key=lambda r: SPLITS.index(r.split)), spec.limit)
+    check_counts(records, config.expected_counts)
+    return apply_limit(sorted(records, key=lambda r: SPLITS.index(r.split)), config.limit)
 
 
-def celebahq_records(layout: CelebAHQLayout, raw_root: Path) -> list[ImageRecord]:
+def celebahq_records(layout: CelebAHQLayoutConfig, raw_root: Path) -> list[ImageRecord]:
     """CelebA-HQ by picture number, split by CelebA's partition or by lists, with captions if wanted."""
     root = _folder(raw_root / layout.root)
     if layout.split == "celeba_partition":
@@ -80,7 +80,7 @@ def celebahq_records(layout: CelebAHQLayout, raw_root: Path) -> list[ImageRecord
     return [replace(r, captions=_read_captions(root / "celeba-caption" / f"{r.id}.txt")) for r in records]
 
 
-def ffhq_records(layout: FFHQLayout, raw_root: Path) -> list[ImageRecord]:
+def ffhq_records(layout: FFHQLayoutConfig, raw_root: Path) -> list[ImageRecord]:
     """FFHQ by picture number, which is the last number in a file's name."""
     root = _folder(raw_root / layout.root)
     files: dict[int, Path] = {}
@@ -102,7 +102,7 @@ def ffhq_records(layout: FFHQLayout, raw_root: Path) -> list[ImageRecord]:
     return _present(records) if layout.files == "present" else records
 
 
-def imagenet_records(layout: ImageNetLayout, raw_root: Path) -> list[ImageRecord]:
+def imagenet_records(layout: ImageNetLayoutConfig, raw_root: Path) -> list[ImageRecord]:
     """ILSVRC-2012: `train/<wnid>/` is train, `val/` is test."""
     root = _folder(raw_root / layout.root)
     wnids = sorted(p.name for p in _folder(root / "train").iterdir() if p.is_dir())
@@ -121,7 +121,7 @@ def imagenet_records(layout: ImageNetLayout, raw_root: Path) -> list[ImageRecord
     ]
 
 
-def celeba_records(layout: CelebALayout, raw_root: Path) -> list[ImageRecord]:
+def celeba_records(layout: CelebALayoutConfig, raw_root: Path) -> list[ImageRecord]:
     """Aligned CelebA; with a test list, every picture on disk that is not in the list trains."""
     root = _folder(raw_root / layout.root)
     folder = root / "img_align_celeba"
@@ -137,7 +137,7 @@ def celeba_records(layout: CelebALayout, raw_root: Path) -> list[ImageRecord]:
     return _present(records) if layout.files == "present" else records
 
 
-def folder_records(layout: FolderLayout, raw_root: Path) -> list[ImageRecord]:
+def folder_records(layout: FolderLayoutConfig, raw_root: Path) -> list[ImageRecord]:
     """A folder of pictures, by subfolders train, val, test or by a seeded hash of each name."""
     root = _folder(raw_root / layout.root)
     records = []
@@ -148,7 +148,7 @@ def folder_records(layout: FolderLayout, raw_root: Path) -> list[ImageRecord]:
     return records
 
 
-def mnist_records(layout: MNISTLayout, raw_root: Path) -> list[ImageRecord]:
+def mnist_records(layout: MNISTLayoutConfig, raw_root: Path) -> list[ImageRecord]:
     """MNIST's four idx files; checksums compared first."""
     root = _folder(raw_root / layout.root)
     records: list[ImageRecord] = []
@@ -252,7 +252,7 @@ def _read_mapping(path: Path) -> dict[int, str]:
     return mapping
 
 
-def _read_number_lists(lists: ListFiles | None, raw_root: Path) -> dict[int, Split]:
+def _read_number_lists(lists: ListFilesConfig | None, raw_root: Path) -> dict[int, Split]:
     """Picture number to split from two lists of file names; a number in both is an error."""
     assert lists is not None  # the specification has checked it
     splits: dict[int, Split] = {}
@@ -289,7 +289,7 @@ def _number(name: str) -> int:
     return int(found.group(1))
 
 
-def _folder_split(name: str, layout: FolderLayout, root: Path) -> Split:
+def _folder_split(name: str, layout: FolderLayoutConfig, root: Path) -> Split:
     if layout.split == "hash":
         position = name_hash(f"{layout.seed}/{name}") / 2**64
         if position < layout.test_share:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from favae.config.dataset import DatasetSpec, TilesLayout
+from favae.config.dataset import DatasetConfig, TilesLayoutConfig
 from favae.data.images import BadImage, Decoded, binarize, read_image, resize, to_array
 from favae.data.layouts import list_records
 from favae.data.mnist import read_images
@@ -54,7 +54,7 @@ class _Loaded:
 
 
 def prepare(
-    spec: DatasetSpec, raw_root: Path, out_dir: Path, workers: int = 1, progress: Progress | None = None
+    config: DatasetConfig, raw_root: Path, out_dir: Path, workers: int = 1, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write shards, `index.csv`, `captions.csv` and `bad_images.csv` into `out_dir`; the same bytes for any `workers`.
 
@@ -75,20 +75,20 @@ def prepare(
             written.
         ValueError: raw data that do not match the layout, its lists or the expected counts, or an empty training split.
     """
-    records = list_records(spec, raw_root)
+    records = list_records(config, raw_root)
     bad: list[tuple[ImageRecord, str]] = []
-    with _Output(spec, out_dir) as output:
-        results = zip(records, _load_all(records, spec, workers), strict=True)
+    with _Output(config, out_dir) as output:
+        results = zip(records, _load_all(records, config, workers), strict=True)
         for done, (record, result) in enumerate(results, start=1):
             if isinstance(result, str):
                 bad.append((record, result))
-            elif not (bad and spec.on_bad_image == "fail"):  # no data will be kept: only look for more bad ones
+            elif not (bad and config.on_bad_image == "fail"):  # no data will be kept: only look for more bad ones
                 output.add(record, result)
             if progress:
                 progress(done, len(records))
     report = out_dir / "bad_images.csv"
     _write_bad_images(report, bad)
-    if bad and spec.on_bad_image == "fail":
+    if bad and config.on_bad_image == "fail":
         raise BadImagesError(bad, len(records), report)
     if not output.counts["train"]:
         raise ValueError(f"no training picture is left of {len(records)} found ({len(bad)} bad)")
@@ -103,12 +103,12 @@ def prepare(
 class _Output:
     """The files of a prepared data set while they are written, and what is counted meanwhile."""
 
-    def __init__(self, spec: DatasetSpec, folder: Path) -> None:
-        self._tiles = spec.layout if isinstance(spec.layout, TilesLayout) else None
-        self._image_shape = (spec.image_size, spec.image_size, spec.channels)
+    def __init__(self, config: DatasetConfig, folder: Path) -> None:
+        self._tiles = config.layout if isinstance(config.layout, TilesLayoutConfig) else None
+        self._image_shape = (config.image_size, config.image_size, config.channels)
         self._stack = ExitStack()
         self._writers = {
-            split: self._stack.enter_context(ShardWriter(folder, split, spec.shard_rows, self._image_shape))
+            split: self._stack.enter_context(ShardWriter(folder, split, config.shard_rows, self._image_shape))
             for split in SPLITS
         }
         self._index = self._table(folder / "index.csv", INDEX_COLUMNS)
@@ -174,46 +174,46 @@ def _write_bad_images(path: Path, bad: list[tuple[ImageRecord, str]]) -> None:
         writer.writerows((record.split, record.id, record.source, reason) for record, reason in bad)
 
 
-def _load_all(records: list[ImageRecord], spec: DatasetSpec, workers: int) -> Iterator[_Loaded | str]:
+def _load_all(records: list[ImageRecord], config: DatasetConfig, workers: int) -> Iterator[_Loaded | str]:
     """Pixels, or the reason why there are none, for every record in order."""
     chunks = [records[i : i + _CHUNK] for i in range(0, len(records), _CHUNK)]
     if workers <= 1:
         for chunk in chunks:
-            yield from _load_chunk(chunk, spec)
+            yield from _load_chunk(chunk, config)
         return
     # Threads: Pillow and hashlib let go of the interpreter while they work, and pictures need not be sent between processes.
     with ThreadPoolExecutor(workers) as pool:
-        yield from _in_order(pool, chunks, spec, ahead=4 * workers)
+        yield from _in_order(pool, chunks, config, ahead=4 * workers)
 
 
 def _in_order(
-    pool: Executor, chunks: Iterable[list[ImageRecord]], spec: DatasetSpec, ahead: int
+    pool: Executor, chunks: Iterable[list[ImageRecord]], config: DatasetConfig, ahead: int
 ) -> Iterator[_Loaded | str]:
     """Results in order of submission with a bounded number in flight, so decoded pictures never pile up in memory."""
     waiting: deque[Future[list[_Loaded | str]]] = deque()
     for chunk in chunks:
-        waiting.append(pool.submit(_load_chunk, chunk, spec))
+        waiting.append(pool.submit(_load_chunk, chunk, config))
         if len(waiting) >= ahead:
             yield from waiting.popleft().result()
     while waiting:
         yield from waiting.popleft().result()
 
 
-def _load_chunk(records: list[ImageRecord], spec: DatasetSpec) -> list[_Loaded | str]:
-    return [_load(record, spec) for record in records]
+def _load_chunk(records: list[ImageRecord], config: DatasetConfig) -> list[_Loaded | str]:
+    return [_load(record, config) for record in records]
 
 
-def _load(record: ImageRecord, spec: DatasetSpec) -> _Loaded | str:
+def _load(record: ImageRecord, config: DatasetConfig) -> _Loaded | str:
     if record.item is not None:
-        return _load_item(record, spec)
+        return _load_item(record, config)
     read = _sources.read if record.box else read_image
     try:
-        decoded: Decoded = read(record.path, spec.channels, spec.non_rgb, spec.exif)
+        decoded: Decoded = read(record.path, config.channels, config.non_rgb, config.exif)
     except BadImage as error:
         return error.reason
     image = decoded.image.crop(record.box) if record.box else decoded.image
-    pixels = _to_pixels(image, record, spec)
-    changes = decoded.changes + (("upscaled",) if min(image.size) < spec.image_size else ())
+    pixels = _to_pixels(image, record, config)
+    changes = decoded.changes + (("upscaled",) if min(image.size) < config.image_size else ())
     sha256 = hashlib.sha256(image.tobytes()).hexdigest() if record.box else decoded.sha256
     return _Loaded(pixels, sha256, changes)
 
@@ -228,14 +228,14 @@ class _Sources(threading.local):
 _sources = _Sources()
 
 
-def _load_item(record: ImageRecord, spec: DatasetSpec) -> _Loaded:
+def _load_item(record: ImageRecord, config: DatasetConfig) -> _Loaded:
     image = Image.fromarray(read_images(record.path)[record.item], mode="L")
     sha256 = hashlib.sha256(image.tobytes()).hexdigest()
-    changes = ("upscaled",) if image.width < spec.image_size else ()
-    image = image if spec.channels == 1 else image.convert("RGB")
-    return _Loaded(_to_pixels(image, record, spec), sha256, changes)
+    changes = ("upscaled",) if image.width < config.image_size else ()
+    image = image if config.channels == 1 else image.convert("RGB")
+    return _Loaded(_to_pixels(image, record, config), sha256, changes)
 
 
-def _to_pixels(image: Image.Image, record: ImageRecord, spec: DatasetSpec) -> np.ndarray:
-    pixels = to_array(resize(image, spec.image_size, spec.resize))
-    return pixels if spec.binarize == "none" else binarize(pixels, spec.binarize, name_hash(record.id))
+def _to_pixels(image: Image.Image, record: ImageRecord, config: DatasetConfig) -> np.ndarray:
+    pixels = to_array(resize(image, config.image_size, config.resize))
+    return pixels if config.binarize == "none" else binarize(pixels, config.binarize, name_hash(record.id))

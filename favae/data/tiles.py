@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from favae.config.dataset import Split, TilesLayout
+from favae.config.dataset import Split, TilesLayoutConfig
 from favae.data.records import SPLITS, Box, ImageRecord
 from favae.data.shipped import PICTURES, Picture, picture_path
 
@@ -25,7 +25,7 @@ _TILE_FILLED = 0.4  # of the tile lies in the part: then the caption names it
 _MOST_PARTS = 2
 
 
-def tile_records(layout: TilesLayout) -> list[ImageRecord]:
+def tile_records(layout: TilesLayoutConfig) -> list[ImageRecord]:
     """All tiles of the layout's pictures, ordered by split, picture, window and position (row-major).
 
     Raises:
@@ -42,7 +42,7 @@ def tile_records(layout: TilesLayout) -> list[ImageRecord]:
     return records
 
 
-def regions(picture: Picture, layout: TilesLayout) -> dict[Split, Box]:
+def regions(picture: Picture, layout: TilesLayoutConfig) -> dict[Split, Box]:
     """The train, val and test boxes of a picture: disjoint, `gap` pixels apart, in source pixels."""
     width, height = picture.size
     horizontal = picture.band in ("left", "right")
@@ -67,7 +67,7 @@ def tile_caption(record: ImageRecord, pixels: np.ndarray) -> str:
     return f"{record.captions[0]}; {_brightness(pixels)}, {_texture(pixels)}, mostly {_colour(pixels)}"
 
 
-def _tiles_of(name: str, split: Split, layout: TilesLayout) -> Iterator[ImageRecord]:
+def _tiles_of(name: str, split: Split, layout: TilesLayoutConfig) -> Iterator[ImageRecord]:
     picture = PICTURES[name]
     path = _checked_path(name, picture)
     region = regions(picture, layout)[split]

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from favae.config.evaluation import EvaluationProtocol, WeightsCatalogue
+from favae.config.evaluation import EvaluationConfig, WeightsConfig
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.frechet_meters import FrechetMeters, load_available
 from favae.evaluation.image_metrics import PEAK, CodebookCounts, output_levels, pixel_metrics, stored_levels
@@ -56,11 +56,11 @@ class ReconstructionEvaluator:
 
     def __init__(
         self,
-        protocol: EvaluationProtocol,
+        protocol: EvaluationConfig,
         device: torch.device | str = "cpu",
         *,
         codebook_size: int | None = None,
-        catalogue: WeightsCatalogue | None = None,
+        catalogue: WeightsConfig | None = None,
         reference: Mapping[str, FeatureStatistics] | None = None,
     ):
         self.protocol = protocol
@@ -180,10 +180,10 @@ class GenerationEvaluator:
 
     def __init__(
         self,
-        protocol: EvaluationProtocol,
+        protocol: EvaluationConfig,
         device: torch.device | str = "cpu",
         *,
-        catalogue: WeightsCatalogue | None = None,
+        catalogue: WeightsConfig | None = None,
         reference: Mapping[str, FeatureStatistics] | None = None,
     ):
         self.protocol = protocol
@@ -243,12 +243,12 @@ def _mean(values: pd.Series, record: dict[str, Any]) -> MetricResult:
 
 
 def _with_split(
-    protocol: EvaluationProtocol, images: Images, results: dict[str, MetricResult]
+    protocol: EvaluationConfig, images: Images, results: dict[str, MetricResult]
 ) -> dict[str, MetricResult]:
     return {f"{base}_{protocol.split}": results[base] for base in metric_bases(protocol, images)}
 
 
-def _check_number(protocol: EvaluationProtocol, n: int) -> None:
+def _check_number(protocol: EvaluationConfig, n: int) -> None:
     if n == 0:
         raise ValueError(f"no image was evaluated: is the {protocol.split} split empty?")
     if protocol.n != "all" and n != protocol.n:

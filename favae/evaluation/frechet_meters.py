@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from favae.config.evaluation import EvaluationProtocol, FeatureNetworkName, WeightsCatalogue
+from favae.config.evaluation import EvaluationConfig, FeatureNetworkName, WeightsConfig
 from favae.evaluation.frechet import FeatureStatistics, frechet_distance, sample_size_warning
 from favae.evaluation.image_metrics import PEAK
 from favae.evaluation.protocol import (
@@ -28,9 +28,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_available(
-    load: Callable[[Any, WeightsCatalogue | None], Network],
+    load: Callable[[Any, WeightsConfig | None], Network],
     names: Sequence[str],
-    catalogue: WeightsCatalogue | None,
+    catalogue: WeightsConfig | None,
     device: torch.device,
 ) -> tuple[dict[str, Network], dict[str, str]]:
     """Networks by name, on the device; and for those whose weights are missing, the reason by name."""
@@ -52,9 +52,9 @@ class FrechetMeters:
 
     def __init__(
         self,
-        protocol: EvaluationProtocol,
+        protocol: EvaluationConfig,
         device: torch.device,
-        catalogue: WeightsCatalogue | None,
+        catalogue: WeightsConfig | None,
         reference: Mapping[str, FeatureStatistics] | None,
     ):
         names = protocol.feature_networks if "frechet" in protocol.metrics else ()

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from favae.config.evaluation import EvaluationProtocol, SsimSettings
+from favae.config.evaluation import EvaluationConfig, SsimMetricConfig
 from favae.runtime.torchvision import ensure_torchvision
 
 PEAK = 255.0  # largest level; half of it is one unit of the [-1, 1] scale
@@ -74,7 +74,7 @@ def lfd(mse_B: Tensor, height: int, width: int) -> Tensor:
     return torch.log1p(height * width * mse_B * _UNIT**2)
 
 
-def ssim(original_BCHW: Tensor, other_BCHW: Tensor, settings: SsimSettings) -> Tensor:
+def ssim(original_BCHW: Tensor, other_BCHW: Tensor, settings: SsimMetricConfig) -> Tensor:
     """Structural similarity of levels (Wang et al. 2004), mean over channels and pixels: [B] float64 in [-1, 1].
 
     Raises:
@@ -107,7 +107,7 @@ def ssim(original_BCHW: Tensor, other_BCHW: Tensor, settings: SsimSettings) -> T
     return map_BCHW.double().flatten(1).mean(1)
 
 
-def pixel_metrics(original_BCHW: Tensor, other_BCHW: Tensor, protocol: EvaluationProtocol) -> dict[str, Tensor]:
+def pixel_metrics(original_BCHW: Tensor, other_BCHW: Tensor, protocol: EvaluationConfig) -> dict[str, Tensor]:
     """The protocol's choice of `l1`, `mse`, `psnr`, `ssim`, `lfd` for two batches of levels: name -> [B] float64."""
     mse_B = mse(original_BCHW, other_BCHW)
     compute = {

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
-from favae.config.evaluation import EvaluationProtocol, FeatureNetworkName, WeightsFile
+from favae.config.evaluation import EvaluationConfig, FeatureNetworkName, WeightsFileConfig
 from favae.evaluation.spectrum import BANDS
 
 Images = Literal["reconstruction", "generation"]
@@ -79,7 +79,7 @@ def frechet_metric(network: FeatureNetworkName, images: Images, against: Against
     return (f"{prefix}fid" if network == "inception" else f"{prefix}fd_{network}") + suffix
 
 
-def metric_bases(protocol: EvaluationProtocol, images: Images) -> list[str]:
+def metric_bases(protocol: EvaluationConfig, images: Images) -> list[str]:
     """Names, without the split, of all that an evaluation under `protocol` reports, measured or not, in table order."""
     groups = {
         "log_spectral_error": [f"log_spectral_error_{band}" for band in BANDS],
@@ -91,12 +91,12 @@ def metric_bases(protocol: EvaluationProtocol, images: Images) -> list[str]:
     return [base for m in protocol.metrics if pairwise or m == "frechet" for base in groups.get(m, [m])]
 
 
-def metric_names(protocol: EvaluationProtocol, images: Images) -> list[str]:
+def metric_names(protocol: EvaluationConfig, images: Images) -> list[str]:
     """As `metric_bases`, with the split: the keys of an evaluator's result."""
     return [f"{base}_{protocol.split}" for base in metric_bases(protocol, images)]
 
 
-def metric_protocol(protocol: EvaluationProtocol, base: str, **seen: Any) -> dict[str, Any]:
+def metric_protocol(protocol: EvaluationConfig, base: str, **seen: Any) -> dict[str, Any]:
     """What the value of one metric depends on: the common part, the metric's own settings, and what was `seen`."""
     record = {"split": protocol.split, "n": protocol.n, "quantize": protocol.quantize, **seen}
     if protocol.latent != "mean":
@@ -120,6 +120,6 @@ def not_measured(reason: str, record: dict[str, Any]) -> MetricResult:
     return MetricResult(value=None, n=0, protocol=record, note=f"not measured: {reason}")
 
 
-def weights_record(weights: WeightsFile | None) -> dict[str, Any]:
+def weights_record(weights: WeightsFileConfig | None) -> dict[str, Any]:
     """The file a network was read from, as part of a metric's protocol."""
     return {} if weights is None else {"weights": {"file": weights.file, "sha256": weights.sha256}}

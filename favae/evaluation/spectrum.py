@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from favae.config.evaluation import SpectrumSettings
+from favae.config.evaluation import SpectrumMetricConfig
 
 BANDS = ("low", "mid", "high")
 POWER_FLOOR = 1 / 12  # power a frequency gets from rounding levels to integers: less than that is not signal
@@ -21,7 +21,7 @@ POWER_FLOOR = 1 / 12  # power a frequency gets from rounding levels to integers:
 class RadialSpectrum:
     """Radial spectra of originals and reconstructions of one size, and their mean over all images seen."""
 
-    def __init__(self, height: int, width: int, settings: SpectrumSettings):
+    def __init__(self, height: int, width: int, settings: SpectrumMetricConfig):
         y_H, x_W = (2 * torch.fft.fftfreq(n, dtype=torch.float64) for n in (height, width))
         # In squares, so that diagonal frequencies, which lie exactly on edges, get the same ring on every machine.
         squared_HW = (y_H[:, None].square() + x_W[None, :].square()) / 2

@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from favae.config.autoencoder import AutoencoderModel, Discriminator
-from favae.config.cat import CatModel
+from favae.config.cat import CatModelConfig
+from favae.config.favae import DiscriminatorConfig, FavaeModelConfig
 
 _VGG_CHANNELS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 _FCM_FEEDFORWARD = 2048  # attention FCM (official code)
@@ -82,7 +82,7 @@ class Cost:
         self.block(channels, channels, area)
 
 
-def _levels(model: AutoencoderModel) -> list[tuple[int, int, bool]]:
+def _levels(model: FavaeModelConfig) -> list[tuple[int, int, bool]]:
     """(channels, positions, attention) of each level, finest first."""
     return [
         (model.base_channels * m, side**2, side in model.attention_resolutions)
@@ -90,12 +90,12 @@ def _levels(model: AutoencoderModel) -> list[tuple[int, int, bool]]:
     ]
 
 
-def latent_area(model: AutoencoderModel) -> int:
+def latent_area(model: FavaeModelConfig) -> int:
     """Codes of an image."""
     return (model.image_size >> (len(model.channel_multipliers) - 1)) ** 2
 
 
-def encoder_cost(model: AutoencoderModel) -> Cost:
+def encoder_cost(model: FavaeModelConfig) -> Cost:
     """The encoder (`favae.models.encoder.Encoder`)."""
     levels, d = _levels(model), model.latent_channels
     cost = Cost()
@@ -118,7 +118,7 @@ def encoder_cost(model: AutoencoderModel) -> Cost:
     return cost
 
 
-def quantizer_cost(model: AutoencoderModel) -> Cost:
+def quantizer_cost(model: FavaeModelConfig) -> Cost:
     """Similarities of every latent vector with every code, and the projection where there is one."""
     quantizer, d, area = model.quantizer, model.latent_channels, latent_area(model)
     cost = Cost(macs=area * quantizer.codes * quantizer.dim, kept=2 * area * quantizer.dim)
@@ -130,7 +130,7 @@ def quantizer_cost(model: AutoencoderModel) -> Cost:
     return cost
 
 
-def _fcm(cost: Cost, model: AutoencoderModel, channels: int, area: int, last: bool) -> None:
+def _fcm(cost: Cost, model: FavaeModelConfig, channels: int, area: int, last: bool) -> None:
     if model.fcm == "none":
         return
     if model.fcm != "attention" or last:
@@ -147,7 +147,7 @@ def _fcm(cost: Cost, model: AutoencoderModel, channels: int, area: int, last: bo
     cost.norm(channels, area)
 
 
-def decoder_cost(model: AutoencoderModel) -> Cost:
+def decoder_cost(model: FavaeModelConfig) -> Cost:
     """The decoder with its FCMs (`favae.models.decoder.Decoder`)."""
     levels, d = _levels(model), model.latent_channels
     width, area, _ = levels[-1]
@@ -175,12 +175,12 @@ def decoder_cost(model: AutoencoderModel) -> Cost:
     return cost
 
 
-def autoencoder_cost(model: AutoencoderModel) -> Cost:
+def autoencoder_cost(model: FavaeModelConfig) -> Cost:
     """Encoder, quantiser and decoder."""
     return encoder_cost(model) + quantizer_cost(model) + decoder_cost(model)
 
 
-def discriminator_cost(discriminator: Discriminator, image_channels: int, side: int) -> Cost:
+def discriminator_cost(discriminator: DiscriminatorConfig, image_channels: int, side: int) -> Cost:
     """PatchGAN on one image (`favae.models.PatchDiscriminator`)."""
     cost, base = Cost(), discriminator.base_channels
     widths = [image_channels, *(base * min(2**layer, 8) for layer in range(discriminator.layers + 1)), 1]
@@ -211,14 +211,14 @@ def spectrum_macs(shapes: Iterable[tuple[int, int]]) -> int:
     return sum(2 * channels * side**3 for channels, side in shapes)
 
 
-def pair_shapes(model: AutoencoderModel) -> list[tuple[int, int]]:
+def pair_shapes(model: FavaeModelConfig) -> list[tuple[int, int]]:
     """(channels, side) of the four features that are compared, finest first."""
     side = round(latent_area(model) ** 0.5)
     deepest = model.base_channels * model.channel_multipliers[-1]
     return [(model.base_channels, model.image_size), (deepest, side), (deepest, side), (model.latent_channels, side)]
 
 
-def cat_cost(model: CatModel, codes: int, tokens: int, text_dim: int, text_tokens: int) -> Cost:
+def cat_cost(model: CatModelConfig, codes: int, tokens: int, text_dim: int, text_tokens: int) -> Cost:
     """CAT on one sequence under teacher forcing (`favae.models.CAT`)."""
     cost, dim, inner = Cost(), model.dim, model.heads * model.head_dim
     width = model.head_dim if model.key_value == "shared" else 2 * model.head_dim

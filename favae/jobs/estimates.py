@@ -8,12 +8,12 @@ adds. GPU memory is what training keeps (weights, gradients, Adam, activations),
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from favae.config.autoencoder import AutoencoderSpec
-from favae.config.cat import CatSpec, ClipText, GenerateSpec, TokenizeSpec
-from favae.config.companions import VaeSpec
-from favae.config.dataset import DatasetSpec
-from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
-from favae.config.training import TrainingSpec
+from favae.config.cat import CatConfig, ClipTextConfig, GenerateConfig, TokenizeConfig
+from favae.config.companions import CompanionConfig
+from favae.config.dataset import DatasetConfig
+from favae.config.evaluation import EvaluationConfig, ReferenceConfig
+from favae.config.favae import FavaeConfig
+from favae.config.training import TrainingConfig
 from favae.jobs.costs import (
     CLIP_TEXT,
     Cost,
@@ -66,12 +66,12 @@ class Estimate:
     disk_bytes: float = 0.0  # of prepared pictures, or of a training's model and checkpoints
 
 
-def declared_sizes(spec: DatasetSpec) -> Sizes | None:
+def declared_sizes(config: DatasetConfig) -> Sizes | None:
     """Images of each split as `expected_counts` and `limit` declare them; None where the parameters do not say."""
-    if spec.expected_counts is None:
+    if config.expected_counts is None:
         return None
-    limit = spec.limit or {}
-    return {split: min(n, limit.get(split, n)) for split, n in spec.expected_counts.items()}
+    limit = config.limit or {}
+    return {split: min(n, limit.get(split, n)) for split, n in config.expected_counts.items()}
 
 
 def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
@@ -84,28 +84,28 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
     dataset = job.cell if job.stage.name == "prepare_dataset" else dataset_of(grid, job)
     if dataset not in sizes:
         raise UnknownSize(f"the size of {dataset} is known once it is prepared")
-    size, spec = sizes[dataset], job.spec
-    if isinstance(spec, DatasetSpec):
+    size, config = sizes[dataset], job.config
+    if isinstance(config, DatasetConfig):
         images = sum(size.values())
-        return Estimate(images, disk_bytes=3.0 * images * spec.image_size**2)
-    if isinstance(spec, AutoencoderSpec):
-        return _autoencoder(spec, size["train"])
-    if isinstance(spec, VaeSpec):
-        return _latent_model(spec, size["train"])
-    if isinstance(spec, CatSpec):
+        return Estimate(images, disk_bytes=3.0 * images * config.image_size**2)
+    if isinstance(config, FavaeConfig):
+        return _autoencoder(config, size["train"])
+    if isinstance(config, CompanionConfig):
+        return _latent_model(config, size["train"])
+    if isinstance(config, CatConfig):
         tokens = grid.job("tokenize_images", job.roles["tokens"])
-        return _cat(spec, _model(grid, tokens), size["train"] * captions_of(grid, dataset))
-    if isinstance(spec, TokenizeSpec):
-        return _tokens(_model(grid, job), spec, sum(size[s] for s in spec.splits))
-    if isinstance(spec, GenerateSpec):
-        cat = grid.job("train_cat", job.roles["cat"]).spec
-        assert isinstance(cat, CatSpec)
-        return _generation(spec, cat, _model(grid, job), _count(spec.protocol, size))
-    if isinstance(spec, ReferenceSpec):
-        return _reference(spec, size)
-    if isinstance(spec, EvaluationProtocol):
-        return _evaluation(spec, _trained(grid, job), _count(spec, size))
-    raise TypeError(f"{job.name}: no estimate for parameters of type {type(spec).__name__}")
+        return _cat(config, _model(grid, tokens), size["train"] * captions_of(grid, dataset))
+    if isinstance(config, TokenizeConfig):
+        return _tokens(_model(grid, job), config, sum(size[s] for s in config.splits))
+    if isinstance(config, GenerateConfig):
+        cat = grid.job("train_cat", job.roles["cat"]).config
+        assert isinstance(cat, CatConfig)
+        return _generation(config, cat, _model(grid, job), _count(config.protocol, size))
+    if isinstance(config, ReferenceConfig):
+        return _reference(config, size)
+    if isinstance(config, EvaluationConfig):
+        return _evaluation(config, _trained(grid, job), _count(config, size))
+    raise TypeError(f"{job.name}: no estimate for parameters of type {type(config).__name__}")
 
 
 def dataset_of(grid: Grid, job: Job) -> str:
@@ -122,29 +122,29 @@ def captions_of(grid: Grid, dataset: str) -> int:
     return _MM_CELEBA_CAPTIONS if named else 1
 
 
-def adversarial_start(spec: AutoencoderSpec, images: int) -> int:
+def adversarial_start(config: FavaeConfig, images: int) -> int:
     """Step from which the discriminator takes part."""
-    return spec.objective.adversarial.start.in_steps(images, spec.training.batch_size)
+    return config.objective.adversarial.start.in_steps(images, config.training.batch_size)
 
 
-def _trained(grid: Grid, job: Job) -> AutoencoderSpec | VaeSpec:
-    spec = grid.job("train_autoencoder", job.roles["model"]).spec
-    assert isinstance(spec, AutoencoderSpec | VaeSpec)
-    return spec
+def _trained(grid: Grid, job: Job) -> FavaeConfig | CompanionConfig:
+    config = grid.job("train_autoencoder", job.roles["model"]).config
+    assert isinstance(config, FavaeConfig | CompanionConfig)
+    return config
 
 
-def _model(grid: Grid, job: Job) -> AutoencoderSpec:
-    spec = _trained(grid, job)
-    assert isinstance(spec, AutoencoderSpec)
-    return spec
+def _model(grid: Grid, job: Job) -> FavaeConfig:
+    config = _trained(grid, job)
+    assert isinstance(config, FavaeConfig)
+    return config
 
 
-def _count(protocol: EvaluationProtocol, size: Sizes) -> int:
+def _count(protocol: EvaluationConfig, size: Sizes) -> int:
     there = size[protocol.split]
     return there if protocol.n == "all" else min(protocol.n, there)
 
 
-def autoencoder_flops(spec: AutoencoderSpec) -> tuple[float, float]:
+def autoencoder_flops(config: FavaeConfig) -> tuple[float, float]:
     """FLOPs of one image in a training step, before and after the discriminator starts.
 
     Before: three passes through the autoencoder; LPIPS forward on both images and back on one; the blur of SL and DSL
@@ -152,7 +152,7 @@ def autoencoder_flops(spec: AutoencoderSpec) -> tuple[float, float]:
     images in the D step, two gradients of the last convolution for the adaptive weight, and, where the D step's
     reconstruction is made again (`recompute`, official code), one more forward pass.
     """
-    model, objective = spec.model, spec.objective
+    model, objective = config.model, config.objective
     network = autoencoder_cost(model).macs
     lpips = _LPIPS_SHARE[objective.perceptual.network] * vgg_cost(model.image_size).macs
     blurred = objective.spectrum.kind in ("sl", "dsl")
@@ -164,23 +164,23 @@ def autoencoder_flops(spec: AutoencoderSpec) -> tuple[float, float]:
     return 2.0 * before, 2.0 * (before + 8 * judge + 2 * last + again)
 
 
-def _autoencoder(spec: AutoencoderSpec, images: int) -> Estimate:
-    training = spec.training
+def _autoencoder(config: FavaeConfig, images: int) -> Estimate:
+    training = config.training
     steps = training.length.in_steps(images, training.batch_size)
-    start = min(adversarial_start(spec, images), steps)
-    before, after = autoencoder_flops(spec)
+    start = min(adversarial_start(config, images), steps)
+    before, after = autoencoder_flops(config)
     flops = training.batch_size * (start * before + (steps - start) * after)
     hours = _hours(flops, "autoencoder", training.precision)
     judge = discriminator_cost(
-        spec.objective.adversarial.discriminator, spec.model.image_channels, spec.model.image_size
+        config.objective.adversarial.discriminator, config.model.image_channels, config.model.image_size
     )
-    disk = _training_bytes(autoencoder_cost(spec.model).parameters + judge.parameters)
-    return Estimate(steps * training.batch_size, steps, flops, hours, autoencoder_bytes(spec), disk)
+    disk = _training_bytes(autoencoder_cost(config.model).parameters + judge.parameters)
+    return Estimate(steps * training.batch_size, steps, flops, hours, autoencoder_bytes(config), disk)
 
 
-def _latent_model(spec: VaeSpec, images: int) -> Estimate:
+def _latent_model(config: CompanionConfig, images: int) -> Estimate:
     """Three passes a step; the terms of the objective cost little beside them."""
-    training, network = spec.training, latent_model_cost(spec.model)
+    training, network = config.training, latent_model_cost(config.model)
     steps = training.length.in_steps(images, training.batch_size)
     flops = 2.0 * 3 * steps * training.batch_size * network.macs
     kept = network.kept * _number_bytes(training.precision) * training.batch_size / training.ranks
@@ -189,9 +189,9 @@ def _latent_model(spec: VaeSpec, images: int) -> Estimate:
     return Estimate(steps * training.batch_size, steps, flops, hours, memory, disk)
 
 
-def autoencoder_bytes(spec: AutoencoderSpec) -> float:
+def autoencoder_bytes(config: FavaeConfig) -> float:
     """GPU memory of one rank in training."""
-    model, objective, training = spec.model, spec.objective, spec.training
+    model, objective, training = config.model, config.objective, config.training
     network = autoencoder_cost(model)
     judge = discriminator_cost(objective.adversarial.discriminator, model.image_channels, model.image_size)
     lpips = 2 * _LPIPS_SHARE[objective.perceptual.network] * vgg_cost(model.image_size).kept
@@ -201,21 +201,21 @@ def autoencoder_bytes(spec: AutoencoderSpec) -> float:
     return _CONTEXT_BYTES + state + _OVERHEAD * numbers * _at_once(training)
 
 
-def _cat_cost(spec: CatSpec, autoencoder: AutoencoderSpec) -> tuple[Cost, float]:
+def _cat_cost(config: CatConfig, autoencoder: FavaeConfig) -> tuple[Cost, float]:
     """CAT on one pair, and the multiply-accumulates of its text encoder."""
     model = autoencoder.model
-    if isinstance(spec.text, ClipText):
+    if isinstance(config.text, ClipTextConfig):
         dim, length, text = CLIP_TEXT["dim"], CLIP_TEXT["tokens"], 1.0 * clip_text_cost().macs
     else:  # trained too: three passes through layers of 12 D^2 weights
-        dim, length = spec.text.dim, spec.text.max_tokens
-        text = 3.0 * spec.text.layers * 12 * dim**2 * length
-    return cat_cost(spec.model, model.quantizer.codes, latent_area(model), dim, length), text
+        dim, length = config.text.dim, config.text.max_tokens
+        text = 3.0 * config.text.layers * 12 * dim**2 * length
+    return cat_cost(config.model, model.quantizer.codes, latent_area(model), dim, length), text
 
 
-def _cat(spec: CatSpec, autoencoder: AutoencoderSpec, pairs: int) -> Estimate:
-    training = spec.training
+def _cat(config: CatConfig, autoencoder: FavaeConfig, pairs: int) -> Estimate:
+    training = config.training
     steps = training.length.in_steps(pairs, training.batch_size)
-    cost, text = _cat_cost(spec, autoencoder)
+    cost, text = _cat_cost(config, autoencoder)
     flops = 2.0 * steps * training.batch_size * (3 * cost.macs + text)
     kept = cost.kept * _number_bytes(training.precision) * _at_once(training)
     memory = _CONTEXT_BYTES + _STATE_BYTES * cost.parameters + _OVERHEAD * kept
@@ -223,22 +223,24 @@ def _cat(spec: CatSpec, autoencoder: AutoencoderSpec, pairs: int) -> Estimate:
     return Estimate(steps * training.batch_size, steps, flops, hours, memory, disk)
 
 
-def _tokens(autoencoder: AutoencoderSpec, spec: TokenizeSpec, images: int) -> Estimate:
+def _tokens(autoencoder: FavaeConfig, config: TokenizeConfig, images: int) -> Estimate:
     cost = encoder_cost(autoencoder.model) + quantizer_cost(autoencoder.model)
     flops = 2.0 * images * cost.macs
-    return Estimate(images, None, flops, _hours(flops, "autoencoder", "fp32"), _inference_bytes(cost, spec.batch_size))
+    return Estimate(
+        images, None, flops, _hours(flops, "autoencoder", "fp32"), _inference_bytes(cost, config.batch_size)
+    )
 
 
-def _reference(spec: ReferenceSpec, size: Sizes) -> Estimate:
-    chosen = size if "all" in spec.images else spec.images
-    images = sum(size[s] if spec.n == "all" else min(spec.n, size[s]) for s in chosen)
-    flops = 2.0 * images * (_INCEPTION_MACS if "inception" in spec.feature_networks else 0)
-    memory = _CONTEXT_BYTES + spec.batch_size * _INCEPTION_BYTES
+def _reference(config: ReferenceConfig, size: Sizes) -> Estimate:
+    chosen = size if "all" in config.images else config.images
+    images = sum(size[s] if config.n == "all" else min(config.n, size[s]) for s in chosen)
+    flops = 2.0 * images * (_INCEPTION_MACS if "inception" in config.feature_networks else 0)
+    memory = _CONTEXT_BYTES + config.batch_size * _INCEPTION_BYTES
     return Estimate(images, None, flops, _hours(flops, "autoencoder", "fp32"), memory)
 
 
-def _evaluation(protocol: EvaluationProtocol, autoencoder: AutoencoderSpec | VaeSpec, images: int) -> Estimate:
-    if isinstance(autoencoder, AutoencoderSpec):
+def _evaluation(protocol: EvaluationConfig, autoencoder: FavaeConfig | CompanionConfig, images: int) -> Estimate:
+    if isinstance(autoencoder, FavaeConfig):
         cost = autoencoder_cost(autoencoder.model)
     else:
         cost = latent_model_cost(autoencoder.model)
@@ -250,17 +252,17 @@ def _evaluation(protocol: EvaluationProtocol, autoencoder: AutoencoderSpec | Vae
     return Estimate(images, None, flops, hours, _inference_bytes(cost, protocol.batch_size))
 
 
-def _generation(spec: GenerateSpec, cat: CatSpec, autoencoder: AutoencoderSpec, images: int) -> Estimate:
+def _generation(config: GenerateConfig, cat: CatConfig, autoencoder: FavaeConfig, images: int) -> Estimate:
     """With a cache each token passes the network once: as many multiply-accumulates as one teacher-forced pass."""
     cost, text = _cat_cost(cat, autoencoder)
     decoder = autoencoder_cost(autoencoder.model)
-    samples = images * spec.captions_per_image
-    passes = sum(1 if scale == 1 else 2 for scale in spec.guidance)  # guided: with and without text
+    samples = images * config.captions_per_image
+    passes = sum(1 if scale == 1 else 2 for scale in config.guidance)  # guided: with and without text
     drawing = 2.0 * samples * passes * (cost.macs + text)
-    decoding = 2.0 * samples * len(spec.guidance) * decoder.macs
+    decoding = 2.0 * samples * len(config.guidance) * decoder.macs
     hours = _hours(drawing, "token by token", "fp32") + _hours(decoding, "autoencoder", "fp32")
-    memory = _inference_bytes(decoder, spec.batch_size) + 4 * cost.parameters
-    return Estimate(samples * len(spec.guidance), None, drawing + decoding, hours, memory)
+    memory = _inference_bytes(decoder, config.batch_size) + 4 * cost.parameters
+    return Estimate(samples * len(config.guidance), None, drawing + decoding, hours, memory)
 
 
 def _training_bytes(parameters: float) -> float:
@@ -273,7 +275,7 @@ def _inference_bytes(cost: Cost, batch_size: int) -> float:
     return _CONTEXT_BYTES + 4 * cost.parameters + 0.4 * cost.kept * batch_size
 
 
-def _at_once(training: TrainingSpec) -> float:
+def _at_once(training: TrainingConfig) -> float:
     """Images that one rank takes through the model together."""
     return training.batch_size / (training.ranks * training.accumulation)
 

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from favae.config.base import Spec
+from favae.config.base import Schema
 from favae.config.errors import ConfigError
 from favae.config.load import deep_merge, read_yaml, subtree, validate
 from favae.runtime import paths
@@ -38,7 +38,7 @@ class Stage:
     shared: tuple[str, ...] = ()
     schema_of_kinds: str | None = None
 
-    def load_schema(self, parameters: dict[str, Any] | None = None) -> type[Spec]:
+    def load_schema(self, parameters: dict[str, Any] | None = None) -> type[Schema]:
         """The pydantic class, imported late: planning must not wait for schemas of other stages."""
         model = (parameters or {}).get("model")
         named = isinstance(model, dict) and "kind" in model
@@ -49,21 +49,21 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("prepare_dataset", "favae.config.dataset:DatasetSpec", {}),
+        Stage("prepare_dataset", "favae.config.dataset:DatasetConfig", {}),
         Stage(
             "train_autoencoder",
-            "favae.config.autoencoder:AutoencoderSpec",
+            "favae.config.favae:FavaeConfig",
             {"dataset": "prepare_dataset"},
-            schema_of_kinds="favae.config.companions:VaeSpec",
+            schema_of_kinds="favae.config.companions:CompanionConfig",
         ),
         Stage(
             "compute_reference_statistics",
-            "favae.config.evaluation:ReferenceSpec",
+            "favae.config.evaluation:ReferenceConfig",
             {"dataset": "prepare_dataset"},
         ),
         Stage(
             "evaluate_reconstruction",
-            "favae.config.evaluation:EvaluationProtocol",
+            "favae.config.evaluation:EvaluationConfig",
             {
                 "model": "train_autoencoder",
                 "dataset": "prepare_dataset",
@@ -72,13 +72,13 @@ STAGES = {
         ),
         Stage(
             "tokenize_images",
-            "favae.config.cat:TokenizeSpec",
+            "favae.config.cat:TokenizeConfig",
             {"model": "train_autoencoder", "dataset": "prepare_dataset"},
         ),
-        Stage("train_cat", "favae.config.cat:CatSpec", {"tokens": "tokenize_images"}),
+        Stage("train_cat", "favae.config.cat:CatConfig", {"tokens": "tokenize_images"}),
         Stage(
             "generate_images",
-            "favae.config.cat:GenerateSpec",
+            "favae.config.cat:GenerateConfig",
             {
                 "cat": "train_cat",
                 "model": "train_autoencoder",
@@ -88,14 +88,14 @@ STAGES = {
         ),
         Stage(
             "make_tables",
-            "favae.config.reporting:TablesSpec",
+            "favae.config.reporting:TablesConfig",
             {},
             collects=("evaluate_reconstruction", "generate_images"),
             shared=("published",),
         ),
         Stage(
             "make_figures",
-            "favae.config.reporting:FiguresSpec",
+            "favae.config.reporting:FiguresConfig",
             {},
             collects=("train_autoencoder", "evaluate_reconstruction", "train_cat", "generate_images"),
         ),
@@ -132,7 +132,7 @@ class Job:
         return deep_merge(trees)
 
     @cached_property
-    def spec(self) -> Spec:
+    def config(self) -> Schema:
         """The validated parameters. Raises ConfigError."""
         own = {k: v for k, v in self.parameters.items() if k not in self.stage.shared}
         return validate(self.stage.load_schema(self.parameters), own, self.where)
@@ -229,7 +229,7 @@ class Grid:
         problems: list[str] = []
         for job in self:
             try:
-                job.spec  # noqa: B018  (validation is the point)
+                job.config  # noqa: B018  (validation is the point)
             except ConfigError as error:
                 problems.append(str(error))
         if not problems:
@@ -260,36 +260,36 @@ class Grid:
 
     def _unfit_reference(self, job: Job) -> Iterator[str]:
         """Where the real images behind an evaluation's reference statistics are not those it compares with."""
-        from favae.config.cat import GenerateSpec
-        from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
+        from favae.config.cat import GenerateConfig
+        from favae.config.evaluation import EvaluationConfig, ReferenceConfig
 
         cell = job.roles["reference"]
-        other, spec = self.job("compute_reference_statistics", cell), job.spec
-        assert isinstance(other.spec, ReferenceSpec)
+        other, config = self.job("compute_reference_statistics", cell), job.config
+        assert isinstance(other.config, ReferenceConfig)
         if other.roles["dataset"] != job.roles["dataset"]:
             yield f"reference {cell!r} is of data set {other.roles['dataset']!r}, not {job.roles['dataset']!r}"
-        protocol = spec.protocol if isinstance(spec, GenerateSpec) else spec
-        assert isinstance(protocol, EvaluationProtocol)
+        protocol = config.protocol if isinstance(config, GenerateConfig) else config
+        assert isinstance(protocol, EvaluationConfig)
         if "frechet" not in protocol.metrics:
             return
-        also_all = isinstance(spec, GenerateSpec) and spec.against == "split_and_all"
+        also_all = isinstance(config, GenerateConfig) and config.against == "split_and_all"
         wanted = {protocol.split, "all"} if also_all else {protocol.split}
-        if lacking := sorted(wanted - set(other.spec.images)):
+        if lacking := sorted(wanted - set(other.config.images)):
             yield f"reference {cell!r} has no statistics of {lacking[0]!r}; add it to images in {other.where}"
-        if lacking := sorted(set(protocol.feature_networks) - set(other.spec.feature_networks)):
+        if lacking := sorted(set(protocol.feature_networks) - set(other.config.feature_networks)):
             yield f"reference {cell!r} has no {lacking[0]} features; add it to feature_networks in {other.where}"
-        if isinstance(spec, EvaluationProtocol) and other.spec.n != spec.n:
-            yield f"n is {spec.n}, but reference {cell!r} is of n = {other.spec.n} images: give both the same"
+        if isinstance(config, EvaluationConfig) and other.config.n != config.n:
+            yield f"n is {config.n}, but reference {cell!r} is of n = {other.config.n} images: give both the same"
 
     @staticmethod
     def _dangling(job: Job) -> Iterator[str]:
-        from favae.config.reporting import FiguresSpec, Published, TablesSpec
+        from favae.config.reporting import FiguresConfig, Published, TablesConfig
 
-        if isinstance(job.spec, TablesSpec):
+        if isinstance(job.config, TablesConfig):
             published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
-            yield from job.spec.disagreements(published, job.inputs)
-        elif isinstance(job.spec, FiguresSpec):
-            yield from job.spec.disagreements(job.inputs)
+            yield from job.config.disagreements(published, job.inputs)
+        elif isinstance(job.config, FiguresConfig):
+            yield from job.config.disagreements(job.inputs)
 
 
 @lru_cache(maxsize=8)

@@ -2,20 +2,20 @@
 
 from itertools import pairwise
 
-from favae.config.companions import FflAutoencoder, FflVae, LatentModelSpec, StftVae
+from favae.config.companions import FflAutoencoderModelConfig, FflVaeModelConfig, LatentModelConfig, StftVaeModelConfig
 from favae.jobs.costs import Cost
 
 
-def latent_model_cost(model: LatentModelSpec) -> Cost:
+def latent_model_cost(model: LatentModelConfig) -> Cost:
     """One image through encoder and decoder (`favae.models.LATENT_MODELS`)."""
-    if isinstance(model, StftVae):
+    if isinstance(model, StftVaeModelConfig):
         return _stft_vae(model)
-    if isinstance(model, FflVae):
+    if isinstance(model, FflVaeModelConfig):
         return _ffl_vae(model)
     return _ffl_autoencoder(model)
 
 
-def _stft_vae(model: StftVae) -> Cost:
+def _stft_vae(model: StftVaeModelConfig) -> Cost:
     cost, size = Cost(), model.image_size
     half = (size - 1) // 2
     rest = (half - 1) // 2
@@ -33,14 +33,14 @@ def _stft_vae(model: StftVae) -> Cost:
     return cost
 
 
-def _ffl_autoencoder(model: FflAutoencoder) -> Cost:
+def _ffl_autoencoder(model: FflAutoencoderModelConfig) -> Cost:
     cost, pixels = Cost(), model.image_channels * model.image_size**2
     cost.linear(pixels, model.hidden, 1)
     cost.linear(model.hidden, pixels, 1)
     return cost
 
 
-def _ffl_vae(model: FflVae) -> Cost:
+def _ffl_vae(model: FflVaeModelConfig) -> Cost:
     cost, side = Cost(), model.image_size
     widths = [model.image_channels]
     while side > 4:

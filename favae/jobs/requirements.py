@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from favae.config.autoencoder import AutoencoderSpec
-from favae.config.cat import CatSpec, ClipText, GenerateSpec
-from favae.config.companions import PerceptualTerm, VaeSpec
-from favae.config.evaluation import EvaluationProtocol, ReferenceSpec
+from favae.config.cat import CatConfig, ClipTextConfig, GenerateConfig
+from favae.config.companions import CompanionConfig, PerceptualTermConfig
+from favae.config.evaluation import EvaluationConfig, ReferenceConfig
+from favae.config.favae import FavaeConfig
 from favae.jobs.grid import Job
 from favae.runtime import paths
 
@@ -97,24 +97,24 @@ def _missing_packages() -> Iterator[Need]:
 
 def _weights_of_training(job: Job) -> Iterator[str]:
     """Declared weights without which a job cannot run."""
-    spec = job.spec
+    config = job.config
     networks: list[str] = []
-    if isinstance(spec, AutoencoderSpec) and spec.objective.perceptual.weight:
-        networks = [spec.objective.perceptual.network]
-    if isinstance(spec, VaeSpec):
-        networks = [term.network for term in spec.objective.terms.values() if isinstance(term, PerceptualTerm)]
+    if isinstance(config, FavaeConfig) and config.objective.perceptual.weight:
+        networks = [config.objective.perceptual.network]
+    if isinstance(config, CompanionConfig):
+        networks = [term.network for term in config.objective.terms.values() if isinstance(term, PerceptualTermConfig)]
     yield from _lpips_files(networks)
-    if isinstance(spec, CatSpec) and isinstance(spec.text, ClipText):
-        yield spec.text.weights
+    if isinstance(config, CatConfig) and isinstance(config.text, ClipTextConfig):
+        yield config.text.weights
 
 
 def _weights_of_metrics(job: Job) -> Iterator[str]:
     """Declared weights without which a job does not measure something."""
-    spec = job.spec
-    if isinstance(spec, ReferenceSpec):
-        yield from (n for n in spec.feature_networks if n not in _WITHOUT_WEIGHTS)
-    protocol = spec.protocol if isinstance(spec, GenerateSpec) else spec
-    if isinstance(protocol, EvaluationProtocol):
+    config = job.config
+    if isinstance(config, ReferenceConfig):
+        yield from (n for n in config.feature_networks if n not in _WITHOUT_WEIGHTS)
+    protocol = config.protocol if isinstance(config, GenerateConfig) else config
+    if isinstance(protocol, EvaluationConfig):
         if "lpips" in protocol.metrics:
             yield from _lpips_files(protocol.lpips_nets)
         if "frechet" in protocol.metrics:

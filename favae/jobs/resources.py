@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from favae.config.dataset import DatasetSpec
-from favae.config.training import TrainingSpec
+from favae.config.dataset import DatasetConfig
+from favae.config.training import TrainingConfig
 from favae.jobs.estimates import Estimate, Sizes, declared_sizes, estimate
 from favae.jobs.grid import Grid, Job, load_grid
 
@@ -37,12 +37,12 @@ def resources_of(job: Job) -> Resources:
         return Resources(1, _BASE_MB, 15, 0)
     if job.stage.name == "prepare_dataset":
         # Cutting a few shipped photographs is no work; waiting for all cores to be free would hold up everything else.
-        tiles = isinstance(job.spec, DatasetSpec) and job.spec.layout.kind == "tiles"
+        tiles = isinstance(job.config, DatasetConfig) and job.config.layout.kind == "tiles"
         return Resources(1 if tiles else _PREPARE_THREADS, 4 * _BASE_MB, 8 * 60, 0)
     grid = load_grid(job.scale)
     sizes = dict.fromkeys(grid.cells("prepare_dataset"), _NOMINAL) | known_sizes(grid)
     expected = estimate(grid, job, sizes)
-    training: TrainingSpec | None = getattr(job.spec, "training", None)
+    training: TrainingConfig | None = getattr(job.config, "training", None)
     ranks, threads = (training.ranks, training.threads) if training else (1, 1)
     return Resources(threads * ranks, _BASE_MB + ranks * _host_megabytes(expected), _minutes(expected, ranks), ranks)
 
@@ -51,9 +51,9 @@ def known_sizes(grid: Grid) -> dict[str, Sizes]:
     """Splits of each data set of the grid whose size its parameters declare."""
     sizes = {}
     for cell in grid.cells("prepare_dataset"):
-        spec = grid.job("prepare_dataset", cell).spec
-        assert isinstance(spec, DatasetSpec)
-        if declared := declared_sizes(spec):
+        config = grid.job("prepare_dataset", cell).config
+        assert isinstance(config, DatasetConfig)
+        if declared := declared_sizes(config):
             sizes[cell] = declared
     return sizes
 

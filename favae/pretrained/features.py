@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from favae.config.evaluation import FeatureNetworkName, WeightsCatalogue, WeightsFile
+from favae.config.evaluation import FeatureNetworkName, WeightsConfig, WeightsFileConfig
 from favae.pretrained.weights import load_weights
 from favae.runtime.torchvision import ensure_torchvision
 
@@ -21,7 +21,7 @@ class FeatureNetwork(nn.Module):
     """A frozen network with `dimension` features; `weights` is the file they were read from, if any."""
 
     dimension: int
-    weights: WeightsFile | None = None
+    weights: WeightsFileConfig | None = None
 
     def features(self, image_B3HW: Tensor) -> Tensor:
         """[B, dimension] of images in [0, 1]."""
@@ -37,7 +37,7 @@ class InceptionFeatures(FeatureNetwork):
 
     dimension = 2048
 
-    def __init__(self, catalogue: WeightsCatalogue | None = None):
+    def __init__(self, catalogue: WeightsConfig | None = None):
         super().__init__()
         state, self.weights = load_weights("inception", catalogue)
         ensure_torchvision()
@@ -57,7 +57,7 @@ class SqueezeNetFeatures(FeatureNetwork):
 
     dimension = 512
 
-    def __init__(self, catalogue: WeightsCatalogue | None = None):
+    def __init__(self, catalogue: WeightsConfig | None = None):
         super().__init__()
         state, self.weights = load_weights("squeezenet", catalogue)
         ensure_torchvision()
@@ -116,14 +116,14 @@ class RandomConvFeatures(FeatureNetwork):
         return torch.cat(pooled, dim=1)
 
 
-_NETWORKS: dict[FeatureNetworkName, Callable[[WeightsCatalogue | None], FeatureNetwork]] = {
+_NETWORKS: dict[FeatureNetworkName, Callable[[WeightsConfig | None], FeatureNetwork]] = {
     "inception": InceptionFeatures,
     "squeezenet": SqueezeNetFeatures,
     "randconv": lambda _: RandomConvFeatures(),
 }
 
 
-def load_feature_network(name: FeatureNetworkName, catalogue: WeightsCatalogue | None = None) -> FeatureNetwork:
+def load_feature_network(name: FeatureNetworkName, catalogue: WeightsConfig | None = None) -> FeatureNetwork:
     """The feature network `name`, frozen, in evaluation mode, on the CPU; nothing is downloaded.
 
     Raises:

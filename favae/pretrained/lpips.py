@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from favae.config.evaluation import LpipsNet, WeightsCatalogue, WeightsFile
+from favae.config.evaluation import LpipsNet, WeightsConfig, WeightsFileConfig
 from favae.pretrained.weights import load_weights
 from favae.runtime.torchvision import ensure_torchvision
 
@@ -23,7 +23,7 @@ class LPIPS(nn.Module):
 
     network: Any  # lpips.LPIPS, imported only when needed
 
-    def __init__(self, lpips_network: nn.Module, weights: WeightsFile):
+    def __init__(self, lpips_network: nn.Module, weights: WeightsFileConfig):
         super().__init__()
         self.network = lpips_network.requires_grad_(False)
         self.weights = weights
@@ -51,7 +51,7 @@ class LPIPS(nn.Module):
         return self.network.net(self.network.scaling_layer(image_BCHW))
 
 
-def load_lpips(net: LpipsNet, catalogue: WeightsCatalogue | None = None) -> LPIPS:
+def load_lpips(net: LpipsNet, catalogue: WeightsConfig | None = None) -> LPIPS:
     """LPIPS v0.1 on VGG16, AlexNet or SqueezeNet 1.1, on the CPU; nothing is downloaded.
 
     Backbone weights come from the declared files, the linear heads from the lpips package.

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from favae.config.evaluation import WeightsCatalogue, WeightsFile
+from favae.config.evaluation import WeightsConfig, WeightsFileConfig
 from favae.config.load import read_yaml, validate
 from favae.runtime import paths
 
@@ -30,23 +30,23 @@ class FoundWeights:
     """A verified file and its declaration."""
 
     path: Path
-    declared: WeightsFile
+    declared: WeightsFileConfig
 
 
-def load_catalogue(path: Path | None = None) -> WeightsCatalogue:
+def load_catalogue(path: Path | None = None) -> WeightsConfig:
     """The declared weights of `params/weights.yaml`, or of another file of that form. Raises ConfigError."""
     path = path or paths.params_file("weights")
-    return validate(WeightsCatalogue, read_yaml(path), str(path))
+    return validate(WeightsConfig, read_yaml(path), str(path))
 
 
-def search_folders(catalogue: WeightsCatalogue) -> list[Path]:
+def search_folders(catalogue: WeightsConfig) -> list[Path]:
     """Folders searched, in order: the catalogue's `folder`, `$FAVAE_WEIGHTS`, torch.hub's folder of checkpoints."""
     torch_home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
     given = [catalogue.folder, os.environ.get("FAVAE_WEIGHTS")]
     return [Path(folder) for folder in given if folder] + [torch_home / "hub" / "checkpoints"]
 
 
-def find_weights(name: str, catalogue: WeightsCatalogue | None = None) -> FoundWeights | MissingWeights:
+def find_weights(name: str, catalogue: WeightsConfig | None = None) -> FoundWeights | MissingWeights:
     """The first file declared for `name` that is found with the declared sha256, or why there is none.
 
     Raises:
@@ -72,7 +72,7 @@ def find_weights(name: str, catalogue: WeightsCatalogue | None = None) -> FoundW
     return MissingWeights(f"weights {first.file} missing: put the file from {first.source} into $FAVAE_WEIGHTS")
 
 
-def load_weights(name: str, catalogue: WeightsCatalogue | None = None) -> tuple[dict[str, Tensor], WeightsFile]:
+def load_weights(name: str, catalogue: WeightsConfig | None = None) -> tuple[dict[str, Tensor], WeightsFileConfig]:
     """State dict of the verified weights `name`, on the CPU, floating point tensors as float32; and what file it was.
 
     Raises:

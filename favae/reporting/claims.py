@@ -3,14 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator
 
-from favae.config.reporting import TableSpec
+from favae.config.reporting import TableConfig
 from favae.evaluation.protocol import describe
 from favae.reporting.tables import Entry
 
 _ERRORS = 2.0  # standard errors of the difference that make it one
 
 
-def verdicts(table: TableSpec, entries: Iterable[Entry]) -> Iterator[str]:
+def verdicts(table: TableConfig, entries: Iterable[Entry]) -> Iterator[str]:
     """One sentence a claim: whether it holds, and the differences that decide."""
     by_place = {(entry.row, entry.metric): entry for entry in entries}
     for claim in table.claims:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from favae.config.reporting import FigureKind, FigureSpec, FigureStyle
+from favae.config.reporting import FigureConfig, FigureKind, FigureStyleConfig
 from favae.reporting.images import draw_reconstructions, draw_samples
 from favae.reporting.lines import draw_learning_curves, draw_sigma, draw_spectrum_error
 from favae.reporting.prior import draw_drawn, draw_latent_grids
 from favae.reporting.results import Results
 
-DRAW: dict[FigureKind, Callable[[FigureSpec, FigureStyle, Results], Figure]] = {
+DRAW: dict[FigureKind, Callable[[FigureConfig, FigureStyleConfig, Results], Figure]] = {
     "reconstructions": draw_reconstructions,
     "spectrum_error": draw_spectrum_error,
     "learning_curves": draw_learning_curves,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from favae.config.reporting import FigureSpec, FigureStyle
+from favae.config.reporting import FigureConfig, FigureStyleConfig
 from favae.evaluation.spectrum import POWER_FLOOR
 from favae.reporting.results import Results
 from favae.reporting.style import GREY, bare, new_figure
@@ -17,22 +17,22 @@ from favae.reporting.style import GREY, bare, new_figure
 Rows = list[tuple[str, np.ndarray, list[float] | None]]  # label, pictures [k,H,W,3], PSNR of each
 
 
-def draw_reconstructions(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
+def draw_reconstructions(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """Held-out images over their reconstructions, one row a model; beside each its log-power spectrum.
 
     Raises:
         ValueError: cells that were not evaluated on the same images.
     """
-    first = results.examples(spec.series[0].cell, spec.examples)
+    first = results.examples(config.series[0].cell, config.examples)
     rows: Rows = [("Original", first["original"], None)]
-    for series in spec.series:
-        examples = results.examples(series.cell, spec.examples)
+    for series in config.series:
+        examples = results.examples(series.cell, config.examples)
         if not np.array_equal(examples["id"], first["id"]):
-            raise ValueError(f"figure {spec.id!r}: {series.cell} shows other images than {spec.series[0].cell}")
+            raise ValueError(f"figure {config.id!r}: {series.cell} shows other images than {config.series[0].cell}")
         values = results.table(series.cell, "images.csv").set_index("id")
         psnr = values["psnr"].loc[examples["id"]].tolist() if "psnr" in values else None
         rows.append((series.label, examples["reconstruction"], psnr))
-    return _lay_out(rows, style, spec.title)
+    return _lay_out(rows, style, config.title)
 
 
 class _Sheet:
@@ -63,7 +63,7 @@ class _Sheet:
         return self.figure.add_axes((x / self.width, y / self.height, width / self.width, self.side / self.height))
 
 
-def _lay_out(rows: Rows, style: FigureStyle, title: str) -> Figure:
+def _lay_out(rows: Rows, style: FigureStyleConfig, title: str) -> Figure:
     spectra = [[log_power(picture) for picture in pictures] for _, pictures, _ in rows]
     low, high = np.percentile(spectra[0], [1, 99.9])  # one scale, that of the originals
     sheet = _Sheet(len(rows), len(rows[0][1]), style.width, title)
@@ -95,25 +95,25 @@ def log_power(picture_HW3: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.fft.fftshift(power_HW) + POWER_FLOOR)
 
 
-def draw_samples(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
+def draw_samples(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """One column a caption: the real image over the samples of every cell at each guidance scale.
 
     Raises:
         ValueError: cells that were not sampled from the same captions.
     """
-    first = results.examples(spec.series[0].cell, spec.examples)
+    first = results.examples(config.series[0].cell, config.examples)
     rows = [("Real image", first["real"])]
-    for series in spec.series:
-        examples = results.examples(series.cell, spec.examples)
+    for series in config.series:
+        examples = results.examples(series.cell, config.examples)
         if not np.array_equal(examples["caption"], first["caption"]):
-            raise ValueError(f"figure {spec.id!r}: {series.cell} has other captions than {spec.series[0].cell}")
+            raise ValueError(f"figure {config.id!r}: {series.cell} has other captions than {config.series[0].cell}")
         scales = [name for name in examples if name.startswith("guidance_")]
         rows += [(f"{series.label}\n{name.replace('_', ' ')}", examples[name]) for name in scales]
     side = style.width / (len(first["caption"]) + 0.5)
     size = 0.8 * style.font_size
     captions = [textwrap.fill(caption, int(side * 72 / (0.6 * size))) for caption in first["caption"]]
     lines = max(caption.count("\n") + 1 for caption in captions)
-    figure = new_figure(style.width, len(rows) * side + lines * 1.3 * size / 72 + 0.4, spec.title)
+    figure = new_figure(style.width, len(rows) * side + lines * 1.3 * size / 72 + 0.4, config.title)
     grid = figure.subplots(len(rows), len(captions), squeeze=False)
     for axes_row, (label, pictures) in zip(grid, rows):
         for axes, picture in zip(axes_row, pictures):

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from favae.config.reporting import FigureSpec, FigureStyle, Series
+from favae.config.reporting import FigureConfig, FigureStyleConfig, SeriesConfig
 from favae.reporting.results import Results
 from favae.reporting.style import GREY, label_ends, new_figure
 
@@ -20,14 +20,14 @@ _QUANTITIES = {
 _HEIGHT = 3.4
 
 
-def draw_spectrum_error(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
+def draw_spectrum_error(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """Mean absolute log-power error over spatial frequency, one curve a model, frequency bands shaded."""
-    panels = list(dict.fromkeys(series.panel for series in spec.series))
-    figure = new_figure(style.width, _HEIGHT, spec.title)
+    panels = list(dict.fromkeys(series.panel for series in config.series))
+    figure = new_figure(style.width, _HEIGHT, config.title)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     drawn = []
     for axes, panel in zip(grid, panels):
-        chosen = [series for series in spec.series if series.panel == panel]
+        chosen = [series for series in config.series if series.panel == panel]
         curves = [results.table(series.cell, "spectrum.csv") for series in chosen]
         axes.set_title(f"{panel} ({_images(results, chosen[0].cell)})".strip(), pad=18)
         axes.set_xlabel("spatial frequency (Nyquist = 1)")
@@ -63,7 +63,7 @@ def _shade_bands(axes: Axes, curve: pd.DataFrame) -> None:
         axes.text((start + end) / 2, 1.02, str(band), transform=above, ha="center", va="bottom", color=GREY)
 
 
-def draw_learning_curves(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
+def draw_learning_curves(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """Training (faint) and validation (dots) losses, one panel a loss; dotted where the GAN loss begins.
 
     Labels that the next panel would repeat are left to it.
@@ -71,11 +71,11 @@ def draw_learning_curves(spec: FigureSpec, style: FigureStyle, results: Results)
     Raises:
         ValueError: no validation loss in any of the curves.
     """
-    curves = {series.label: results.curves(series.cell) for series in spec.series}
+    curves = {series.label: results.curves(series.cell) for series in config.series}
     quantities = [name for name in _QUANTITIES if any(_has(table, name) for table in curves.values())]
     if not quantities:
-        raise ValueError(f"figure {spec.id!r}: no curve has a validation loss of {', '.join(_QUANTITIES)}")
-    figure = new_figure(style.width, _HEIGHT, spec.title)
+        raise ValueError(f"figure {config.id!r}: no curve has a validation loss of {', '.join(_QUANTITIES)}")
+    figure = new_figure(style.width, _HEIGHT, config.title)
     grid = figure.subplots(1, len(quantities), squeeze=False)[0]
     drawn: list[tuple[Axes, dict[str, Line2D]]] = []
     for axes, quantity in zip(grid, quantities):
@@ -133,7 +133,7 @@ def _mark_gan(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str, st
         axes.annotate("GAN loss on", (min(starts.values()), 1), (4, 0), at, "offset points", va="top", color=GREY)
 
 
-def draw_sigma(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
+def draw_sigma(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """Learned standard deviations of the DSL filters over steps, one panel a model.
 
     Solid: sigma of the encoder feature (pair-wise DSL: of both); dashed: of the complement where it has its own.
@@ -141,16 +141,16 @@ def draw_sigma(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure
     Raises:
         ValueError: a model that was trained without learnable sigmas.
     """
-    figure = new_figure(style.width, _HEIGHT, spec.title)
-    grid = figure.subplots(1, len(spec.series), squeeze=False, sharey=True)[0]
-    drawn = [(axes, _sigmas(axes, series, results.curves(series.cell))) for axes, series in zip(grid, spec.series)]
+    figure = new_figure(style.width, _HEIGHT, config.title)
+    grid = figure.subplots(1, len(config.series), squeeze=False, sharey=True)[0]
+    drawn = [(axes, _sigmas(axes, series, results.curves(series.cell))) for axes, series in zip(grid, config.series)]
     grid[0].set_ylabel("sigma (positions of the feature map)")
     for axes, lines in drawn:
         label_ends(figure, axes, lines)
     return figure
 
 
-def _sigmas(axes: Axes, series: Series, table: pd.DataFrame) -> list[Line2D]:
+def _sigmas(axes: Axes, series: SeriesConfig, table: pd.DataFrame) -> list[Line2D]:
     if "train/sigma_taps_0" not in table:
         raise ValueError(f"{series.cell} was trained without learnable sigmas: take it out of the figure")
     dashed = any(name.startswith("train/sigma_complements") for name in table)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from favae.config.reporting import Published, TableSpec
+from favae.config.reporting import Published, TableConfig
 from favae.evaluation.protocol import describe
 from favae.reporting.claims import verdicts
 from favae.reporting.tables import NOT_COMPARABLE, NOT_REPORTED, Entry
@@ -74,7 +74,7 @@ def heading(metric: str) -> str:
     return info.title + (f" ({info.unit})" if info.unit else "") + _ARROWS[info.better]
 
 
-def make_page(table: TableSpec, published: Published, entries: list[Entry]) -> Page:
+def make_page(table: TableConfig, published: Published, entries: list[Entry]) -> Page:
     """Lay out a table. `entries` as from `table_entries`."""
     footnotes = _Footnotes()
     with_numbers = {entry.metric for entry in entries if entry.reported is not None}
@@ -126,7 +126,7 @@ def _reproduced(entry: Entry, footnotes: _Footnotes) -> str:
     return f"{word} {footnotes.mark(entry.note)}" if reason and entry.note else word or ABSENT
 
 
-def _sources(table: TableSpec, published: Published) -> list[str]:
+def _sources(table: TableConfig, published: Published) -> list[str]:
     """Where the published rows come from, and what speaks against them."""
     references = list(dict.fromkeys(row.published for row in table.rows if row.published))
     notes = []

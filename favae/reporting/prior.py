@@ -3,17 +3,17 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from favae.config.reporting import FigureSpec, FigureStyle
+from favae.config.reporting import FigureConfig, FigureStyleConfig
 from favae.reporting.results import Results
 from favae.reporting.style import bare, new_figure
 
 
-def draw_drawn(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
+def draw_drawn(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """Pictures of `examples` latents drawn from N(0, 1), the same for every row, one row a model."""
-    rows = [(series.label, _from_prior(results, series.cell, "drawn")[: spec.examples]) for series in spec.series]
+    rows = [(series.label, _from_prior(results, series.cell, "drawn")[: config.examples]) for series in config.series]
     columns = max(len(pictures) for _, pictures in rows)
     side = style.width / (columns + 2)
-    figure = new_figure(style.width, len(rows) * side + 0.5, spec.title)
+    figure = new_figure(style.width, len(rows) * side + 0.5, config.title)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes_row, (label, pictures) in zip(grid, rows):
         for axes in axes_row:
@@ -24,12 +24,12 @@ def draw_drawn(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure
     return figure
 
 
-def draw_latent_grids(spec: FigureSpec, style: FigureStyle, results: Results) -> Figure:
+def draw_latent_grids(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """One sheet a model: pictures over the plane of its two latents, three sheets a row."""
-    columns = min(3, len(spec.series))
-    lines = -(-len(spec.series) // columns)
-    figure = new_figure(style.width, lines * (style.width / columns + 0.2) + 0.4, spec.title)
-    for axes, series in zip(figure.subplots(lines, columns, squeeze=False).flat, spec.series):
+    columns = min(3, len(config.series))
+    lines = -(-len(config.series) // columns)
+    figure = new_figure(style.width, lines * (style.width / columns + 0.2) + 0.4, config.title)
+    for axes, series in zip(figure.subplots(lines, columns, squeeze=False).flat, config.series):
         axes.imshow(_sheet(_from_prior(results, series.cell, "grid")), interpolation="nearest")
         axes.set_title(series.label)
     for axes in figure.axes:

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.rcsetup import cycler
 
-from favae.config.reporting import FigureStyle
+from favae.config.reporting import FigureStyleConfig
 
 GREY = "0.35"
 
 
 @contextmanager
-def drawing(style: FigureStyle) -> Iterator[None]:
+def drawing(style: FigureStyleConfig) -> Iterator[None]:
     """Settings of `style` while a figure is drawn and saved, whatever the user's matplotlibrc says."""
     own: dict[Any, Any] = {
         "font.size": style.font_size,

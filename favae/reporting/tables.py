@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from favae.config.reporting import Published, TableRow, TableSpec
+from favae.config.reporting import Published, TableConfig, TableRowConfig
 from favae.evaluation.protocol import MetricResult, describe
 from favae.reporting.results import Results
 
@@ -40,7 +40,7 @@ class Entry:
         return self.reproduced - self.reported
 
 
-def table_entries(table: TableSpec, published: Published, results: Results) -> list[Entry]:
+def table_entries(table: TableConfig, published: Published, results: Results) -> list[Entry]:
     """Entries row by row, in the order of the specification.
 
     Raises:
@@ -49,7 +49,7 @@ def table_entries(table: TableSpec, published: Published, results: Results) -> l
     return [_entry(table, row, metric, published, results) for row in table.rows for metric in table.columns]
 
 
-def _entry(table: TableSpec, row: TableRow, metric: str, published: Published, results: Results) -> Entry:
+def _entry(table: TableConfig, row: TableRowConfig, metric: str, published: Published, results: Results) -> Entry:
     describe(metric)  # refuses unknown names
     reported = None
     if row.published is not None and metric in table.published_columns:
@@ -73,7 +73,7 @@ def _entry(table: TableSpec, row: TableRow, metric: str, published: Published, r
     )
 
 
-def _measured(cell: str, row: TableRow, metric: str, results: Results) -> MetricResult:
+def _measured(cell: str, row: TableRowConfig, metric: str, results: Results) -> MetricResult:
     metrics = results.metrics(cell)
     key = row.key(metric)
     if key in metrics:

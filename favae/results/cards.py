@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from favae.config.base import Spec
+from favae.config.base import Schema
 from favae.jobs.grid import Job
 from favae.runtime.files import write_text
 from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
@@ -19,14 +19,14 @@ from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
 SCHEMA_VERSION = 1
 
 
-class Output(Spec):
+class Output(Schema):
     """A file or folder of a result. A folder's hash is that of the sorted list of its files' hashes."""
 
     sha256: str
     size: int
 
 
-class Card(Spec):
+class Card(Schema):
     """Content of `card.json`."""
 
     schema_version: int

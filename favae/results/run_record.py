@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from favae.config.base import Spec
+from favae.config.base import Schema
 from favae.runtime import paths
 from favae.runtime.files import write_text
 from favae.runtime.hashes import sha256_file
@@ -18,7 +18,7 @@ from favae.runtime.hashes import sha256_file
 _PACKAGES = ("favae", "torch", "torchvision", "numpy", "scipy", "pillow", "snakemake", "dvc", "mlflow")
 
 
-class RunRecord(Spec):
+class RunRecord(Schema):
     """Content of a run record. Times are UTC in ISO 8601, durations in seconds."""
 
     scale: str

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from favae.config.evaluation import EvaluationProtocol
+from favae.config.evaluation import EvaluationConfig
 from favae.data.dataset import PreparedSplit, iterate_batches
 from favae.data.examples import example_rows
 from favae.data.pixels import to_float, to_uint8
@@ -33,7 +33,7 @@ _GRID = 12  # of a side of the latent grid
 
 def run(job: Job, context: Context) -> None:
     """Write `metrics.json`, `images.csv` (one row an image), `spectrum.csv` and `examples.npz`."""
-    protocol = cast(EvaluationProtocol, job.spec)
+    protocol = cast(EvaluationConfig, job.config)
     device = choose_device(context)
     model = load_any_autoencoder(paths.result_dir(job.scale, "train_autoencoder", job.roles["model"]), device)
     split = PreparedSplit(
@@ -69,7 +69,7 @@ def run(job: Job, context: Context) -> None:
 
 
 def _reconstruction(
-    model: FAVAE | LatentModel, protocol: EvaluationProtocol, count: int
+    model: FAVAE | LatentModel, protocol: EvaluationConfig, count: int
 ) -> Callable[[Tensor, range], tuple[Tensor, Tensor | None]]:
     """A function of images and their rows in the split: reconstructions, and code indices where there is a codebook."""
     if isinstance(model, FAVAE):
@@ -100,7 +100,7 @@ def _from_prior(model: LatentModel) -> dict[str, Any]:
 
 def _synthesis(
     model: FAVAE | LatentModel,
-    protocol: EvaluationProtocol,
+    protocol: EvaluationConfig,
     count: int,
     reference: Mapping[str, FeatureStatistics],
     device: torch.device,

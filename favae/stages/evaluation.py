@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from favae.config.dataset import DatasetSpec
+from favae.config.dataset import DatasetConfig
 from favae.evaluation.protocol import MetricResult
 from favae.jobs.grid import Job, load_grid
 from favae.runtime import paths
@@ -19,7 +19,7 @@ def statistics_folder(job: Job) -> Path:
 
 def write_metrics(job: Job, context: Context, results: Mapping[str, MetricResult]) -> None:
     """Write `metrics.json`; the crop of the data set's images joins each protocol. Values go to the run record too."""
-    dataset = cast(DatasetSpec, load_grid(job.scale).job("prepare_dataset", job.roles["dataset"]).spec)
+    dataset = cast(DatasetConfig, load_grid(job.scale).job("prepare_dataset", job.roles["dataset"]).config)
     for result in results.values():
         result["protocol"]["crop"] = dataset.resize
     (context.build / "metrics.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")

@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from favae.config.cat import GenerateSpec
+from favae.config.cat import GenerateConfig
 from favae.data.dataset import PreparedSplit
 from favae.data.examples import example_rows
 from favae.data.pixels import to_uint8
@@ -23,32 +23,32 @@ from favae.stages.runner import Context
 
 def run(job: Job, context: Context) -> None:
     """Write `metrics.json` (per guidance scale) and `examples.npz` (captions, real images, samples at each scale)."""
-    spec = cast(GenerateSpec, job.spec)
+    config = cast(GenerateConfig, job.config)
     device = choose_device(context)
     cat = load_text_to_image(paths.result_dir(job.scale, "train_cat", job.roles["cat"]), device)
     decoder = load_autoencoder(paths.result_dir(job.scale, "train_autoencoder", job.roles["model"]), device)
     if decoder.quantizer.codes != cat.cat.codes:
         raise ValueError(f"{job.where}: CAT knows {cat.cat.codes} codes, the decoder {decoder.quantizer.codes}")
     split = PreparedSplit(
-        paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", spec.protocol.split
+        paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", config.protocol.split
     )
-    prompts = _prompts(split, spec)
-    total = len(prompts) * len(spec.guidance)
+    prompts = _prompts(split, config)
+    total = len(prompts) * len(config.guidance)
     progress = Progress(f"sampling {job.cell}", total)
     result: dict[str, Any] = {}
-    shown = example_rows(split, len({row for row, _ in prompts}), spec.examples)
+    shown = example_rows(split, len({row for row, _ in prompts}), config.examples)
     chosen = {next(i for i, (row, _) in enumerate(prompts) if row == wanted) for wanted in shown}
     examples: dict[str, list[Any]] = {"caption": [prompts[i][1] for i in sorted(chosen)], "real": []}
     examples["real"] = [split.images([prompts[i][0]])[0].permute(1, 2, 0).numpy() for i in sorted(chosen)]
-    reference = load_reference(statistics_folder(job), spec.protocol.split)
-    everything = load_reference(statistics_folder(job), "all") if spec.against == "split_and_all" else None
-    for scale in spec.guidance:
-        evaluator = GenerationEvaluator(spec.protocol, device, reference=reference)
-        generator = torch.Generator(device).manual_seed(spec.seed)
+    reference = load_reference(statistics_folder(job), config.protocol.split)
+    everything = load_reference(statistics_folder(job), "all") if config.against == "split_and_all" else None
+    for scale in config.guidance:
+        evaluator = GenerationEvaluator(config.protocol, device, reference=reference)
+        generator = torch.Generator(device).manual_seed(config.seed)
         samples = []
-        for first in range(0, len(prompts), spec.batch_size):
-            batch = prompts[first : first + spec.batch_size]
-            picture = _sample(cat, decoder, [caption for _, caption in batch], scale, spec, generator)
+        for first in range(0, len(prompts), config.batch_size):
+            batch = prompts[first : first + config.batch_size]
+            picture = _sample(cat, decoder, [caption for _, caption in batch], scale, config, generator)
             evaluator.update_generated(picture)
             samples += [p for i, p in enumerate(to_uint8(picture).numpy(), first) if i in chosen]
             progress.advance(len(batch))
@@ -64,39 +64,39 @@ def run(job: Job, context: Context) -> None:
     context.summary = {"cat": job.roles["cat"], "prompts": len(prompts)}
 
 
-def _prompts(split: PreparedSplit, spec: GenerateSpec) -> list[tuple[int, str]]:
+def _prompts(split: PreparedSplit, config: GenerateConfig) -> list[tuple[int, str]]:
     """(row, caption): `captions_per_image` captions of each held-out image, the protocol's `n` in all."""
-    prompts = [(row, caption) for row in range(len(split)) for caption in _captions(split, row, spec)]
-    wanted = len(prompts) if spec.protocol.n == "all" else spec.protocol.n
+    prompts = [(row, caption) for row in range(len(split)) for caption in _captions(split, row, config)]
+    wanted = len(prompts) if config.protocol.n == "all" else config.protocol.n
     if not 0 < wanted <= len(prompts):
         raise ValueError(
             f"{split.folder}: the {split.split} split has {len(prompts):,} captions to sample from, the protocol asks "
-            f"for n = {spec.protocol.n}: lower n, or choose a data set with captions"
+            f"for n = {config.protocol.n}: lower n, or choose a data set with captions"
         )
     return prompts[:wanted]
 
 
-def _captions(split: PreparedSplit, row: int, spec: GenerateSpec) -> list[str]:
+def _captions(split: PreparedSplit, row: int, config: GenerateConfig) -> list[str]:
     """An image's captions that are drawn from. The random choice is a hash of seed, image and caption's number."""
     captions = split.captions(row)
     order = list(range(len(captions)))
-    if spec.captions == "random":
-        order.sort(key=lambda number: name_hash(f"{spec.seed}/{split.ids[row]}/{number}"))
-    return [captions[number] for number in order[: spec.captions_per_image]]
+    if config.captions == "random":
+        order.sort(key=lambda number: name_hash(f"{config.seed}/{split.ids[row]}/{number}"))
+    return [captions[number] for number in order[: config.captions_per_image]]
 
 
 @torch.inference_mode()
 def _sample(
-    cat: Any, decoder: Any, captions: list[str], guidance: float, spec: GenerateSpec, generator: torch.Generator
+    cat: Any, decoder: Any, captions: list[str], guidance: float, config: GenerateConfig, generator: torch.Generator
 ) -> torch.Tensor:
     text, mask = cat.embed(captions)
     indices = cat.cat.generate(
         text,
         mask,
         guidance=guidance,
-        top_k=spec.top_k,
-        top_p=spec.top_p,
-        temperature=spec.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
+        temperature=config.temperature,
         generator=generator,
     )
     side = decoder.latent_size

@@ -17,7 +17,7 @@ import psutil
 import torch.distributed as dist
 from torch.distributed.run import get_args_parser
 
-from favae.config.training import TrainingSpec
+from favae.config.training import TrainingConfig
 from favae.jobs.grid import Job
 from favae.results.run_record import now
 from favae.runtime.files import write_text
@@ -34,7 +34,7 @@ _SPARED = ("bash", "-c", "trap '' TERM USR1; PET_NODE_RANK=${SLURM_NODEID:-0} ex
 _FIELDS = ("summary", "metrics", "artifacts", "device", "gpu_seconds", "gpu_bytes", "resumed")
 
 
-def train_on_ranks(job: Job, context: Context, training: TrainingSpec) -> None:
+def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> None:
     """Train in `training.ranks` processes, divided evenly among the nodes of the SLURM job, if this is one.
 
     Raises Interrupted where the training was stopped and saved, ValueError where the ranks do not divide among the nodes, and
@@ -65,7 +65,7 @@ def train_on_ranks(job: Job, context: Context, training: TrainingSpec) -> None:
     context.published = [Path(path) for path in said["published"]]
 
 
-def _launch(training: TrainingSpec, nodes: list[str], rank: list[str]) -> list[str]:
+def _launch(training: TrainingConfig, nodes: list[str], rank: list[str]) -> list[str]:
     """The command: torchrun on this machine, or in one task of srun on each node, meeting at the first."""
     per_node, rest = divmod(training.ranks, max(len(nodes), 1))
     if rest:

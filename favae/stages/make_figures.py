@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from favae.config.reporting import FiguresSpec
+from favae.config.reporting import FiguresConfig
 from favae.jobs.grid import Job
 from favae.reporting.figures import DRAW
 from favae.reporting.results import Results, refuse
@@ -14,14 +14,14 @@ from favae.stages.runner import Context
 
 def run(job: Job, context: Context) -> None:
     """Write `reports/<scale>/figures/<figure>.png`."""
-    spec = cast(FiguresSpec, job.spec)
+    config = cast(FiguresConfig, job.config)
     results = Results.of(job)
-    refuse(job, list(spec.disagreements(results.folders)))
+    refuse(job, list(config.disagreements(results.folders)))
     target = paths.report_dir(job.scale, "figures")
     with replacing(target) as folder:
         folder.mkdir()
-        for figure in spec.figures:
-            with drawing(spec.style):
-                save(DRAW[figure.kind](figure, spec.style, results), folder / f"{figure.id}.png")
+        for figure in config.figures:
+            with drawing(config.style):
+                save(DRAW[figure.kind](figure, config.style, results), folder / f"{figure.id}.png")
     context.published.append(target)
-    context.summary = {"figures": [figure.id for figure in spec.figures]}
+    context.summary = {"figures": [figure.id for figure in config.figures]}

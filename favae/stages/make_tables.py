@@ -3,7 +3,7 @@
 from typing import cast
 
 from favae.config.load import validate
-from favae.config.reporting import Published, TablesSpec
+from favae.config.reporting import Published, TablesConfig
 from favae.jobs.grid import Job
 from favae.reporting.markup import latex, markdown, summary
 from favae.reporting.pages import Page, make_page
@@ -22,7 +22,7 @@ def run(job: Job, context: Context) -> None:
         for name, text in render(job).items():
             (folder / name).write_text(text)
     context.published.append(target)
-    context.summary = {"rows": {table.id: len(table.rows) for table in cast(TablesSpec, job.spec).tables}}
+    context.summary = {"rows": {table.id: len(table.rows) for table in cast(TablesConfig, job.config).tables}}
 
 
 def render(job: Job) -> dict[str, str]:
@@ -32,13 +32,13 @@ def render(job: Job) -> dict[str, str]:
         ConfigError: the tables refer to what is not there.
         FileNotFoundError: a result is incomplete.
     """
-    spec = cast(TablesSpec, job.spec)
+    config = cast(TablesConfig, job.config)
     published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
     results = Results.of(job)
-    refuse(job, list(spec.disagreements(published, results.folders)))
+    refuse(job, list(config.disagreements(published, results.folders)))
     files: dict[str, str] = {}
     pages: list[Page] = []
-    for table in spec.tables:
+    for table in config.tables:
         entries = table_entries(table, published, results)
         page = make_page(table, published, entries)
         files[f"{table.id}.csv"] = tidy(entries).to_csv(index=False)

@@ -3,7 +3,7 @@
 import os
 from typing import cast
 
-from favae.config.dataset import DatasetSpec
+from favae.config.dataset import DatasetConfig
 from favae.data.prepare import prepare
 from favae.jobs.grid import Job
 from favae.runtime import paths
@@ -15,5 +15,5 @@ def run(job: Job, context: Context) -> None:
     shards = context.build / "shards"
     shards.mkdir()
     workers = int(os.environ.get("FAVAE_THREADS", os.cpu_count() or 1))
-    context.summary = prepare(cast(DatasetSpec, job.spec), paths.raw_root(), shards, workers)
+    context.summary = prepare(cast(DatasetConfig, job.config), paths.raw_root(), shards, workers)
     context.metrics = {f"images/{split}": float(n) for split, n in context.summary["counts"].items()}

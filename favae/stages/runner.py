@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from favae.config.training import TrainingSpec
+from favae.config.training import TrainingConfig
 from favae.jobs.grid import Job
 from favae.results.cards import Card, State, content_key, input_hashes, read_card, resume_key, state_of, write_card
 from favae.results.kept import keep, restore
@@ -53,7 +53,7 @@ class Context:
 
 def run_job(job: Job) -> Card:
     """Make the result of `job`, or go on making it. Raises ConfigError, InputMissing, CellBusy and the stage's errors."""
-    job.spec  # noqa: B018  (validate before anything is touched)
+    job.config  # noqa: B018  (validate before anything is touched)
     missing = [path for path in job.inputs.values() if not path.exists()]
     if missing:
         raise InputMissing(
@@ -77,7 +77,7 @@ def run_job(job: Job) -> Card:
 
 
 def _work(job: Job, context: Context) -> None:
-    training: TrainingSpec | None = getattr(job.spec, "training", None)
+    training: TrainingConfig | None = getattr(job.config, "training", None)
     if training is not None and training.ranks > 1:
         from favae.stages.launch import train_on_ranks  # imports torch, which the light stages do without
 

@@ -6,8 +6,8 @@ from typing import cast
 
 import torch
 
-from favae.config.autoencoder import AutoencoderSpec
-from favae.config.companions import VaeSpec
+from favae.config.companions import CompanionConfig
+from favae.config.favae import FavaeConfig
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit, has_split
 from favae.inference.export import save_weights
@@ -26,37 +26,37 @@ log = logging.getLogger(__name__)
 
 def run(job: Job, context: Context) -> None:
     """Write `model.safetensors`, `config.json`, `samples.png` and the curves."""
-    spec = cast(AutoencoderSpec | VaeSpec, job.spec)
-    ranks = start_ranks(spec.training.threads)
+    config = cast(FavaeConfig | CompanionConfig, job.config)
+    ranks = start_ranks(config.training.threads)
     shards = paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards"
     train = PreparedSplit(shards, "train")
-    torch.manual_seed(spec.training.seed)
-    batch_size = per_rank(spec.training.batch_size, ranks)
+    torch.manual_seed(config.training.seed)
+    batch_size = per_rank(config.training.batch_size, ranks)
     batches = TrainingBatches(
-        train, batch_size, spec.training.seed, ranks.rank, ranks.world_size, augment=spec.training.augment
+        train, batch_size, config.training.seed, ranks.rank, ranks.world_size, augment=config.training.augment
     )
-    task = _task(spec, shards, train, ranks)
-    plan = Plan.of(spec.training, len(train))
-    result = Loop(task, plan, context.state, ranks, spec.training, job.cell).run(batches.iter_from)
+    task = _task(config, shards, train, ranks)
+    plan = Plan.of(config.training, len(train))
+    result = Loop(task, plan, context.state, ranks, config.training, job.cell).run(batches.iter_from)
     if not ranks.is_main:
         return
-    save_weights(context.build, result.exported, {"kind": "autoencoder", "model": spec.model.model_dump()})
+    save_weights(context.build, result.exported, {"kind": "autoencoder", "model": config.model.model_dump()})
     save_picture(result.picture, context.build / "samples.png")
     context.artifacts.append("samples.png")
     finish_training(job, context, result, ranks)
 
 
-def _task(spec: AutoencoderSpec | VaeSpec, shards: Path, train: PreparedSplit, ranks: Ranks) -> Task:
-    if isinstance(spec, VaeSpec):
-        return VaeTask(spec, train, PreparedSplit(shards, "val") if has_split(shards, "val") else None, ranks)
-    start = spec.objective.adversarial.start.in_steps(len(train), spec.training.batch_size)
-    log_rule(spec.training, spec.optimizer, ranks)
-    log.info("the discriminator takes part from step %d, %d images seen", start, start * spec.training.batch_size)
-    return AutoencoderTask(spec, PreparedSplit(shards, "val"), ranks, start, _lpips(spec, ranks.device))
+def _task(config: FavaeConfig | CompanionConfig, shards: Path, train: PreparedSplit, ranks: Ranks) -> Task:
+    if isinstance(config, CompanionConfig):
+        return VaeTask(config, train, PreparedSplit(shards, "val") if has_split(shards, "val") else None, ranks)
+    start = config.objective.adversarial.start.in_steps(len(train), config.training.batch_size)
+    log_rule(config.training, config.optimizer, ranks)
+    log.info("the discriminator takes part from step %d, %d images seen", start, start * config.training.batch_size)
+    return AutoencoderTask(config, PreparedSplit(shards, "val"), ranks, start, _lpips(config, ranks.device))
 
 
-def _lpips(spec: AutoencoderSpec, device: torch.device) -> torch.nn.Module | None:
-    perceptual = spec.objective.perceptual
+def _lpips(config: FavaeConfig, device: torch.device) -> torch.nn.Module | None:
+    perceptual = config.objective.perceptual
     if perceptual.network == "none" or perceptual.weight == 0:
         return None
     from favae.pretrained.lpips import load_lpips

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from favae.config.cat import CatSpec, ClipText
+from favae.config.cat import CatConfig, ClipTextConfig
 from favae.data.tokens import TokenSplit
 from favae.inference.export import TextToImage, save_weights
 from favae.jobs.grid import Job
@@ -23,35 +23,35 @@ from favae.training.loop import Loop, Plan
 
 def run(job: Job, context: Context) -> None:
     """Write `model.safetensors`, `config.json` (with the vocabulary of a learned text encoder) and the curves."""
-    spec = cast(CatSpec, job.spec)
-    ranks = start_ranks(spec.training.threads)
+    config = cast(CatConfig, job.config)
+    ranks = start_ranks(config.training.threads)
     folder = paths.result_dir(job.scale, "tokenize_images", job.roles["tokens"])
     train, val = TokenSplit(folder, "train"), TokenSplit(folder, "val")
-    torch.manual_seed(spec.training.seed)
-    text = build_text_encoder(_text_config(spec), (caption for _, caption in train.pairs))
-    arguments = {"codes": train.codes, "grid": train.grid, "text_dim": text.dim, **spec.model.model_dump()}
-    plan = Plan.of(spec.training, len(train))
-    warmup = spec.optimizer.warmup.in_steps(len(train), spec.training.batch_size)
-    log_rule(spec.training, spec.optimizer, ranks)
-    task = CatTask(spec, TextToImage(CAT(**arguments), text), val, ranks, warmup, plan.length)
-    size = per_rank(spec.training.batch_size, ranks)
+    torch.manual_seed(config.training.seed)
+    text = build_text_encoder(_text_config(config), (caption for _, caption in train.pairs))
+    arguments = {"codes": train.codes, "grid": train.grid, "text_dim": text.dim, **config.model.model_dump()}
+    plan = Plan.of(config.training, len(train))
+    warmup = config.optimizer.warmup.in_steps(len(train), config.training.batch_size)
+    log_rule(config.training, config.optimizer, ranks)
+    task = CatTask(config, TextToImage(CAT(**arguments), text), val, ranks, warmup, plan.length)
+    size = per_rank(config.training.batch_size, ranks)
 
     def batches(step: int) -> Iterator[tuple[Tensor, list[str]]]:
         while True:
-            yield train.training_batch(step, size, spec.training.seed, ranks.rank, ranks.world_size)
+            yield train.training_batch(step, size, config.training.seed, ranks.rank, ranks.world_size)
             step += 1
 
-    result = Loop(task, plan, context.state, ranks, spec.training, job.cell).run(batches)
+    result = Loop(task, plan, context.state, ranks, config.training, job.cell).run(batches)
     if ranks.is_main:
-        save_weights(context.build, result.exported, {"kind": "cat", "model": arguments, "text": text.spec()})
+        save_weights(context.build, result.exported, {"kind": "cat", "model": arguments, "text": text.config()})
         finish_training(job, context, result, ranks)
 
 
-def _text_config(spec: CatSpec) -> dict[str, Any]:
-    config = spec.text.model_dump()
-    if isinstance(spec.text, ClipText):
-        found = find_weights(spec.text.weights)
+def _text_config(config: CatConfig) -> dict[str, Any]:
+    arguments = config.text.model_dump()
+    if isinstance(config.text, ClipTextConfig):
+        found = find_weights(config.text.weights)
         if isinstance(found, MissingWeights):
             raise found
-        config["weights"] = str(found.path)
-    return config
+        arguments["weights"] = str(found.path)
+    return arguments

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from favae.config.autoencoder import AdamSpec
-from favae.config.cat import AdamWSpec
-from favae.config.training import TrainingSpec
+from favae.config.cat import AdamWConfig
+from favae.config.favae import FavaeOptimizerConfig
+from favae.config.training import TrainingConfig
 from favae.jobs.grid import Job
 from favae.runtime import paths
 from favae.runtime.files import replacing
@@ -28,7 +28,7 @@ def per_rank(batch_size: int, ranks: Ranks) -> int:
     return batch_size // ranks.world_size
 
 
-def log_rule(training: TrainingSpec, optimizer: AdamSpec | AdamWSpec, ranks: Ranks) -> None:
+def log_rule(training: TrainingConfig, optimizer: FavaeOptimizerConfig | AdamWConfig, ranks: Ranks) -> None:
     """Say what one step sees and the learning rate: base rate x images a step over all ranks (official code: x batch x GPUs)."""
     images, world = training.batch_size, ranks.world_size
     shares = f", {images // world} on each of {world} ranks" if world > 1 else ""

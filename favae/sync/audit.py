@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from favae.config.errors import ConfigError
-from favae.config.reporting import TablesSpec
+from favae.config.reporting import TablesConfig
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.runtime import paths
 from favae.sync.evidence import Evidence, gather
@@ -115,7 +115,7 @@ def _numbers(grid: Grid, tables: Job) -> Iterator[Number]:
     from favae.reporting.results import Results
 
     results = Results.of(tables)
-    for table in cast(TablesSpec, tables.spec).tables:
+    for table in cast(TablesConfig, tables.config).tables:
         for position, row in enumerate(table.rows, 1):
             for cell in row.measured_by:  # a mean is traced through each of its values
                 metrics = results.metrics(cell)

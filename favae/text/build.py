@@ -13,7 +13,7 @@ _CLIP = {"model", "weights", "mask"}
 
 
 def build_text_encoder(config: Mapping[str, Any], captions: Iterable[str] = ()) -> TextEncoder:
-    """Make the encoder that `config["kind"]` names; `TextEncoder.spec()` of a built one makes it again.
+    """Make the encoder that `config["kind"]` names; `TextEncoder.config()` of a built one makes it again.
 
     - "learned": `dim`, `layers`, `heads`, `dropout` as in `LearnedText`; `max_tokens`; the vocabulary as `words`, or
       taken from `captions` (words seen at least `min_count` times).

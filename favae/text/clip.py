@@ -77,7 +77,7 @@ class ClipText(nn.Module):
         with torch.autocast(ids_BT.device.type, enabled=False):
             return self.tower(ids_BT)
 
-    def spec(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """JSON-ready configuration for `build_text_encoder`; the weights stay in their file."""
         return {"kind": "clip", **self._options}
 

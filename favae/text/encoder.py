@@ -32,6 +32,6 @@ class TextEncoder(Protocol):
         """Ids on the encoder's device -> embeddings [B,T,D]; differentiable where `trainable`."""
         ...
 
-    def spec(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """JSON-ready configuration from which `build_text_encoder` makes the same encoder, vocabulary included."""
         ...

@@ -40,7 +40,7 @@ class LearnedText(nn.Module):
         """Ids [B,T] -> embeddings [B,T,dim], differentiable."""
         return self.encoder(ids_BT)
 
-    def spec(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """JSON-ready configuration with the vocabulary, for `build_text_encoder`."""
         vocabulary = {"max_tokens": self.tokenizer.max_tokens, "words": self.tokenizer.words}
         return {"kind": "learned", **self._options, **vocabulary}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from favae.config.autoencoder import AutoencoderSpec
+from favae.config.favae import FavaeConfig
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit, iterate_batches
 from favae.data.pixels import side_by_side, to_float
@@ -28,13 +28,19 @@ class AutoencoderTask:
     """
 
     def __init__(
-        self, spec: AutoencoderSpec, val: PreparedSplit, ranks: Ranks, adversarial_start: int, lpips: nn.Module | None
+        self, config: FavaeConfig, val: PreparedSplit, ranks: Ranks, adversarial_start: int, lpips: nn.Module | None
     ) -> None:
-        self.spec, self.val, self.ranks, self.adversarial_start, self.lpips = spec, val, ranks, adversarial_start, lpips
-        objective = spec.objective
-        self.model = FAVAE.from_config(spec.model.model_dump()).to(ranks.device)
+        self.config, self.val, self.ranks, self.adversarial_start, self.lpips = (
+            config,
+            val,
+            ranks,
+            adversarial_start,
+            lpips,
+        )
+        objective = config.objective
+        self.model = FAVAE.from_config(config.model.model_dump()).to(ranks.device)
         self.discriminator = PatchDiscriminator(
-            spec.model.image_channels, **objective.adversarial.discriminator.model_dump()
+            config.model.image_channels, **objective.adversarial.discriminator.model_dump()
         ).to(ranks.device)
         self.spectrum = build_spectrum_loss(**objective.spectrum.model_dump()).to(ranks.device)
         self.image_ffl = FocalFrequencyLoss(objective.image_ffl.weight, objective.image_ffl.alpha)
@@ -42,19 +48,19 @@ class AutoencoderTask:
         self.adversarial = build_adversarial_loss(objective.adversarial.loss)
         modules = {"model": self.model, "discriminator": self.discriminator, "spectrum": self.spectrum}
         self.averaged: AveragedModel | None = None
-        if decay := spec.optimizer.ema_decay:
+        if decay := config.optimizer.ema_decay:
             self.averaged = modules["averaged"] = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay))
         self.modules: Mapping[str, nn.Module] = modules
-        if spec.training.memory_format == "channels_last":
+        if config.training.memory_format == "channels_last":
             for module in self.modules.values():
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model.recompute_activations(spec.training.recompute_activations)
-        self.forward = torch.compile(self.model) if spec.training.compile == "default" else self.model
+        self.model.recompute_activations(config.training.recompute_activations)
+        self.forward = torch.compile(self.model) if config.training.compile == "default" else self.model
         self.optimizers: Mapping[str, Optimizer] = self._optimizers()
 
     def _optimizers(self) -> dict[str, Optimizer]:
-        optimizer = self.spec.optimizer
-        rate = optimizer.learning_rate(self.spec.training.batch_size)
+        optimizer = self.config.optimizer
+        rate = optimizer.learning_rate(self.config.training.batch_size)
         sigma_rate = rate if optimizer.sigma_lr == "main" else optimizer.sigma_lr
         groups: list[dict[str, Any]] = [{"params": list(self.model.parameters())}]
         if sigmas := list(self.spectrum.parameters()):
@@ -65,7 +71,7 @@ class AutoencoderTask:
         }
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16")
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.training.precision == "bf16")
 
     def _to_device(self, image: Tensor) -> Tensor:
         return to_float(image.to(self.ranks.device, non_blocking=True))
@@ -73,11 +79,11 @@ class AutoencoderTask:
     def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """G step, then from `adversarial_start` on the D step."""
         image = self._to_device(batch.images)
-        if self.spec.training.memory_format == "channels_last":
+        if self.config.training.memory_format == "channels_last":
             image = image.contiguous(memory_format=torch.channels_last)
         self.model.train()
         adversarial = step >= self.adversarial_start
-        parts = image.chunk(self.spec.training.accumulation)
+        parts = image.chunk(self.config.training.accumulation)
         fakes, losses = self._generator_step(parts, adversarial)
         if adversarial:
             losses |= self._discriminator_step(parts, fakes)
@@ -108,7 +114,7 @@ class AutoencoderTask:
         self, image: Tensor, share: float, adversarial: bool
     ) -> tuple[FAVAEOutput, dict[str, Tensor]]:
         """Add the gradient of `share` times the objective on one part."""
-        objective = self.spec.objective
+        objective = self.config.objective
         with self._autocast():
             output = self.forward(image, update_codebook=False)
         # Losses of the picture are differentiated up to the picture only, once each. Their sum, omega included, then goes back
@@ -136,15 +142,15 @@ class AutoencoderTask:
     def _reconstruction_loss(self, image: Tensor, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """l1 L1 + weight LPIPS: the part of the objective that omega is measured against (the spectral terms are not)."""
         losses = {"l1": (picture - image).abs().mean()}
-        total = self.spec.objective.l1 * losses["l1"]
+        total = self.config.objective.l1 * losses["l1"]
         if self.lpips is not None:
             losses["lpips"] = self.lpips(picture, image).mean()
-            total = total + self.spec.objective.perceptual.weight * losses["lpips"]
+            total = total + self.config.objective.perceptual.weight * losses["lpips"]
         return total, losses
 
     def _adaptive_weight(self, reconstruction: Tensor, gradient: Tensor, push: Tensor) -> Tensor:
         """Omega, from the gradients of both losses with respect to the picture: one convolution's backward each."""
-        adversarial, weight = self.spec.objective.adversarial, self.model.last_layer_weight
+        adversarial, weight = self.config.objective.adversarial, self.model.last_layer_weight
         at_weight = [
             torch.autograd.grad(reconstruction, weight, g.to(reconstruction.dtype), retain_graph=True)[0].float()
             for g in (gradient, push)
@@ -154,7 +160,7 @@ class AutoencoderTask:
         return adaptive_weight(at_weight[0], at_weight[1], adversarial.adaptive_maximum, adversarial.adaptive_epsilon)
 
     def _discriminator_step(self, parts: Sequence[Tensor], fakes: Sequence[Tensor]) -> dict[str, Tensor]:
-        if self.spec.objective.adversarial.reconstruction == "recompute":
+        if self.config.objective.adversarial.reconstruction == "recompute":
             fakes = self._reconstruct_again(parts)
         self.optimizers["discriminator"].zero_grad()
         losses = []
@@ -173,7 +179,7 @@ class AutoencoderTask:
         """The official order: reconstructions by the generator after its step; with "official" the codebook moves again."""
         with self._autocast():
             outputs = [self.forward(image, update_codebook=False) for image in parts]
-        if self.spec.objective.adversarial.codebook_update == "official":
+        if self.config.objective.adversarial.codebook_update == "official":
             self._learn_codebook([(output.taps[-1], output.indices) for output in outputs])
         return [output.reconstruction for output in outputs]
 
@@ -190,7 +196,7 @@ class AutoencoderTask:
     def validate(self) -> dict[str, float]:
         """L1, LPIPS and FFL on val; `objective` = the reconstruction loss, as the official code selects (there, on test)."""
         self.kept.eval()
-        means, size = ImageMeans(), self.spec.training.batch_size
+        means, size = ImageMeans(), self.config.training.batch_size
         for _, stored in iterate_batches(self.val, size, self.ranks.rank, self.ranks.world_size):
             image = self._to_device(stored)
             with self._autocast():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from favae.config.cat import CatSpec
+from favae.config.cat import CatConfig
 from favae.data.tokens import TokenSplit
 from favae.inference.export import TextToImage
 from favae.models.cat import cat_parameter_groups
@@ -18,23 +18,23 @@ class CatTask:
     """Cross-entropy of the codes given text; the text of a sample is hidden with probability `text_drop`."""
 
     def __init__(
-        self, spec: CatSpec, model: TextToImage, val: TokenSplit, ranks: Ranks, warmup: int, length: int
+        self, config: CatConfig, model: TextToImage, val: TokenSplit, ranks: Ranks, warmup: int, length: int
     ) -> None:
-        self.spec, self.val, self.ranks, self.warmup, self.length = spec, val, ranks, warmup, length
+        self.config, self.val, self.ranks, self.warmup, self.length = config, val, ranks, warmup, length
         self.model = model.to(ranks.device)
         self.modules: Mapping[str, nn.Module] = {"model": self.model}
-        optimizer = spec.optimizer
-        self.rate = optimizer.learning_rate(spec.training.batch_size)
+        optimizer = config.optimizer
+        self.rate = optimizer.learning_rate(config.training.batch_size)
         groups = cat_parameter_groups(self.model, optimizer.weight_decay, optimizer.no_decay)
         self.optimizers: Mapping[str, Optimizer] = {
             "cat": AdamW(groups, lr=self.rate, betas=optimizer.betas, fused=True)
         }
         cat_loss = self.model.cat.loss
-        self.loss = torch.compile(cat_loss) if spec.training.compile == "default" else cat_loss
+        self.loss = torch.compile(cat_loss) if config.training.compile == "default" else cat_loss
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16")
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.training.precision == "bf16")
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up from zero, then a cosine to zero at the last step."""
@@ -51,11 +51,11 @@ class CatTask:
         optimizer = self.optimizers["cat"]
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
-        keep = (torch.rand(len(captions)) >= self.spec.text_drop).to(device, non_blocking=True)
+        keep = (torch.rand(len(captions)) >= self.config.text_drop).to(device, non_blocking=True)
         tokens = tokens.to(device, non_blocking=True)
         optimizer.zero_grad()
         total = torch.zeros((), device=device)
-        size = math.ceil(len(captions) / self.spec.training.accumulation)
+        size = math.ceil(len(captions) / self.config.training.accumulation)
         for part in (slice(first, first + size) for first in range(0, len(captions), size)):
             with self._autocast():
                 text, mask = self.model.embed(captions[part])
@@ -63,8 +63,8 @@ class CatTask:
             loss.backward()
             total += loss.detach()
         average_gradients(self.parameters)
-        if self.spec.optimizer.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters, self.spec.optimizer.clip_norm)
+        if self.config.optimizer.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip_norm)
         optimizer.step()
         return {
             "cross_entropy": total,
@@ -75,12 +75,12 @@ class CatTask:
     def validate(self) -> dict[str, float]:
         """Cross-entropy on val pairs with their text, and without it (the official code drops text here too)."""
         self.model.eval()
-        limit = min(len(self.val), self.spec.training.validation_images or len(self.val))
+        limit = min(len(self.val), self.config.training.validation_images or len(self.val))
         first, last = (
             limit * self.ranks.rank // self.ranks.world_size,
             limit * (self.ranks.rank + 1) // self.ranks.world_size,
         )
-        means, size = ImageMeans(), self.spec.training.batch_size
+        means, size = ImageMeans(), self.config.training.batch_size
         for start in range(first, last, size):
             tokens, captions = self.val.batch(range(start, min(start + size, last)))
             tokens = tokens.to(self.ranks.device)

@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from favae.config.companions import ConstantRate, CyclicRate, PerceptualTerm, Term, VaeSpec
+from favae.config.companions import (
+    CompanionConfig,
+    ConstantRateConfig,
+    CyclicRateConfig,
+    PerceptualTermConfig,
+    TermConfig,
+)
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit, iterate_batches
 from favae.data.pixels import side_by_side, to_float
@@ -17,9 +23,9 @@ from favae.training.distributed import ImageMeans, Ranks, average_gradients
 _SAMPLES = 8
 
 
-def learning_rate(schedule: ConstantRate | CyclicRate, step: int) -> float:
+def learning_rate(schedule: ConstantRateConfig | CyclicRateConfig, step: int) -> float:
     """Rate of step 0, 1, 2, ...: constant, or a triangle whose height is halved each cycle (Smith 2017, "triangular2")."""
-    if isinstance(schedule, ConstantRate):
+    if isinstance(schedule, ConstantRateConfig):
         return schedule.rate
     cycle, position = divmod(step, 2 * schedule.step_size)
     height = 1 - abs(position / schedule.step_size - 1)
@@ -35,7 +41,7 @@ def drawn_latents(n: int, size: int, seed: int = 0) -> Tensor:
 class _Perceptual(nn.Module):
     """weight * mean LPIPS of images in [-1, 1]."""
 
-    def __init__(self, term: PerceptualTerm) -> None:
+    def __init__(self, term: PerceptualTermConfig) -> None:
         super().__init__()
         from favae.pretrained.lpips import load_lpips
 
@@ -45,8 +51,8 @@ class _Perceptual(nn.Module):
         return self.weight * self.lpips(pred, target).mean()
 
 
-def _build(term: Term, data_range: float) -> nn.Module:
-    if isinstance(term, PerceptualTerm):
+def _build(term: TermConfig, data_range: float) -> nn.Module:
+    if isinstance(term, PerceptualTermConfig):
         return _Perceptual(term)
     return build_term(data_range=data_range, **term.model_dump())
 
@@ -57,35 +63,35 @@ class VaeTask:
     `val` may be None, where a paper trains on all there is: then nothing is validated, and pictures show training images.
     """
 
-    def __init__(self, spec: VaeSpec, train: PreparedSplit, val: PreparedSplit | None, ranks: Ranks) -> None:
-        if val is None and spec.training.selection == "best":
+    def __init__(self, config: CompanionConfig, train: PreparedSplit, val: PreparedSplit | None, ranks: Ranks) -> None:
+        if val is None and config.training.selection == "best":
             raise ValueError("the data set has no val split to choose by: set training.selection to 'last'")
-        self.spec, self.val, self.ranks = spec, val, ranks
+        self.config, self.val, self.ranks = config, val, ranks
         self.shown = train if val is None else val
-        arguments = spec.model.model_dump(exclude={"kind"})
-        self.model = LATENT_MODELS[spec.model.kind].from_config(arguments).to(ranks.device)
-        if spec.training.memory_format == "channels_last":
+        arguments = config.model.model_dump(exclude={"kind"})
+        self.model = LATENT_MODELS[config.model.kind].from_config(arguments).to(ranks.device)
+        if config.training.memory_format == "channels_last":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        data_range = 1.0 if spec.objective.scale == "unit" else 2.0
-        terms = {name: _build(term, data_range) for name, term in spec.objective.terms.items()}
+        data_range = 1.0 if config.objective.scale == "unit" else 2.0
+        terms = {name: _build(term, data_range) for name, term in config.objective.terms.items()}
         self.terms = nn.ModuleDict(terms).to(ranks.device)
         self.modules: Mapping[str, nn.Module] = {"model": self.model}
-        self.forward = torch.compile(self.model) if spec.training.compile == "default" else self.model
+        self.forward = torch.compile(self.model) if config.training.compile == "default" else self.model
         adam = Adam(
             self.model.parameters(),
-            lr=learning_rate(spec.optimizer.schedule, 0),
-            betas=spec.optimizer.betas,
-            eps=spec.optimizer.epsilon,
+            lr=learning_rate(config.optimizer.schedule, 0),
+            betas=config.optimizer.betas,
+            eps=config.optimizer.epsilon,
             fused=True,
         )
         self.optimizers: Mapping[str, Optimizer] = {"adam": adam}
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16")
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.training.precision == "bf16")
 
     def _on_scale(self, image: Tensor) -> Tensor:
         """[-1, 1] images on the scale of the objective."""
-        return (image + 1) / 2 if self.spec.objective.scale == "unit" else image
+        return (image + 1) / 2 if self.config.objective.scale == "unit" else image
 
     def _objective(self, image: Tensor, noise: Tensor | None) -> dict[str, Tensor]:
         """All terms of L and, as `objective`, their sum."""
@@ -96,7 +102,7 @@ class VaeTask:
         total = torch.stack(list(losses.values())).sum()
         if posterior is not None:
             losses["kl"] = posterior.kl().mean()  # in nats, unweighted
-            total = total + self.spec.objective.kl * losses["kl"]
+            total = total + self.config.objective.kl * losses["kl"]
         return losses | {"objective": total}
 
     def _noise(self, n: int) -> Tensor | None:
@@ -106,7 +112,7 @@ class VaeTask:
         """One Adam step."""
         optimizer = self.optimizers["adam"]
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.spec.optimizer.schedule, step)
+            group["lr"] = learning_rate(self.config.optimizer.schedule, step)
         self.model.train()
         image = to_float(batch.images.to(self.ranks.device, non_blocking=True))
         losses = self._objective(image, self._noise(len(image)))
@@ -122,7 +128,7 @@ class VaeTask:
         if self.val is None:
             return {}
         self.model.eval()
-        means, size = ImageMeans(), self.spec.training.batch_size
+        means, size = ImageMeans(), self.config.training.batch_size
         for _, stored in iterate_batches(self.val, size, self.ranks.rank, self.ranks.world_size):
             means.add(self._objective(to_float(stored.to(self.ranks.device)), None), len(stored))
         return means.result()

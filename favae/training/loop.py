@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from favae.config.training import TrainingSpec
+from favae.config.training import TrainingConfig
 from favae.runtime.progress import Progress
 from favae.training.checkpoint import load_latest, rng_state, save_checkpoint, save_whole, set_rng_state
 from favae.training.curves import Curves
@@ -41,14 +41,15 @@ class Plan:
     log_every: int
 
     @classmethod
-    def of(cls, spec: TrainingSpec, dataset_size: int) -> "Plan":
+    def of(cls, config: TrainingConfig, dataset_size: int) -> "Plan":
         """Convert the durations of `spec` for a data set of `dataset_size` images."""
         steps = [
-            d.in_steps(dataset_size, spec.batch_size) for d in (spec.length, spec.validate_every, spec.checkpoint_every)
+            d.in_steps(dataset_size, config.batch_size)
+            for d in (config.length, config.validate_every, config.checkpoint_every)
         ]
         if steps[0] < 1:
-            raise ValueError(f"training.length {spec.length} is less than one step of {spec.batch_size} images")
-        return cls(steps[0], max(steps[1], 1), max(steps[2], 1), spec.log_every)
+            raise ValueError(f"training.length {config.length} is less than one step of {config.batch_size} images")
+        return cls(steps[0], max(steps[1], 1), max(steps[2], 1), config.log_every)
 
 
 @dataclass
@@ -100,8 +101,8 @@ class _Pending:
 class Loop:
     """Trains one task to its end, from wherever the state folder says it stands."""
 
-    def __init__(self, task: Task, plan: Plan, state: Path, ranks: Ranks, spec: TrainingSpec, title: str) -> None:
-        self.task, self.plan, self.state, self.ranks, self.spec, self.title = task, plan, state, ranks, spec, title
+    def __init__(self, task: Task, plan: Plan, state: Path, ranks: Ranks, config: TrainingConfig, title: str) -> None:
+        self.task, self.plan, self.state, self.ranks, self.config, self.title = task, plan, state, ranks, config, title
         self.step = self.best_step = self.resumed = self._saved_best = 0
         self.best_objective = math.inf
         self.metrics: dict[str, float] = {}
@@ -160,7 +161,7 @@ class Loop:
         if self.ranks.is_main and self.metrics:
             self.curves.add(self.step, {f"val/{name}": value for name, value in self.metrics.items()})
         objective = self.metrics.get("objective", math.inf)  # a task without a val split measures nothing
-        if self.spec.selection == "last" or objective < self.best_objective:
+        if self.config.selection == "last" or objective < self.best_objective:
             self.best_objective, self.best_step = objective, self.step
             if self.ranks.is_main:
                 save_whole(self._best_file(self.step), self.task.exported())

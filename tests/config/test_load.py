@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from favae.config.autoencoder import AutoencoderSpec
 from favae.config.base import Duration
 from favae.config.errors import ConfigError
+from favae.config.favae import FavaeConfig
 from favae.config.load import deep_merge, read_yaml, validate
 from favae.jobs.grid import Grid, load_grid
 
@@ -81,7 +81,7 @@ def favae_parameters() -> dict:
 )
 def test_bad_training_parameters_name_file_key_and_expectation(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        validate(AutoencoderSpec, deep_merge([favae_parameters(), change]), "params/x.yaml: row")
+        validate(FavaeConfig, deep_merge([favae_parameters(), change]), "params/x.yaml: row")
     assert str(caught.value).startswith("params/x.yaml: row: ")
 
 

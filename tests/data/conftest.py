@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from favae.config.dataset import DatasetSpec
+from favae.config.dataset import DatasetConfig
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
 
@@ -44,7 +44,7 @@ def prepared(picture_folder: Path, tmp_path: Path) -> Callable[..., PreparedSpli
         layout = {"kind": "folder", "root": "pictures", "captions": "sidecar"}
         out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
         out.mkdir()
-        prepare(DatasetSpec.model_validate({"layout": layout, "image_size": 8, **changes}), tmp_path / "raw", out)
+        prepare(DatasetConfig.model_validate({"layout": layout, "image_size": 8, **changes}), tmp_path / "raw", out)
         return PreparedSplit(out, split)
 
     return make

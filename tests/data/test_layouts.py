@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from favae.config.dataset import DatasetSpec
+from favae.config.dataset import DatasetConfig
 from favae.data.layouts import list_records
 from favae.data.records import ImageRecord, count_splits, name_hash
 
 
-def _records(raw: Path, spec: dict | None = None, **layout: object) -> list[ImageRecord]:
-    return list_records(DatasetSpec.model_validate({"layout": layout, "image_size": 8, **(spec or {})}), raw)
+def _records(raw: Path, config: dict | None = None, **layout: object) -> list[ImageRecord]:
+    return list_records(DatasetConfig.model_validate({"layout": layout, "image_size": 8, **(config or {})}), raw)
 
 
 def _splits(records: list[ImageRecord]) -> dict[str, str]:
@@ -110,7 +110,7 @@ def test_malformed_lists_are_named(celebahq, file, text, message):
 )
 def test_contradictory_layouts_are_refused(layout):
     with pytest.raises(ValidationError):
-        DatasetSpec.model_validate({"layout": layout, "image_size": 8})
+        DatasetConfig.model_validate({"layout": layout, "image_size": 8})
 
 
 def test_ffhq_by_number_over_thousand_folders(tmp_path):

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from favae.config.dataset import DatasetSpec
+from favae.config.dataset import DatasetConfig
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import BadImagesError, prepare
 from favae.data.shipped import PICTURES, picture_path
 from favae.data.tiles import regions
 
 
-def _spec(**changes: object) -> DatasetSpec:
+def _spec(**changes: object) -> DatasetConfig:
     layout = {"kind": "folder", "root": "pictures", **changes.pop("layout", {})}
-    return DatasetSpec.model_validate({"layout": layout, "image_size": 8, **changes})
+    return DatasetConfig.model_validate({"layout": layout, "image_size": 8, **changes})
 
 
-def _run(spec: DatasetSpec, root: Path, name: str, **options: object) -> tuple[dict, Path]:
+def _run(config: DatasetConfig, root: Path, name: str, **options: object) -> tuple[dict, Path]:
     out = root / name
     out.mkdir()
-    return prepare(spec, root / "raw", out, **options), out
+    return prepare(config, root / "raw", out, **options), out
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -61,10 +61,10 @@ def test_pixel_hash_is_of_all_pixels_in_order_whatever_the_shards(picture_folder
 
 def test_any_number_of_workers_writes_the_same_bytes(tmp_path):
     layout = {"kind": "tiles", "pictures": ["coffee", "moon"], "windows": [0.3]}
-    spec = DatasetSpec.model_validate({"layout": layout, "image_size": 16})
+    config = DatasetConfig.model_validate({"layout": layout, "image_size": 16})
     seen: list[tuple[int, int]] = []
-    one, out_one = _run(spec, tmp_path, "one")
-    two, out_two = _run(spec, tmp_path, "two", workers=2, progress=lambda done, total: seen.append((done, total)))
+    one, out_one = _run(config, tmp_path, "one")
+    two, out_two = _run(config, tmp_path, "two", workers=2, progress=lambda done, total: seen.append((done, total)))
     assert one == two and _bytes(out_one) == _bytes(out_two)
     total = sum(one["found"].values())
     assert seen == [(i + 1, total) for i in range(total)]
@@ -125,23 +125,23 @@ def test_a_picture_copied_into_two_splits_is_counted(picture_folder, tmp_path):
 def test_counts_and_limit_and_channels(picture_folder, tmp_path):
     with pytest.raises(ValueError, match="train: found 10, expected 11"):
         _run(_spec(expected_counts={"train": 11, "val": 3}), tmp_path, "wrong")
-    spec = _spec(expected_counts={"train": 10}, limit={"train": 4, "test": 99}, channels=1)
-    summary, out = _run(spec, tmp_path, "out")
+    config = _spec(expected_counts={"train": 10}, limit={"train": 4, "test": 99}, channels=1)
+    summary, out = _run(config, tmp_path, "out")
     assert summary["counts"] == {"train": 4, "val": 3, "test": 4}
     assert PreparedSplit(out, "train").image_shape == (1, 8, 8)
 
 
 def test_tiles_record_their_box_and_the_hash_of_its_pixels(tmp_path):
     layout = {"kind": "tiles", "pictures": ["retina", "moon"], "windows": [0.3], "min_std": 8}
-    spec = DatasetSpec.model_validate({"layout": layout, "image_size": 16})
-    summary, out = _run(spec, tmp_path, "out")
+    config = DatasetConfig.model_validate({"layout": layout, "image_size": 16})
+    summary, out = _run(config, tmp_path, "out")
     rows = _rows(out / "index.csv")
     assert summary["flat_tiles"] == sum(summary["found"].values()) - len(rows) > 0
     picture = PICTURES["retina"]
     image = Image.open(picture_path(picture))
     for row in [r for r in rows if r["source"] == picture.source][::9]:
         box = tuple(map(int, row["box"].split()))
-        left, top, right, bottom = regions(picture, spec.layout)[row["split"]]
+        left, top, right, bottom = regions(picture, config.layout)[row["split"]]
         assert left <= box[0] and top <= box[1] and box[2] <= right and box[3] <= bottom
         assert row["sha256"] == hashlib.sha256(image.crop(box).tobytes()).hexdigest()
     assert min(PreparedSplit(out, "train").images([i])[0].float().std(correction=0) for i in range(5)) >= 8

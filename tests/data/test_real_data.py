@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from favae.config.dataset import DatasetSpec
+from favae.config.dataset import DatasetConfig
 from favae.data.dataset import PreparedSplit
 from favae.data.layouts import list_records
 from favae.data.mnist import read_images
@@ -14,13 +14,13 @@ from favae.data.prepare import BadImagesError, prepare
 from favae.data.records import count_splits
 
 
-def _prepare(raw: Path, out: Path, spec: dict | None = None, **layout: object) -> dict:
-    return prepare(DatasetSpec.model_validate({"layout": layout, "image_size": 16, **(spec or {})}), raw, out)
+def _prepare(raw: Path, out: Path, config: dict | None = None, **layout: object) -> dict:
+    return prepare(DatasetConfig.model_validate({"layout": layout, "image_size": 16, **(config or {})}), raw, out)
 
 
 def _counts(raw: Path, expected: dict[str, int], **layout: object) -> None:
-    spec = {"layout": layout, "image_size": 16, "expected_counts": expected}
-    assert count_splits(list_records(DatasetSpec.model_validate(spec), raw)) == expected
+    config = {"layout": layout, "image_size": 16, "expected_counts": expected}
+    assert count_splits(list_records(DatasetConfig.model_validate(config), raw)) == expected
 
 
 def test_celebahq_joined_with_celeba_gives_the_published_counts(real_data):
@@ -68,8 +68,8 @@ def test_ffhq_with_two_transparent_pictures(real_data, tmp_path):
 
 
 def test_imagenet(real_data, tmp_path):
-    spec = {"resize": "center_crop"}
-    summary = _prepare(real_data / "raw", tmp_path, spec, kind="imagenet", val_from_train=20)
+    config = {"resize": "center_crop"}
+    summary = _prepare(real_data / "raw", tmp_path, config, kind="imagenet", val_from_train=20)
     assert summary["counts"] == {"train": 180, "val": 20, "test": 18} and summary["bad_images"] == 0
     labels = PreparedSplit(tmp_path, "train").labels + PreparedSplit(tmp_path, "val").labels
     assert sorted(labels) == list(range(200))
@@ -78,8 +78,8 @@ def test_imagenet(real_data, tmp_path):
 
 def test_celeba_with_the_published_test_list(real_data, tmp_path):
     layout = {"kind": "celeba", "val_from_train": 50, "files": "present"}
-    spec = {"resize": "center_crop", "limit": {"train": 60}}
-    summary = _prepare(real_data / "raw", tmp_path, spec, **layout)
+    config = {"resize": "center_crop", "limit": {"train": 60}}
+    summary = _prepare(real_data / "raw", tmp_path, config, **layout)
     assert summary["counts"] == {"train": 60, "val": 50, "test": 150}
     listed = (real_data / "raw/celeba/ffl_test_3000.txt").read_text().split()
     assert {f"img_align_celeba/{i}.jpg" for i in PreparedSplit(tmp_path, "test").ids} <= set(listed)
@@ -93,9 +93,9 @@ def test_faces_as_a_users_own_folder(real_data, tmp_path):
 
 
 def test_mnist_checksums_counts_and_pixels(real_data, tmp_path):
-    spec = {"image_size": 28, "channels": 1, "limit": {"train": 50, "val": 10, "test": 20}}
-    spec["expected_counts"] = {"train": 55000, "val": 5000, "test": 10000}
-    summary = _prepare(real_data / "raw", tmp_path, spec, kind="mnist")
+    config = {"image_size": 28, "channels": 1, "limit": {"train": 50, "val": 10, "test": 20}}
+    config["expected_counts"] = {"train": 55000, "val": 5000, "test": 10000}
+    summary = _prepare(real_data / "raw", tmp_path, config, kind="mnist")
     assert summary["counts"] == {"train": 50, "val": 10, "test": 20}
     test = PreparedSplit(tmp_path, "test")
     images = read_images(real_data / "raw/mnist/t10k-images-idx3-ubyte.gz")

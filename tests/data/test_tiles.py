@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from favae.config.dataset import DatasetSpec, TilesLayout
+from favae.config.dataset import DatasetConfig, TilesLayoutConfig
 from favae.data.layouts import list_records
 from favae.data.records import SPLITS, ImageRecord
 from favae.data.shipped import PICTURES, picture_path
@@ -16,8 +16,8 @@ from favae.data.tiles import regions, tile_caption, tile_records
 WINDOWS = [0.16, 0.22, 0.3]
 
 
-def _layout(pictures: list[str] | None = None, **changes: object) -> TilesLayout:
-    return TilesLayout(kind="tiles", pictures=pictures or sorted(PICTURES), **{"windows": WINDOWS, **changes})
+def _layout(pictures: list[str] | None = None, **changes: object) -> TilesLayoutConfig:
+    return TilesLayoutConfig(kind="tiles", pictures=pictures or sorted(PICTURES), **{"windows": WINDOWS, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_caption_tells_noise_from_a_plain_surface(noise):
 
 
 def test_layout_needs_no_raw_data_and_rejects_unknown_keys():
-    spec = DatasetSpec(layout=_layout(["coffee"]), image_size=64)
-    assert {r.source for r in list_records(spec, Path())} == {"skimage/data/coffee.png"}
+    config = DatasetConfig(layout=_layout(["coffee"]), image_size=64)
+    assert {r.source for r in list_records(config, Path())} == {"skimage/data/coffee.png"}
     with pytest.raises(ValidationError, match="strde"):
         _layout(strde=1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from favae.config.evaluation import WeightsCatalogue
+from favae.config.evaluation import WeightsConfig
 from favae.runtime.torchvision import ensure_torchvision
 
 
@@ -36,21 +36,21 @@ def pairs() -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def catalogue_of(tmp_path: Path) -> Callable[..., WeightsCatalogue]:
+def catalogue_of(tmp_path: Path) -> Callable[..., WeightsConfig]:
     """Catalogue whose only weights are the given state dict, saved and declared with its true sha256."""
 
-    def build(name: str, state: dict[str, Tensor]) -> WeightsCatalogue:
+    def build(name: str, state: dict[str, Tensor]) -> WeightsConfig:
         path = tmp_path / f"{name}.pth"
         torch.save(state, path)
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         entry = {"purpose": "test", "files": [{"file": path.name, "sha256": sha256, "source": "this test"}]}
-        return WeightsCatalogue(folder=str(tmp_path), weights={name: entry})
+        return WeightsConfig(folder=str(tmp_path), weights={name: entry})
 
     return build
 
 
 @pytest.fixture
-def random_squeezenet(catalogue_of: Callable[..., WeightsCatalogue]) -> WeightsCatalogue:
+def random_squeezenet(catalogue_of: Callable[..., WeightsConfig]) -> WeightsConfig:
     """SqueezeNet 1.1 with random weights in place of the pretrained ones."""
     ensure_torchvision()
     from torchvision.models import squeezenet1_1

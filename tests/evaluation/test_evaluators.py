@@ -14,19 +14,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from favae.config.evaluation import EvaluationProtocol, WeightsCatalogue
+from favae.config.evaluation import EvaluationConfig, WeightsConfig
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.image_metrics import output_levels
 from favae.pretrained.features import load_feature_network
 
-NO_WEIGHTS = WeightsCatalogue(
+NO_WEIGHTS = WeightsConfig(
     weights={
         name: {"purpose": "", "files": [{"file": f"{name}.pth", "sha256": "0" * 64, "source": "nowhere"}]}
         for name in ("vgg16", "squeezenet", "inception")
     }
 )
-PROTOCOL = EvaluationProtocol(feature_networks=("randconv",))
+PROTOCOL = EvaluationConfig(feature_networks=("randconv",))
 
 
 def _ids(n: int) -> list[str]:
@@ -35,7 +35,7 @@ def _ids(n: int) -> list[str]:
 
 def _evaluate(
     pairs: tuple[Tensor, Tensor],
-    protocol: EvaluationProtocol = PROTOCOL,
+    protocol: EvaluationConfig = PROTOCOL,
     batch: int = 12,
     part: slice = slice(None),
     **options: Any,
@@ -120,16 +120,16 @@ def test_given_reference_statistics_replace_the_originals(pairs: tuple[Tensor, T
 
 
 def test_reference_statistics_from_other_weights_are_refused(
-    pairs: tuple[Tensor, Tensor], random_squeezenet: WeightsCatalogue
+    pairs: tuple[Tensor, Tensor], random_squeezenet: WeightsConfig
 ) -> None:
-    protocol = EvaluationProtocol(metrics=("frechet",), feature_networks=("squeezenet",))
+    protocol = EvaluationConfig(metrics=("frechet",), feature_networks=("squeezenet",))
     stale = {"squeezenet": FeatureStatistics("squeezenet-00000000", 512)}
     with pytest.raises(ValueError, match="squeezenet-00000000"):
         GenerationEvaluator(protocol, catalogue=random_squeezenet, reference=stale)
 
 
 def test_missing_weights_are_reported_and_measured_metrics_are_not_hindered(pairs: tuple[Tensor, Tensor]) -> None:
-    protocol = EvaluationProtocol(metrics=("psnr", "lpips", "frechet"))
+    protocol = EvaluationConfig(metrics=("psnr", "lpips", "frechet"))
     result = _evaluate(pairs, protocol).result()
     assert list(result) == ["psnr_test", "lpips_vgg_test", "rfid_test"]
     for name, file in (("lpips_vgg_test", "vgg16.pth"), ("rfid_test", "inception.pth")):
@@ -138,10 +138,8 @@ def test_missing_weights_are_reported_and_measured_metrics_are_not_hindered(pair
     assert result["psnr_test"]["value"] is not None and result["psnr_test"]["note"] is None
 
 
-def test_the_file_behind_a_value_is_recorded(pairs: tuple[Tensor, Tensor], random_squeezenet: WeightsCatalogue) -> None:
-    protocol = EvaluationProtocol(
-        metrics=("lpips", "frechet"), lpips_nets=("squeeze",), feature_networks=("squeezenet",)
-    )
+def test_the_file_behind_a_value_is_recorded(pairs: tuple[Tensor, Tensor], random_squeezenet: WeightsConfig) -> None:
+    protocol = EvaluationConfig(metrics=("lpips", "frechet"), lpips_nets=("squeeze",), feature_networks=("squeezenet",))
     evaluator = ReconstructionEvaluator(protocol, catalogue=random_squeezenet)
     evaluator.update(pairs[0][:3], pairs[1][:3])
     sha256 = random_squeezenet.weights["squeezenet"].files[0].sha256
@@ -162,9 +160,9 @@ def test_results_are_json_without_infinities(pairs: tuple[Tensor, Tensor]) -> No
 
 def test_quantisation_is_part_of_the_protocol(pairs: tuple[Tensor, Tensor]) -> None:
     below_half_a_level = (pairs[0], pairs[0].float() / 127.5 - 1 + 0.3 / 127.5)
-    protocol = EvaluationProtocol(metrics=("l1",))
+    protocol = EvaluationConfig(metrics=("l1",))
     assert _evaluate(below_half_a_level, protocol).result()["l1_test"]["value"] == 0
-    unrounded = EvaluationProtocol(metrics=("l1",), quantize="none")
+    unrounded = EvaluationConfig(metrics=("l1",), quantize="none")
     entry = _evaluate(below_half_a_level, unrounded).result()["l1_test"]
     assert entry["value"] == pytest.approx(0.3 / 127.5, rel=1e-2)
     assert entry["protocol"]["quantize"] == "none"
@@ -172,9 +170,9 @@ def test_quantisation_is_part_of_the_protocol(pairs: tuple[Tensor, Tensor]) -> N
 
 def test_number_of_images_is_held_to_the_protocol(pairs: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ValueError, match=r"n=20 images of test, 12"):
-        _evaluate(pairs, EvaluationProtocol(metrics=("psnr",), n=20)).result()
+        _evaluate(pairs, EvaluationConfig(metrics=("psnr",), n=20)).result()
     with pytest.raises(ValueError, match="no image"):
-        ReconstructionEvaluator(EvaluationProtocol(metrics=("psnr",))).result()
+        ReconstructionEvaluator(EvaluationConfig(metrics=("psnr",))).result()
 
 
 def test_models_without_a_codebook_and_one_channel_images(pairs: tuple[Tensor, Tensor]) -> None:
@@ -188,7 +186,7 @@ def test_models_without_a_codebook_and_one_channel_images(pairs: tuple[Tensor, T
 
 def test_inputs_that_do_not_fit_are_refused(pairs: tuple[Tensor, Tensor]) -> None:
     original, output = pairs
-    evaluator = ReconstructionEvaluator(EvaluationProtocol(metrics=("psnr", "codebook")), codebook_size=4)
+    evaluator = ReconstructionEvaluator(EvaluationConfig(metrics=("psnr", "codebook")), codebook_size=4)
     indices = torch.zeros(12, 2, 2, dtype=torch.int64)
     for arguments, message in (
         ((original, output[:5], indices), "one shape"),
@@ -217,7 +215,7 @@ def test_training_state_does_not_leak_into_a_measurement(pairs: tuple[Tensor, Te
 
 
 def test_generated_images_against_real_ones(pairs: tuple[Tensor, Tensor]) -> None:
-    protocol = EvaluationProtocol(feature_networks=("inception", "randconv"), n=9)
+    protocol = EvaluationConfig(feature_networks=("inception", "randconv"), n=9)
     evaluator = GenerationEvaluator(protocol, catalogue=NO_WEIGHTS)
     evaluator.update_real(pairs[0][:6])
     evaluator.update_real(pairs[0][6:])
@@ -235,7 +233,7 @@ def test_generated_images_against_real_ones(pairs: tuple[Tensor, Tensor]) -> Non
 
 
 def test_merged_generation_is_the_whole(pairs: tuple[Tensor, Tensor]) -> None:
-    protocol = EvaluationProtocol(feature_networks=("inception", "randconv"), n=12)
+    protocol = EvaluationConfig(feature_networks=("inception", "randconv"), n=12)
     whole, one, two = (GenerationEvaluator(protocol, catalogue=NO_WEIGHTS) for _ in range(3))
     for evaluator, part in ((whole, slice(None)), (one, slice(0, 5)), (two, slice(5, 12))):
         evaluator.update_real(pairs[0][part])
@@ -245,7 +243,7 @@ def test_merged_generation_is_the_whole(pairs: tuple[Tensor, Tensor]) -> None:
 
 
 def test_a_protocol_may_hold_no_metric_of_single_images(pairs: tuple[Tensor, Tensor]) -> None:
-    result = _evaluate(pairs, EvaluationProtocol(metrics=("lpips", "codebook"))).result()
+    result = _evaluate(pairs, EvaluationConfig(metrics=("lpips", "codebook"))).result()
     assert list(result) == ["lpips_vgg_test", "codebook_usage_test", "codebook_perplexity_test"]
     assert result["codebook_usage_test"]["n"] == 12
 
@@ -258,13 +256,13 @@ def test_no_image_to_compare_with_is_said_and_not_raised(pairs: tuple[Tensor, Te
 
 RANK = """
 import json, sys, torch
-from favae.config.evaluation import EvaluationProtocol
+from favae.config.evaluation import EvaluationConfig
 from favae.evaluation.evaluators import ReconstructionEvaluator
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
 part = torch.load(f"{folder}/{rank}.pt")
-evaluator = ReconstructionEvaluator(EvaluationProtocol(**part["protocol"]), codebook_size=16)
+evaluator = ReconstructionEvaluator(EvaluationConfig(**part["protocol"]), codebook_size=16)
 evaluator.update(part["originals"], part["outputs"], part["indices"], part["ids"])
 evaluator.gather()
 with open(f"{folder}/{rank}.json", "w") as stream:
@@ -275,7 +273,7 @@ torch.distributed.destroy_process_group()
 
 def test_two_ranks_report_what_one_process_does(pairs: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     metrics = ("psnr", "log_spectral_error", "codebook", "frechet")
-    protocol = EvaluationProtocol(metrics=metrics, feature_networks=("randconv",))
+    protocol = EvaluationConfig(metrics=metrics, feature_networks=("randconv",))
     processes = []
     for rank, part in enumerate((slice(0, 5), slice(5, 12))):
         state = {"originals": pairs[0][part], "outputs": pairs[1][part], "indices": torch.arange(12)[part, None, None]}
@@ -296,7 +294,7 @@ def test_two_ranks_report_what_one_process_does(pairs: tuple[Tensor, Tensor], tm
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_measures_what_the_cpu_does(pairs: tuple[Tensor, Tensor]) -> None:
     torch.backends.cudnn.allow_tf32 = True  # PyTorch's default, and what training uses
-    protocol = EvaluationProtocol(
+    protocol = EvaluationConfig(
         metrics=("psnr", "ssim", "log_spectral_error", "frechet"), feature_networks=("randconv",)
     )
     expected, found = _values(_evaluate(pairs, protocol)), _values(_evaluate(pairs, protocol, device="cuda"))
@@ -313,7 +311,7 @@ def test_real_faces_get_worse_with_blur_in_every_metric(monkeypatch: pytest.Monk
     files = sorted((data / "raw" / "faces" / "val").iterdir())
     arrays = [np.asarray(Image.open(file).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)) for file in files]
     original = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-    protocol = EvaluationProtocol(lpips_nets=("squeeze",), feature_networks=("squeezenet", "randconv"))
+    protocol = EvaluationConfig(lpips_nets=("squeeze",), feature_networks=("squeezenet", "randconv"))
 
     def blurred(factor: int) -> dict[str, float | None]:
         coarse = torch.nn.functional.avg_pool2d(original.float() / 127.5 - 1, factor)

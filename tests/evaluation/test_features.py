@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from favae.config.evaluation import WeightsCatalogue
+from favae.config.evaluation import WeightsConfig
 from favae.pretrained.features import RandomConvFeatures, load_feature_network
 from favae.pretrained.weights import MissingWeights
 from favae.runtime.torchvision import ensure_torchvision
@@ -53,7 +53,7 @@ def test_randconv_refuses_images_smaller_than_its_levels() -> None:
 
 
 def test_squeezenet_features_are_those_under_its_classifier(
-    random_squeezenet: WeightsCatalogue, images: torch.Tensor
+    random_squeezenet: WeightsConfig, images: torch.Tensor
 ) -> None:
     from torchvision.models import squeezenet1_1
     from torchvision.transforms import Normalize, Resize
@@ -67,7 +67,7 @@ def test_squeezenet_features_are_those_under_its_classifier(
 
 
 def test_inception_is_pytorch_fid_with_the_declared_file(
-    catalogue_of: Callable[..., WeightsCatalogue], images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+    catalogue_of: Callable[..., WeightsConfig], images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure_torchvision()
     from pytorch_fid import inception

@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from favae.config.evaluation import EvaluationProtocol, SsimSettings
+from favae.config.evaluation import EvaluationConfig, SsimMetricConfig
 from favae.evaluation.image_metrics import (
     CodebookCounts,
     l1,
@@ -81,19 +81,19 @@ def test_ssim_is_that_of_scikit_image_with_the_paper_window(levels: tuple[Tensor
         )
         for a, b in zip(*levels)
     ]
-    np.testing.assert_allclose(ssim(*levels, SsimSettings()), expected, atol=2e-5)
+    np.testing.assert_allclose(ssim(*levels, SsimMetricConfig()), expected, atol=2e-5)
 
 
 def test_ssim_border_changes_only_which_pixels_are_averaged(levels: tuple[Tensor, Tensor]) -> None:
-    reflect = ssim(*levels, SsimSettings(border="reflect"))
-    assert (reflect - ssim(*levels, SsimSettings())).abs().max() > 1e-4
-    torch.testing.assert_close(ssim(levels[0], levels[0], SsimSettings(border="reflect")), torch.ones(12).double())
+    reflect = ssim(*levels, SsimMetricConfig(border="reflect"))
+    assert (reflect - ssim(*levels, SsimMetricConfig())).abs().max() > 1e-4
+    torch.testing.assert_close(ssim(levels[0], levels[0], SsimMetricConfig(border="reflect")), torch.ones(12).double())
 
 
 def test_ssim_window_larger_than_the_image_is_refused() -> None:
     small = torch.zeros(1, 3, 10, 16)
     with pytest.raises(ValueError, match=r"11x11.*10x16"):
-        ssim(small, small, SsimSettings())
+        ssim(small, small, SsimMetricConfig())
 
 
 def test_lfd_is_the_unnormalised_spectral_distance(levels: tuple[Tensor, Tensor]) -> None:
@@ -110,7 +110,7 @@ def test_lfd_agrees_with_the_published_pairs_of_psnr_and_lfd() -> None:
 
 
 def test_only_the_chosen_metrics_are_computed(levels: tuple[Tensor, Tensor]) -> None:
-    assert set(pixel_metrics(*levels, EvaluationProtocol(metrics=("psnr", "frechet")))) == {"psnr"}
+    assert set(pixel_metrics(*levels, EvaluationConfig(metrics=("psnr", "frechet")))) == {"psnr"}
 
 
 @pytest.mark.parametrize("used", [1, 3, 8])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from favae.config.evaluation import WeightsCatalogue
+from favae.config.evaluation import WeightsConfig
 from favae.pretrained.lpips import LPIPS, load_lpips
 from favae.pretrained.weights import MissingWeights
 from favae.runtime.torchvision import ensure_torchvision
@@ -17,7 +17,7 @@ BACKBONES = {"vgg": ("vgg16", "vgg16"), "alex": ("alexnet", "alexnet"), "squeeze
 
 
 @pytest.fixture
-def squeeze(random_squeezenet: WeightsCatalogue) -> LPIPS:
+def squeeze(random_squeezenet: WeightsConfig) -> LPIPS:
     return load_lpips("squeeze", random_squeezenet)
 
 
@@ -36,7 +36,7 @@ def test_distances_are_those_of_the_lpips_package(squeeze: LPIPS, images: tuple[
 
 
 def test_backbone_and_published_heads_reach_the_network(
-    catalogue_of: Callable[..., WeightsCatalogue], random_squeezenet: WeightsCatalogue
+    catalogue_of: Callable[..., WeightsConfig], random_squeezenet: WeightsConfig
 ) -> None:
     import lpips
 
@@ -64,7 +64,7 @@ def test_dropout_of_the_heads_stays_off_when_the_owner_trains(squeeze: LPIPS, im
 
 
 def test_features_that_are_all_zero_give_finite_gradients(
-    catalogue_of: Callable[..., WeightsCatalogue], images: tuple[Tensor, Tensor]
+    catalogue_of: Callable[..., WeightsConfig], images: tuple[Tensor, Tensor]
 ) -> None:
     ensure_torchvision()
     from torchvision.models import squeezenet1_1

@@ -6,11 +6,11 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from favae.config.evaluation import EvaluationProtocol, FeatureNetworkName, LpipsNet
+from favae.config.evaluation import EvaluationConfig, FeatureNetworkName, LpipsNet
 from favae.evaluation.protocol import describe, frechet_metric, metric_names, metric_protocol
 
 STANDARD = {"inception": {"rfid", "fid"}}
-EVERYTHING = EvaluationProtocol(lpips_nets=get_args(LpipsNet), feature_networks=get_args(FeatureNetworkName))
+EVERYTHING = EvaluationConfig(lpips_nets=get_args(LpipsNet), feature_networks=get_args(FeatureNetworkName))
 
 
 def test_only_inception_gives_fid() -> None:
@@ -23,7 +23,7 @@ def test_only_inception_gives_fid() -> None:
 
 
 def test_reconstruction_names_in_the_order_of_the_protocol() -> None:
-    protocol = EvaluationProtocol(
+    protocol = EvaluationConfig(
         split="val",
         metrics=("psnr", "frechet", "lpips", "log_spectral_error"),
         lpips_nets=("vgg", "squeeze"),
@@ -78,4 +78,4 @@ def test_settings_are_recorded_with_the_metric_they_decide() -> None:
 )
 def test_bad_protocols_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        EvaluationProtocol(**fields)
+        EvaluationConfig(**fields)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from favae.config.evaluation import SpectrumSettings
+from favae.config.evaluation import SpectrumMetricConfig
 from favae.evaluation.spectrum import POWER_FLOOR, RadialSpectrum
 
 
@@ -19,7 +19,7 @@ def _cosine(size: int, fy: int, fx: int, amplitude: float) -> Tensor:
 
 def test_rings_against_a_loop_over_frequencies(pairs: tuple[Tensor, Tensor]) -> None:
     levels = pairs[0][:2].float()
-    settings = SpectrumSettings(rings=10)
+    settings = SpectrumMetricConfig(rings=10)
     sums, counts = np.zeros((2, 10)), np.zeros(10)
     power = np.abs(np.fft.fft2(levels.double().numpy(), norm="ortho")) ** 2
     for v in range(32):
@@ -36,14 +36,14 @@ def test_rings_against_a_loop_over_frequencies(pairs: tuple[Tensor, Tensor]) -> 
 @pytest.mark.parametrize(("fy", "fx", "band"), [(0, 2, "low"), (5, 3, "mid"), (0, 14, "high"), (16, 16, "high")])
 def test_a_lost_frequency_is_an_error_of_its_band_alone(fy: int, fx: int, band: str) -> None:
     flat = _cosine(32, 0, 0, 0)
-    errors = RadialSpectrum(32, 32, SpectrumSettings()).update(_cosine(32, fy, fx, 20), flat)
+    errors = RadialSpectrum(32, 32, SpectrumMetricConfig()).update(_cosine(32, fy, fx, 20), flat)
     assert errors[band].item() > 0.5
     assert sum(error.item() for name, error in errors.items() if name != band) < 1e-3
 
 
 def test_halving_the_amplitude_is_six_decibel_in_every_ring() -> None:
     noise = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2000
-    spectrum = RadialSpectrum(32, 32, SpectrumSettings())
+    spectrum = RadialSpectrum(32, 32, SpectrumMetricConfig())
     errors = spectrum.update(noise, noise / 2)
     for error in errors.values():
         np.testing.assert_allclose(error, 20 * math.log10(2), rtol=1e-4)
@@ -53,14 +53,14 @@ def test_halving_the_amplitude_is_six_decibel_in_every_ring() -> None:
 
 def test_brightness_is_no_spectral_error(pairs: tuple[Tensor, Tensor]) -> None:
     levels = pairs[0].float()
-    errors = RadialSpectrum(32, 32, SpectrumSettings()).update(levels, levels + 10)
+    errors = RadialSpectrum(32, 32, SpectrumMetricConfig()).update(levels, levels + 10)
     assert max(error.max().item() for error in errors.values()) < 1e-3
 
 
 def test_rounding_is_no_spectral_error_of_an_empty_image() -> None:
     flat = torch.full((1, 3, 32, 32), 100.0)
     noise = torch.rand(flat.shape, generator=torch.Generator().manual_seed(0)) - 0.5
-    errors = RadialSpectrum(32, 32, SpectrumSettings()).update(flat, flat + noise)
+    errors = RadialSpectrum(32, 32, SpectrumMetricConfig()).update(flat, flat + noise)
     assert all(
         2 < error.item() < 4 for error in errors.values()
     )  # 3 dB: as much power as the floor, not infinitely more
@@ -68,7 +68,7 @@ def test_rounding_is_no_spectral_error_of_an_empty_image() -> None:
 
 def test_merge_is_the_whole_and_curves_know_their_band(pairs: tuple[Tensor, Tensor]) -> None:
     a, b = pairs[0].float(), pairs[0].flip(0).float()
-    whole, one, two = (RadialSpectrum(32, 32, SpectrumSettings()) for _ in range(3))
+    whole, one, two = (RadialSpectrum(32, 32, SpectrumMetricConfig()) for _ in range(3))
     whole.update(a, b)
     one.update(a[:5], b[:5])
     two.update(a[5:], b[5:])
@@ -82,7 +82,7 @@ def test_merge_is_the_whole_and_curves_know_their_band(pairs: tuple[Tensor, Tens
 
 
 def test_small_and_oblong_images_leave_out_empty_rings() -> None:
-    spectrum = RadialSpectrum(8, 16, SpectrumSettings())
+    spectrum = RadialSpectrum(8, 16, SpectrumMetricConfig())
     noise = torch.rand(1, 1, 8, 16) * 255
     assert all(torch.isfinite(error).all() for error in spectrum.update(noise, noise.flip(-1)).values())
     assert 0 < len(spectrum.curves()) < 24
@@ -90,4 +90,4 @@ def test_small_and_oblong_images_leave_out_empty_rings() -> None:
 
 def test_bands_must_be_ordered() -> None:
     with pytest.raises(ValueError, match="low_below"):
-        SpectrumSettings(low_below=0.6)
+        SpectrumMetricConfig(low_below=0.6)

@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from favae.config.evaluation import WeightsCatalogue
+from favae.config.evaluation import WeightsConfig
 from favae.config.load import read_yaml, validate
 from favae.pretrained.weights import FoundWeights, MissingWeights, find_weights, load_weights
 
 DECLARED = Path(__file__).parents[2] / "params" / "weights.yaml"
 
 
-def _catalogue(*files: tuple[str, bytes], folder: Path | None = None) -> WeightsCatalogue:
+def _catalogue(*files: tuple[str, bytes], folder: Path | None = None) -> WeightsConfig:
     declared = [
         {"file": n, "sha256": hashlib.sha256(b).hexdigest(), "source": "https://example.org/x"} for n, b in files
     ]
     entry = {"purpose": "test", "files": declared}
-    return WeightsCatalogue(folder=folder and str(folder), weights={"net": entry})
+    return WeightsConfig(folder=folder and str(folder), weights={"net": entry})
 
 
 def test_declared_hashes_agree_with_the_digits_in_torch_hub_names() -> None:
-    catalogue = validate(WeightsCatalogue, read_yaml(DECLARED), "weights.yaml")
+    catalogue = validate(WeightsConfig, read_yaml(DECLARED), "weights.yaml")
     hub_names = [
         f for entry in catalogue.weights.values() for f in entry.files if "-" in f.file and f.file[-4:] == ".pth"
     ]
@@ -83,7 +83,7 @@ def test_unknown_name_lists_the_declared_ones() -> None:
         find_weights("vgg", _catalogue(("net.pth", b"")))
 
 
-def test_half_precision_is_loaded_as_float32(catalogue_of: Callable[..., WeightsCatalogue]) -> None:
+def test_half_precision_is_loaded_as_float32(catalogue_of: Callable[..., WeightsConfig]) -> None:
     half = torch.tensor([1 / 3, 2.0]).half()
     state, declared = load_weights("net", catalogue_of("net", {"w": half, "steps": torch.tensor(3)}))
     assert state["w"].dtype == torch.float32 and torch.equal(state["w"], half.float())

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from favae.config.autoencoder import AutoencoderSpec
-from favae.config.dataset import DatasetSpec
+from favae.config.dataset import DatasetConfig
+from favae.config.favae import FavaeConfig
 from favae.config.load import deep_merge
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
@@ -51,11 +51,11 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_spec() -> Callable[..., AutoencoderSpec]:
+def tiny_spec() -> Callable[..., FavaeConfig]:
     """The small training, with changes merged in: `tiny_spec(objective={"adversarial": {...}})`."""
 
-    def make(**changes: Any) -> AutoencoderSpec:
-        return AutoencoderSpec.model_validate(deep_merge([_TINY, changes]))
+    def make(**changes: Any) -> FavaeConfig:
+        return FavaeConfig.model_validate(deep_merge([_TINY, changes]))
 
     return make
 
@@ -74,7 +74,7 @@ def val(tmp_path_factory: pytest.TempPathFactory) -> PreparedSplit:
     out = root / "prepared"
     out.mkdir()
     layout = {"kind": "folder", "root": "pictures"}
-    prepare(DatasetSpec.model_validate({"layout": layout, "image_size": 16}), root / "raw", out)
+    prepare(DatasetConfig.model_validate({"layout": layout, "image_size": 16}), root / "raw", out)
     return PreparedSplit(out, "val")
 
 

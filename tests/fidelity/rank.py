@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from favae.config.autoencoder import AutoencoderSpec
+from favae.config.favae import FavaeConfig
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
 from favae.training.autoencoder import AutoencoderTask
@@ -23,9 +23,9 @@ def train(rank: int, world: int, folder: Path, shards: Path) -> None:
     torch.save(result, folder / f"{world}-{rank}.pt")
 
 
-def _train(spec: Path, val: PreparedSplit, ranks: Ranks) -> dict[str, Any]:
+def _train(config: Path, val: PreparedSplit, ranks: Ranks) -> dict[str, Any]:
     torch.manual_seed(0)
-    task = AutoencoderTask(AutoencoderSpec.model_validate_json(spec.read_text()), val, ranks, 1, None)
+    task = AutoencoderTask(FavaeConfig.model_validate_json(config.read_text()), val, ranks, 1, None)
     codebook, losses, first = task.model.quantizer.codebook, [], {}
     for step in range(3):
         images = val.images(np.roll(np.arange(7), step)[:4]).chunk(ranks.world_size)[ranks.rank]

@@ -13,8 +13,17 @@ import torch
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
-from favae.config.companions import CyclicRate, Ffl, FflAutoencoder, FflVae, Ssim, Stft, StftVae, VaeSpec
-from favae.config.evaluation import EvaluationProtocol
+from favae.config.companions import (
+    CompanionConfig,
+    CyclicRateConfig,
+    FflAutoencoderModelConfig,
+    FflConfig,
+    FflVaeModelConfig,
+    SsimConfig,
+    StftConfig,
+    StftVaeModelConfig,
+)
+from favae.config.evaluation import EvaluationConfig
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.jobs.latent_costs import latent_model_cost
 from favae.jobs.resources import resources_of
@@ -31,10 +40,10 @@ def in_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def trained(scale: str, cell: str) -> VaeSpec:
-    spec = load_grid(scale).job("train_autoencoder", cell).spec
-    assert isinstance(spec, VaeSpec)
-    return spec
+def trained(scale: str, cell: str) -> CompanionConfig:
+    config = load_grid(scale).job("train_autoencoder", cell).config
+    assert isinstance(config, CompanionConfig)
+    return config
 
 
 @pytest.mark.parametrize("scale", ["stft", "ffl", "ffl-small"])
@@ -46,32 +55,32 @@ def test_a_scale_is_valid_and_every_job_asks_for_resources(scale: str) -> None:
 
 @pytest.mark.parametrize("row", STFT_ROWS)
 def test_stft_trainings_are_as_published_in_three_seeds(row: str) -> None:
-    specs = [trained("stft", f"mnist-{row}-s{seed}") for seed in range(3)]
-    assert [spec.training.seed for spec in specs] == [0, 1, 2]
-    for spec in specs:
-        assert str(spec.training.length) == "50 epochs"
-        assert spec.training.batch_size == 50
-        assert spec.training.selection == "last"
-        schedule = spec.optimizer.schedule
-        assert isinstance(schedule, CyclicRate)
+    configs = [trained("stft", f"mnist-{row}-s{seed}") for seed in range(3)]
+    assert [config.training.seed for config in configs] == [0, 1, 2]
+    for config in configs:
+        assert str(config.training.length) == "50 epochs"
+        assert config.training.batch_size == 50
+        assert config.training.selection == "last"
+        schedule = config.optimizer.schedule
+        assert isinstance(schedule, CyclicRateConfig)
         assert (schedule.minimum, schedule.maximum, schedule.step_size) == (1e-4, 1e-3, 2000)
-        assert spec.model == StftVae(kind="stft_vae", image_size=28, latent=2)
-        assert spec.objective.kl == 0.005
+        assert config.model == StftVaeModelConfig(kind="stft_vae", image_size=28, latent=2)
+        assert config.objective.kl == 0.005
 
 
 def test_stft_losses_are_those_of_the_rows() -> None:
     terms = {row: trained("stft", f"mnist-{row}-s0").objective.terms for row in (*STFT_ROWS, "stft-ssim-official")}
     assert [list(terms[row]) for row in STFT_ROWS] == [["mse"], ["l1"], ["ssim"], ["ssim", "stft"], ["ssim", "stft"]]
-    assert terms["ssim"]["ssim"] == Ssim(kind="ssim", weight=500)
+    assert terms["ssim"]["ssim"] == SsimConfig(kind="ssim", weight=500)
     ours, globally, released = (terms[row]["stft"] for row in ("stft-ssim", "dft-ssim", "stft-ssim-official"))
-    assert ours == Stft(kind="stft", weight=0.0015, amplitude=0.1, phase=0.9, window=16, stride=4)
+    assert ours == StftConfig(kind="stft", weight=0.0015, amplitude=0.1, phase=0.9, window=16, stride=4)
     assert globally == ours.model_copy(update={"window": 28, "stride": 28, "taper": "none"})
     assert released == ours.model_copy(update={"form": "official"})
 
 
 def test_ffl_autoencoder_is_as_released_and_its_ablations_differ_in_one_thing() -> None:
     full = trained("ffl", "celeba-ae-ffl")
-    assert full.objective.terms["ffl"] == Ffl(kind="ffl", weight=100)
+    assert full.objective.terms["ffl"] == FflConfig(kind="ffl", weight=100)
     assert (str(full.training.length), full.training.batch_size, full.training.seed) == ("20 epochs", 128, 1112)
     assert full.optimizer.betas == (0.9, 0.999)
     changed = {
@@ -95,7 +104,7 @@ def test_ffl_autoencoder_is_as_released_and_its_ablations_differ_in_one_thing() 
 
 def test_image_to_image_and_stylegan_rows_are_shown_as_not_run() -> None:
     for scale in ("ffl", "ffl-small"):
-        tables = {t.id: t for t in load_grid(scale).job("make_tables", "all").spec.tables}  # type: ignore[attr-defined]
+        tables = {t.id: t for t in load_grid(scale).job("make_tables", "all").config.tables}  # type: ignore[attr-defined]
         for name, rows in (("table4", 4), ("table5", 10), ("table6", 2)):
             assert len(tables[name].rows) == rows
             assert all(row.published and not row.measured_by for row in tables[name].rows)
@@ -104,18 +113,20 @@ def test_image_to_image_and_stylegan_rows_are_shown_as_not_run() -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        StftVae(kind="stft_vae"),
-        FflAutoencoder(kind="ffl_ae"),
-        FflVae(kind="ffl_vae"),
-        FflVae(kind="ffl_vae", image_size=32, base_channels=16, max_channels=32, latent=8),
+        StftVaeModelConfig(kind="stft_vae"),
+        FflAutoencoderModelConfig(kind="ffl_ae"),
+        FflVaeModelConfig(kind="ffl_vae"),
+        FflVaeModelConfig(kind="ffl_vae", image_size=32, base_channels=16, max_channels=32, latent=8),
     ],
     ids=lambda s: f"{s.kind} {s.image_size}",
 )
-def test_costs_are_those_that_torch_counts(spec: StftVae | FflAutoencoder | FflVae) -> None:
-    model = LATENT_MODELS[spec.kind].from_config(spec.model_dump(exclude={"kind"})).eval()
-    cost = latent_model_cost(spec)
+def test_costs_are_those_that_torch_counts(
+    config: StftVaeModelConfig | FflAutoencoderModelConfig | FflVaeModelConfig,
+) -> None:
+    model = LATENT_MODELS[config.kind].from_config(config.model_dump(exclude={"kind"})).eval()
+    cost = latent_model_cost(config)
     assert cost.parameters == sum(p.numel() for p in model.parameters())
-    image = torch.zeros(4, spec.image_channels, spec.image_size, spec.image_size)
+    image = torch.zeros(4, config.image_channels, config.image_size, config.image_size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
     # The small VAE also places its 3x3 taps by a product, once a batch.
@@ -220,10 +231,10 @@ def test_sampled_latents_do_not_depend_on_the_batch() -> None:
     torch.manual_seed(0)
     model = LATENT_MODELS["stft_vae"]().eval()
     image = torch.rand(6, 1, 28, 28) * 2 - 1
-    sampled = _reconstruction(model, EvaluationProtocol(latent="sample"), 6)
+    sampled = _reconstruction(model, EvaluationConfig(latent="sample"), 6)
     whole = sampled(image, range(6))[0]
     parts = torch.cat([sampled(image[:4], range(4))[0], sampled(image[4:], range(4, 6))[0]])
     torch.testing.assert_close(whole, parts)
-    mean = _reconstruction(model, EvaluationProtocol(), 6)(image, range(6))[0]
+    mean = _reconstruction(model, EvaluationConfig(), 6)(image, range(6))[0]
     torch.testing.assert_close(mean, model.reconstruct(image))
     assert not torch.allclose(whole, mean)

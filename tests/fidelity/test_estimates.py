@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from favae.cli.main import app
-from favae.config.autoencoder import AutoencoderModel, AutoencoderSpec, Discriminator
-from favae.config.cat import CatModel
+from favae.config.cat import CatModelConfig
+from favae.config.favae import DiscriminatorConfig, FavaeConfig, FavaeModelConfig
 from favae.jobs.costs import (
     Cost,
     autoencoder_cost,
@@ -77,7 +77,7 @@ def counted(network: nn.Module, run: Any) -> tuple[float, int]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_autoencoders_are_counted_as_torch_counts_them(name: str) -> None:
-    config = AutoencoderModel.model_validate(NETWORKS[name])
+    config = FavaeModelConfig.model_validate(NETWORKS[name])
     with torch.device("meta"):
         model, image = FAVAE.from_config(config.model_dump()), torch.zeros(1, 3, 256, 256)
     macs, kept = counted(model, lambda: model.decode(model.encode(image).z))  # the quantiser needs values
@@ -92,7 +92,7 @@ def test_discriminators(layers: int, millions: float) -> None:
     with torch.device("meta"):
         network, image = PatchDiscriminator(layers=layers), torch.zeros(1, 3, 256, 256)
     macs, kept = counted(network, lambda: network(image))
-    cost = discriminator_cost(Discriminator(layers=layers), 3, 256)
+    cost = discriminator_cost(DiscriminatorConfig(layers=layers), 3, 256)
     assert (cost.macs, cost.parameters) == (macs, parameters(network))
     assert round(cost.parameters / 1e6, 2) == millions
     assert 4 * cost.kept == pytest.approx(kept, rel=0.1)
@@ -100,7 +100,7 @@ def test_discriminators(layers: int, millions: float) -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"key_value": "separate"}, {"layers": 36, "dim": 1280, "heads": 32}])
 def test_cat(changes: dict[str, Any]) -> None:
-    config = CatModel.model_validate(changes)
+    config = CatModelConfig.model_validate(changes)
     with torch.device("meta"):
         cat = CAT(**config.model_dump())
         codes = torch.zeros(1, 256, dtype=torch.int64)
@@ -134,7 +134,7 @@ def test_clip_text_tower() -> None:
 
 @pytest.mark.parametrize(("name", "billions"), [("f16", 217.6), ("f16 without", 195.6), ("f8", 381.9), ("f4", 565.9)])
 def test_multiply_accumulates_of_the_published_sizes(name: str, billions: float) -> None:
-    config = AutoencoderModel.model_validate(NETWORKS[name])
+    config = FavaeModelConfig.model_validate(NETWORKS[name])
     assert round((encoder_cost(config) + decoder_cost(config)).macs / 1e9, 1) == billions
 
 
@@ -143,14 +143,14 @@ def test_multiply_accumulates_of_the_published_sizes(name: str, billions: float)
 )
 def test_official_training_step_in_tflop(paper: Grid, row: str, before: float, after: float) -> None:
     """With the official D step, which runs the model again; ours reuses the reconstruction and saves that pass."""
-    spec = paper.job("train_autoencoder", row).spec
-    assert isinstance(spec, AutoencoderSpec)
-    tree = spec.model_dump(mode="json")
+    config = paper.job("train_autoencoder", row).config
+    assert isinstance(config, FavaeConfig)
+    tree = config.model_dump(mode="json")
     tree["objective"]["adversarial"]["reconstruction"] = "recompute"
-    found = [flops / 1e12 for flops in autoencoder_flops(AutoencoderSpec.model_validate(tree))]
+    found = [flops / 1e12 for flops in autoencoder_flops(FavaeConfig.model_validate(tree))]
     assert found == pytest.approx([before, after], rel=0.03)
-    saved = autoencoder_cost(spec.model).macs * 2 / 1e12
-    assert autoencoder_flops(spec)[1] / 1e12 == pytest.approx(found[1] - saved)
+    saved = autoencoder_cost(config.model).macs * 2 / 1e12
+    assert autoencoder_flops(config)[1] / 1e12 == pytest.approx(found[1] - saved)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_estimates_of_the_paper_scale(paper: Grid) -> None:
     estimates = {job.name: estimate(paper, job, sizes) for job in paper}
     ours = estimates["train_autoencoder/celebahq-f16-r12"]
     steps = 100 * (24_183 // 8)
-    before, after = autoencoder_flops(paper.job("train_autoencoder", "celebahq-f16-r12").spec)  # type: ignore[arg-type]
+    before, after = autoencoder_flops(paper.job("train_autoencoder", "celebahq-f16-r12").config)  # type: ignore[arg-type]
     flops = 8 * (steps // 100 * before + (steps - steps // 100) * after)
     assert (ours.steps, ours.images) == (steps, 8 * steps)
     assert ours.gpu_hours == pytest.approx(flops / 60e12 / 3600)

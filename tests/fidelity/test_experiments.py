@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from favae.config.autoencoder import AutoencoderSpec
-from favae.config.cat import CatSpec, GenerateSpec
+from favae.config.cat import CatConfig, GenerateConfig
+from favae.config.favae import FavaeConfig
 from favae.config.load import deep_merge, read_yaml, validate
 from favae.jobs.grid import STAGES, Grid, load_grid
 from favae.pretrained.weights import load_catalogue
@@ -43,10 +43,10 @@ def paper(monkeypatch: pytest.MonkeyPatch) -> Grid:
     return load_grid("paper")
 
 
-def autoencoder(paper: Grid, cell: str) -> AutoencoderSpec:
-    spec = paper.job("train_autoencoder", cell).spec
-    assert isinstance(spec, AutoencoderSpec)
-    return spec
+def autoencoder(paper: Grid, cell: str) -> FavaeConfig:
+    config = paper.job("train_autoencoder", cell).config
+    assert isinstance(config, FavaeConfig)
+    return config
 
 
 def test_the_grid_has_exactly_the_published_experiments(paper: Grid) -> None:
@@ -67,8 +67,8 @@ def test_snakemake_would_run_exactly_these(tmp_path: Path) -> None:
 
 def test_the_networks_are_the_published_ones(paper: Grid) -> None:
     for cell in JOBS["train_autoencoder"]:
-        spec = autoencoder(paper, cell)
-        model, factor = spec.model, 2 ** (len(spec.model.channel_multipliers) - 1)
+        config = autoencoder(paper, cell)
+        model, factor = config.model, 2 ** (len(config.model.channel_multipliers) - 1)
         assert f"-f{factor}-" in cell
         assert (model.image_size, model.base_channels, model.res_blocks) == (256, 128, 2)
         assert model.latent_channels == {16: 256, 4: 3}[factor]
@@ -79,9 +79,11 @@ def test_the_networks_are_the_published_ones(paper: Grid) -> None:
 
 def test_the_learning_rate_is_2e_6_an_image(paper: Grid) -> None:
     for cell in JOBS["train_autoencoder"]:
-        spec = autoencoder(paper, cell)
-        assert spec.optimizer.learning_rate(spec.training.batch_size) == pytest.approx(2e-6 * spec.training.batch_size)
-        assert spec.optimizer.betas == (0.5, 0.9)
+        config = autoencoder(paper, cell)
+        assert config.optimizer.learning_rate(config.training.batch_size) == pytest.approx(
+            2e-6 * config.training.batch_size
+        )
+        assert config.optimizer.betas == (0.5, 0.9)
 
 
 @pytest.mark.parametrize("factor", ["f16", "f4"])
@@ -95,13 +97,13 @@ def test_a_baseline_differs_from_its_fa_vae_in_fcm_and_spectral_losses_only(pape
 
 def test_cat_reads_row_12_and_is_gpt2_medium(paper: Grid) -> None:
     assert paper.job("train_cat", "celebahq-f16-cat").roles == {"tokens": "celebahq-f16-r12"}
-    cat = paper.job("train_cat", "celebahq-f16-cat").spec
-    assert isinstance(cat, CatSpec)
+    cat = paper.job("train_cat", "celebahq-f16-cat").config
+    assert isinstance(cat, CatConfig)
     assert (cat.model.layers, cat.model.dim, cat.model.heads, cat.model.head_dim) == (24, 1536, 16, 64)
     assert (cat.text.kind, cat.text_drop, str(cat.optimizer.warmup)) == ("clip", 0.25, "20 epochs")
     assert cat.text.weights in load_catalogue().weights  # type: ignore[union-attr]
-    sampling = paper.job("generate_images", "celebahq-f16-cat").spec
-    assert isinstance(sampling, GenerateSpec)
+    sampling = paper.job("generate_images", "celebahq-f16-cat").config
+    assert isinstance(sampling, GenerateConfig)
     assert (sampling.guidance, sampling.top_k, sampling.top_p, sampling.temperature) == ([1.0, 3.0], 500, 0.95, 1.0)
 
 
@@ -112,13 +114,13 @@ def test_every_recipe_is_valid_at_full_size(table: str) -> None:
     recipes = {name: tree for name, tree in read_yaml(ROOT / "params" / f"{table}.yaml").items() if name[0] != "_"}
     for name, tree in recipes.items():
         size = "f4-imagenet" if "f4" in name else "f16-celebahq"
-        assert validate(AutoencoderSpec, deep_merge([tree, numbers[size]]), name).model.image_size == 256
+        assert validate(FavaeConfig, deep_merge([tree, numbers[size]]), name).model.image_size == 256
 
 
 def test_f_8_is_supported_without_a_published_row() -> None:
     numbers = read_yaml(ROOT / "params" / "paper.yaml")["f8"]
     recipe = read_yaml(ROOT / "params" / "table2.yaml")["r12-conv"]
-    assert len(validate(AutoencoderSpec, deep_merge([recipe, numbers]), "f8").model.channel_multipliers) == 4
+    assert len(validate(FavaeConfig, deep_merge([recipe, numbers]), "f8").model.channel_multipliers) == 4
 
 
 def test_what_no_source_gives_is_said_in_the_file() -> None:

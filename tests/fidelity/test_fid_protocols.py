@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from favae.config.cat import GenerateSpec
+from favae.config.cat import GenerateConfig
 from favae.config.errors import ConfigError
-from favae.config.evaluation import ReferenceSpec
+from favae.config.evaluation import ReferenceConfig
 from favae.data.dataset import PreparedSplit
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.reference import load_reference
@@ -44,15 +44,20 @@ def test_text_to_image_at_paper_scale(
 ) -> None:
     """(i) and (ii): one caption of each test image, against them and against all 30,000; (iii): MM-CelebA-HQ's own 6,000."""
     job = paper.job("generate_images", cell)
-    spec, reference = job.spec, paper.job("compute_reference_statistics", job.roles["reference"])
-    assert isinstance(spec, GenerateSpec) and isinstance(reference.spec, ReferenceSpec)
-    counts = paper.job("prepare_dataset", job.roles["dataset"]).spec.expected_counts  # type: ignore[attr-defined]
-    assert (spec.protocol.split, spec.protocol.n, spec.captions, spec.captions_per_image) == ("test", n, captions, 1)
+    config, reference = job.config, paper.job("compute_reference_statistics", job.roles["reference"])
+    assert isinstance(config, GenerateConfig) and isinstance(reference.config, ReferenceConfig)
+    counts = paper.job("prepare_dataset", job.roles["dataset"]).config.expected_counts  # type: ignore[attr-defined]
+    assert (config.protocol.split, config.protocol.n, config.captions, config.captions_per_image) == (
+        "test",
+        n,
+        captions,
+        1,
+    )
     assert counts["test"] == drawn
     real = {"test": counts["test"], "all": sum(counts.values())}
-    assert {images: real[images] for images in reference.spec.images} == compared
-    assert (spec.against == "split_and_all") == ("all" in compared)
-    assert "inception" in reference.spec.feature_networks
+    assert {images: real[images] for images in reference.config.images} == compared
+    assert (config.against == "split_and_all") == ("all" in compared)
+    assert "inception" in reference.config.feature_networks
 
 
 class Captioned:
@@ -73,7 +78,7 @@ class Captioned:
 def prompts(count: int = 400, **changes: Any) -> list[tuple[int, str]]:
     protocol = {"split": "test", "metrics": ["frechet"], "n": changes.pop("n", "all")}
     options = {"seed": 0, "guidance": [1.0], "top_k": None, "top_p": None, "batch_size": 8, "protocol": protocol}
-    return _prompts(Captioned(count), GenerateSpec.model_validate(options | changes))  # type: ignore[arg-type]
+    return _prompts(Captioned(count), GenerateConfig.model_validate(options | changes))  # type: ignore[arg-type]
 
 
 def test_first_captions_and_random_ones() -> None:
@@ -97,7 +102,7 @@ def test_n_counts_generated_images_and_is_never_less_than_asked_for() -> None:
 def reference_job(**changes: Any) -> Job:
     """The tiny reference cell with other parameters."""
     job = dataclasses.replace(load_grid("tiny").job("compute_reference_statistics", "natural"))
-    vars(job)["spec"] = ReferenceSpec(**{"images": ("test",), "feature_networks": ("randconv",), **changes})
+    vars(job)["spec"] = ReferenceConfig(**{"images": ("test",), "feature_networks": ("randconv",), **changes})
     return job
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import BaseModel, TypeAdapter
 
-from favae.config.autoencoder import Adversarial, AutoencoderSpec, DynamicSpectrum
+from favae.config.favae import AdversarialConfig, DynamicSpectrumConfig, FavaeConfig
 from favae.config.load import deep_merge, subtree, validate
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
@@ -24,7 +24,7 @@ from favae.training.distributed import Ranks
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "workflow" / "docs" / "quirks.md"
-Specs = Callable[..., AutoencoderSpec]
+Specs = Callable[..., FavaeConfig]
 
 
 def rows() -> dict[str, list[str]]:
@@ -145,9 +145,9 @@ def recipe(table: str, row: str) -> dict[str, Any]:
     return subtree(ROOT / "params" / f"{table}.yaml", row)
 
 
-def full(table: str, row: str, numbers: str) -> AutoencoderSpec:
+def full(table: str, row: str, numbers: str) -> FavaeConfig:
     tree = deep_merge([recipe(table, row), subtree(ROOT / "params" / "paper.yaml", numbers)])
-    return validate(AutoencoderSpec, tree, row)
+    return validate(FavaeConfig, tree, row)
 
 
 def test_row_6_has_both_kernel_sizes() -> None:
@@ -158,10 +158,10 @@ def test_row_6_has_both_kernel_sizes() -> None:
 def test_rows_7_to_9_are_not_pairwise() -> None:
     kinds = {}
     for row in ("r7", "r8", "r9"):
-        spec = full("table2", row, "f16-celebahq")
-        assert isinstance(spec.objective.spectrum, DynamicSpectrum)
-        assert (spec.objective.spectrum.sharing, spec.optimizer.sigma_lr) == ("per_feature", "main")
-        kinds[row] = spec.model.fcm
+        config = full("table2", row, "f16-celebahq")
+        assert isinstance(config.objective.spectrum, DynamicSpectrumConfig)
+        assert (config.objective.spectrum.sharing, config.optimizer.sigma_lr) == ("per_feature", "main")
+        kinds[row] = config.model.fcm
     assert kinds == {"r7": "conv", "r8": "residual", "r9": "attention"}
 
 
@@ -171,7 +171,7 @@ def test_rows_10_to_14_have_both_readings(row: int, kernel_size: int) -> None:
     assert (residual.model.fcm, conv.model.fcm) == ("residual", "conv")
     assert residual.objective == conv.objective and residual.optimizer == conv.optimizer
     spectrum = residual.objective.spectrum
-    assert isinstance(spectrum, DynamicSpectrum)
+    assert isinstance(spectrum, DynamicSpectrumConfig)
     assert (spectrum.kernel_size, spectrum.sharing, spectrum.sigma_index) == (kernel_size, "pairwise", "paper")
     assert residual.optimizer.sigma_lr == 2.0e-7
 
@@ -216,7 +216,7 @@ def test_dsl_is_the_weighted_mean_over_pairs() -> None:
     ("text", "steps"), [("20 epochs", 20 * (59_000 // 8)), ("3000 steps", 3000), ("80000 images", 10_000)]
 )
 def test_start_of_the_gan_in_epochs_steps_or_images(text: str, steps: int) -> None:
-    start = Adversarial.model_validate({"weight": 0.75, "start": text}).start
+    start = AdversarialConfig.model_validate({"weight": 0.75, "start": text}).start
     assert start.in_steps(59_000, 8) == steps
 
 
@@ -235,7 +235,7 @@ def test_published_starts_and_weights_of_the_gan(table: str, row: str, start: st
 
 
 def test_sigma_may_be_written_as_an_integer() -> None:
-    assert isinstance(DynamicSpectrum.model_validate({"kind": "dsl", "sigma": 3}).sigma, float)
+    assert isinstance(DynamicSpectrumConfig.model_validate({"kind": "dsl", "sigma": 3}).sigma, float)
     assert DynamicSpectrumLoss(sigma=3).sigma_taps.is_floating_point()
 
 

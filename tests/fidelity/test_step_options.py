@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from favae.bench.official import OfficialStep
-from favae.config.autoencoder import AutoencoderSpec
-from favae.config.cat import CatSpec
+from favae.config.cat import CatConfig
 from favae.config.errors import ConfigError
+from favae.config.favae import FavaeConfig
 from favae.config.load import validate
-from favae.config.training import TrainingSpec
+from favae.config.training import TrainingConfig
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
 from favae.data.pixels import to_float
@@ -24,16 +24,16 @@ from favae.models import FAVAE
 from favae.training.autoencoder import AutoencoderTask
 from favae.training.distributed import Ranks
 
-Specs = Callable[..., AutoencoderSpec]
+Specs = Callable[..., FavaeConfig]
 ALONE = Ranks(0, 1, torch.device("cpu"))
 NEVER = 10**9
 WAITING_METHODS = ("item", "cpu", "numpy", "tolist", "__bool__", "__float__", "__int__", "__index__")
 WAITING_OPERATORS = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique_dim", "_unique2"}
 
 
-def task_of(spec: AutoencoderSpec, val: PreparedSplit, start: int = 0) -> AutoencoderTask:
+def task_of(config: FavaeConfig, val: PreparedSplit, start: int = 0) -> AutoencoderTask:
     torch.manual_seed(0)
-    return AutoencoderTask(spec, val, ALONE, start, None)
+    return AutoencoderTask(config, val, ALONE, start, None)
 
 
 def step(task: AutoencoderTask, images: Tensor) -> dict[str, Tensor]:
@@ -73,9 +73,15 @@ def test_equal_parts_are_one_batch_to_the_discriminator_too(
 
 
 def test_more_parts_than_images_are_refused() -> None:
-    spec = {"seed": 0, "batch_size": 2, "length": "1 steps", "validate_every": "1 steps", "checkpoint_every": "1 steps"}
+    config = {
+        "seed": 0,
+        "batch_size": 2,
+        "length": "1 steps",
+        "validate_every": "1 steps",
+        "checkpoint_every": "1 steps",
+    }
     with pytest.raises(ConfigError, match="accumulation 3 is more parts than batch_size 2"):
-        validate(TrainingSpec, spec | {"accumulation": 3}, "here")
+        validate(TrainingConfig, config | {"accumulation": 3}, "here")
 
 
 @pytest.mark.parametrize("fcm", ["conv", "attention"])  # attention has dropout: the same numbers must be drawn again
@@ -248,7 +254,7 @@ class _Codes:
                 return text, torch.ones(len(captions), 3, dtype=torch.bool)
 
         torch.manual_seed(0)
-        spec = CatSpec.model_validate(
+        config = CatConfig.model_validate(
             {
                 "model": {"layers": 1},
                 "text": {"kind": "learned"},
@@ -266,7 +272,7 @@ class _Codes:
         )
         model: Any = Model()
         no_val: Any = None
-        return CatTask(spec, model, no_val, ALONE, 0, 4)
+        return CatTask(config, model, no_val, ALONE, 0, 4)
 
     batch = (torch.arange(16).view(4, 4), ["a", "bc", "def", "ghij"])
 

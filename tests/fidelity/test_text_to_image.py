@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from favae.config.autoencoder import AutoencoderSpec
-from favae.config.cat import CatSpec
+from favae.config.cat import CatConfig
+from favae.config.favae import FavaeConfig
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
 from favae.inference.export import TextToImage, load_autoencoder, save_weights
@@ -23,7 +23,7 @@ from favae.training.autoencoder import AutoencoderTask
 from favae.training.cat import CatTask
 from favae.training.distributed import Ranks
 
-Specs = Callable[..., AutoencoderSpec]
+Specs = Callable[..., FavaeConfig]
 ALONE = Ranks(0, 1, torch.device("cpu"))
 PICTURES, SIDE = 6, 8  # real faces at 16 pixels, 8x8 codes each
 
@@ -45,7 +45,7 @@ class Pairs:
 
 def cat_task(pairs: Pairs, codes: int, text_drop: float, steps: int) -> CatTask:
     torch.manual_seed(0)
-    spec = CatSpec.model_validate(
+    config = CatConfig.model_validate(
         {
             "model": {"layers": 2, "dim": 64, "heads": 4, "head_dim": 16, "dropout": 0.0},
             "text": {"kind": "learned", "dim": 32, "layers": 1, "heads": 2, "max_tokens": 48},
@@ -61,9 +61,9 @@ def cat_task(pairs: Pairs, codes: int, text_drop: float, steps: int) -> CatTask:
         }
     )
     captions = [caption for _, caption in pairs.pairs]
-    text = build_text_encoder(spec.text.model_dump(), captions)
-    cat = CAT(codes=codes, grid=(SIDE, SIDE), text_dim=text.dim, **spec.model.model_dump())
-    return CatTask(spec, TextToImage(cat, text), pairs, ALONE, 5, steps)  # type: ignore[arg-type]
+    text = build_text_encoder(config.text.model_dump(), captions)
+    cat = CAT(codes=codes, grid=(SIDE, SIDE), text_dim=text.dim, **config.model.model_dump())
+    return CatTask(config, TextToImage(cat, text), pairs, ALONE, 5, steps)  # type: ignore[arg-type]
 
 
 def encode(model: FAVAE, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from favae.config.autoencoder import AutoencoderSpec
+from favae.config.favae import FavaeConfig
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
 from favae.data.pixels import to_float
@@ -20,13 +20,13 @@ from favae.losses.adversarial import hinge_discriminator_loss
 from favae.training.autoencoder import AutoencoderTask
 from favae.training.distributed import Ranks
 
-Specs = Callable[..., AutoencoderSpec]
+Specs = Callable[..., FavaeConfig]
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
-def make(spec: AutoencoderSpec, val: PreparedSplit, start: int = 0) -> AutoencoderTask:
+def make(config: FavaeConfig, val: PreparedSplit, start: int = 0) -> AutoencoderTask:
     torch.manual_seed(0)
-    return AutoencoderTask(spec, val, ALONE, start, None)
+    return AutoencoderTask(config, val, ALONE, start, None)
 
 
 def batch(images: torch.Tensor) -> Batch:
@@ -119,8 +119,8 @@ def test_recomputed_reconstruction_is_the_one_after_the_g_step(
 def test_sigmas_learn_at_their_own_rate(tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor) -> None:
     """Adam's first step is the learning rate long: 2e-7 whatever the batch (official code), or the main rate."""
     for rate, expected in ((2.0e-7, 2.0e-7), ("main", 4.0e-6)):
-        spec = tiny_spec(optimizer={"base_lr": 1.0e-6, "scaling": "linear", "sigma_lr": rate})
-        task = make(spec, val)
+        config = tiny_spec(optimizer={"base_lr": 1.0e-6, "scaling": "linear", "sigma_lr": rate})
+        task = make(config, val)
         assert [group["lr"] for group in task.optimizers["generator"].param_groups] == [4.0e-6, expected]
         moved = {id(p) for p in task.optimizers["generator"].param_groups[1]["params"]}
         assert moved == {id(task.spectrum.sigma_taps)}
@@ -141,8 +141,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_spec: Specs, val: Prepar
     """Three steps (the GAN from the second) by one process with batches of four, and by two with two images each."""
     folder, script = tmp_path_factory.mktemp("ranks"), Path(__file__).parent / "rank.py"
     for scope in ("world", "rank"):
-        spec = tiny_spec(objective={"adversarial": {"adaptive_scope": scope}})
-        (folder / f"{scope}.json").write_text(spec.model_dump_json())
+        config = tiny_spec(objective={"adversarial": {"adaptive_scope": scope}})
+        (folder / f"{scope}.json").write_text(config.model_dump_json())
     processes = [
         subprocess.Popen([sys.executable, script, str(rank), "2", str(folder), str(val.folder)]) for rank in range(2)
     ]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from favae.config.evaluation import EvaluationProtocol
+from favae.config.evaluation import EvaluationConfig
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
 from favae.jobs.grid import Grid, Job
 from favae.results.cards import write_card
@@ -53,7 +53,7 @@ def write_reconstruction(job: Job, noise: float) -> None:
     original = _images(len(job.roles["dataset"]))
     generator = torch.Generator().manual_seed(1)
     copy = original.float() / 127.5 - 1 + noise * torch.randn(original.shape, generator=generator)
-    protocol = EvaluationProtocol(feature_networks=("inception", "randconv"), lpips_nets=("vgg",))
+    protocol = EvaluationConfig(feature_networks=("inception", "randconv"), lpips_nets=("vgg",))
     evaluator = ReconstructionEvaluator(protocol, codebook_size=16)
     ids = [f"image-{i}" for i in range(IMAGES)]
     evaluator.update(original, copy, torch.randint(0, 16, (IMAGES, 4, 4), generator=generator), ids)
@@ -68,7 +68,7 @@ def write_reconstruction(job: Job, noise: float) -> None:
 
 def write_generation(job: Job) -> None:
     """Files of `generate_images` at guidance 1 and 3."""
-    protocol = EvaluationProtocol(metrics=("frechet",), feature_networks=("inception", "randconv"))
+    protocol = EvaluationConfig(metrics=("frechet",), feature_networks=("inception", "randconv"))
     real, metrics = _images(0), {}
     examples = {
         "caption": np.array([f"caption {i}, which goes on for some length" for i in range(IMAGES)]),

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from favae.config.errors import ConfigError
-from favae.config.evaluation import SpectrumSettings
-from favae.config.reporting import FiguresSpec, FigureStyle
+from favae.config.evaluation import SpectrumMetricConfig
+from favae.config.reporting import FiguresConfig, FigureStyleConfig
 from favae.evaluation.spectrum import RadialSpectrum
 from favae.jobs.grid import Grid, Job
 from favae.reporting.figures import DRAW
@@ -31,9 +31,9 @@ def axes_of(job: Callable[[str], Job]) -> Callable[[str], list[Axes]]:
 
     def draw(name: str) -> list[Axes]:
         made = job("make_figures")
-        spec = next(figure for figure in made.spec.figures if figure.id == name)
-        with drawing(FigureStyle(dpi=40)):
-            return DRAW[spec.kind](spec, FigureStyle(dpi=40), Results.of(made)).axes
+        config = next(figure for figure in made.config.figures if figure.id == name)
+        with drawing(FigureStyleConfig(dpi=40)):
+            return DRAW[config.kind](config, FigureStyleConfig(dpi=40), Results.of(made)).axes
 
     return draw
 
@@ -55,7 +55,7 @@ def test_make_figures_twice_gives_the_same_bytes(job: Callable[[str], Job], edit
 
 def test_log_power_is_the_spectrum_that_the_metric_measures() -> None:
     picture_HW3 = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    rings = RadialSpectrum(16, 16, SpectrumSettings(rings=6))
+    rings = RadialSpectrum(16, 16, SpectrumMetricConfig(rings=6))
     mean_R = rings.power(torch.from_numpy(picture_HW3).permute(2, 0, 1)[None])[0].numpy()
     power = 10 ** (np.fft.ifftshift(log_power(picture_HW3)).ravel() / 10)
     ring = rings.ring_F.numpy()
@@ -202,5 +202,5 @@ def test_the_repository_figures_fit_the_grid(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(REPOSITORY)
     for scale in Grid().scales:
         for made in (j for j in Grid(scale) if j.stage.name == "make_figures"):
-            assert isinstance(made.spec, FiguresSpec)
-            assert list(made.spec.disagreements(made.inputs)) == []
+            assert isinstance(made.config, FiguresConfig)
+            assert list(made.config.disagreements(made.inputs)) == []

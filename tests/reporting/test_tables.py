@@ -12,7 +12,7 @@ import pytest
 
 from favae.config.errors import ConfigError
 from favae.config.load import read_yaml, validate
-from favae.config.reporting import Published, TableSpec, TablesSpec
+from favae.config.reporting import Published, TableConfig, TablesConfig
 from favae.jobs.grid import Grid, Job
 from favae.reporting.claims import verdicts
 from favae.reporting.markup import escape_latex, latex, markdown
@@ -27,7 +27,7 @@ FAVAE = "evaluate_reconstruction/natural-f4-favae-on-natural"
 REPOSITORY = Path(__file__).parents[2]
 
 
-def table(**changes: Any) -> TableSpec:
+def table(**changes: Any) -> TableConfig:
     """A table of one measured row beside a published PSNR (the focal frequency loss paper's)."""
     content = {
         "id": "t",
@@ -41,7 +41,7 @@ def table(**changes: Any) -> TableSpec:
             {"label": "theirs only", "published": "ffl-table1/dtd-ffl"},
         ],
     }
-    return TableSpec.model_validate(content | changes)
+    return TableConfig.model_validate(content | changes)
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_make_tables_twice_gives_the_same_bytes(job: Callable[[str], Job]) -> No
     assert {path.name: path.read_bytes() for path in TABLES.iterdir()} == bytes_of
     assert first.outputs.keys() == {"reports/demo/tables"}
     summary = bytes_of["summary.md"].decode()
-    assert all(f"## {spec.title}" in summary for spec in job("make_tables").spec.tables)
+    assert all(f"## {config.title}" in summary for config in job("make_tables").config.tables)
     assert str(Path.cwd()) not in summary
 
 
@@ -247,9 +247,9 @@ def test_the_repository_tables_fit_grid_and_published_numbers(monkeypatch: pytes
     monkeypatch.chdir(REPOSITORY)
     for scale in Grid().scales:
         for made in (j for j in Grid(scale) if j.stage.name == "make_tables"):
-            assert isinstance(made.spec, TablesSpec)
+            assert isinstance(made.config, TablesConfig)
             numbers = validate(Published, made.parameters["published"], "published")
-            assert list(made.spec.disagreements(numbers, made.inputs)) == []
+            assert list(made.config.disagreements(numbers, made.inputs)) == []
 
 
 def test_several_seeds_give_mean_spread_and_every_run(
@@ -297,17 +297,17 @@ def entry(row: str, values: list[float], metric: str = "psnr_test") -> Entry:
 def test_a_claim_is_held_against_the_spread(ours: list[float], theirs: list[float], verdict: str) -> None:
     claim = {"text": "a beats b", "metric": "psnr_test", "row": "a", "better_than": ["b"]}
     rows = [{"label": "a", "cell": FAVAE}, {"label": "b", "cell": FAVAE}]
-    spec = table(rows=rows, claims=[claim])
-    (sentence,) = verdicts(spec, [entry("a", ours), entry("b", theirs)])
+    config = table(rows=rows, claims=[claim])
+    (sentence,) = verdicts(config, [entry("a", ours), entry("b", theirs)])
     assert sentence.startswith("Claim: a beats b. ")
     assert re.search(verdict, sentence)
 
 
 def test_of_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
     claim = {"text": "a beats b and c", "metric": "rfid_test", "row": "a", "better_than": ["b", "c"]}
-    spec = table(rows=[{"label": label, "cell": FAVAE} for label in "abc"], claims=[claim])
+    config = table(rows=[{"label": label, "cell": FAVAE} for label in "abc"], claims=[claim])
     values = {"a": [5.0, 5.1], "b": [6.0, 6.1], "c": [4.0, 4.1]}
-    (sentence,) = verdicts(spec, [entry(row, v, "rfid_test") for row, v in values.items()])
+    (sentence,) = verdicts(config, [entry(row, v, "rfid_test") for row, v in values.items()])
     assert "Does not hold: rFID against b +1.000" in sentence
     assert "against c -1.000" in sentence
 

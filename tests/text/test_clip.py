@@ -114,8 +114,8 @@ def test_every_form_of_weights_gives_the_same_tower(clip, weights, tmp_path):
 
 def test_spec_builds_the_same_encoder(weights):
     encoder = ClipText(weights, MODEL, "length")
-    again = build_text_encoder(json.loads(json.dumps(encoder.spec())))
-    assert again.spec() == encoder.spec()
+    again = build_text_encoder(json.loads(json.dumps(encoder.config())))
+    assert again.config() == encoder.config()
     ids, _ = encoder.tokenize(CAPTIONS)
     assert torch.equal(again.encode(ids), encoder.encode(ids))
 

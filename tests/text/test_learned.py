@@ -100,10 +100,10 @@ def test_learned_text_is_a_trainable_text_encoder():
 def test_json_spec_and_weights_restore_the_encoder():
     torch.manual_seed(0)
     encoder = build_text_encoder(CONFIG, CAPTIONS)
-    restored = build_text_encoder(json.loads(json.dumps(encoder.spec())))
+    restored = build_text_encoder(json.loads(json.dumps(encoder.config())))
     restored.load_state_dict(encoder.state_dict())
     assert isinstance(restored, LearnedText)
-    assert restored.spec() == encoder.spec()
+    assert restored.config() == encoder.config()
     captions = ["She has a beard.", "unheard of"]
     ids, mask = encoder.tokenize(captions)
     for got, expected in zip(restored.tokenize(captions), (ids, mask), strict=True):

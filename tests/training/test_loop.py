@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from favae.config.training import TrainingSpec
+from favae.config.training import TrainingConfig
 from favae.training.checkpoint import checkpoints, load_latest
 from favae.training.distributed import Ranks, start_ranks
 from favae.training.loop import Diverged, Interrupted, Loop, Plan, Result
 
 RANKS = Ranks(0, 1, torch.device("cpu"))
-SPEC = TrainingSpec(
+SPEC = TrainingConfig(
     seed=0,
     batch_size=4,
     length="12 steps",

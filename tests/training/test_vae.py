@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CyclicLR
 
-from favae.config.companions import ConstantRate, CyclicRate, VaeSpec
+from favae.config.companions import CompanionConfig, ConstantRateConfig, CyclicRateConfig
 from favae.data.batches import Batch, TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.shards import ShardWriter
@@ -34,7 +34,7 @@ TRAINING = {
 }
 
 
-def spec(**training: Any) -> VaeSpec:
+def config(**training: Any) -> CompanionConfig:
     tree = {
         "model": {"kind": "stft_vae", "image_size": 16},
         "objective": {
@@ -45,7 +45,7 @@ def spec(**training: Any) -> VaeSpec:
         "optimizer": {"schedule": {"kind": "constant", "rate": 2.0e-3}, "epsilon": 1.0e-7},
         "training": TRAINING | training,
     }
-    return VaeSpec.model_validate(tree)
+    return CompanionConfig.model_validate(tree)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def split(tmp_path: Path) -> Callable[[str], PreparedSplit]:
 
 
 def test_cyclic_rate_is_torchs_triangular2() -> None:
-    schedule = CyclicRate(kind="cyclic", minimum=1e-4, maximum=1e-3, step_size=5)
+    schedule = CyclicRateConfig(kind="cyclic", minimum=1e-4, maximum=1e-3, step_size=5)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     reference = CyclicLR(optimizer, 1e-4, 1e-3, step_size_up=5, mode="triangular2", cycle_momentum=False)
     for step in range(45):
@@ -77,12 +77,12 @@ def test_cyclic_rate_is_torchs_triangular2() -> None:
         reference.step()
     undamped = schedule.model_copy(update={"decay": "none"})
     assert learning_rate(undamped, 5) == learning_rate(undamped, 35) == pytest.approx(1e-3)
-    assert learning_rate(ConstantRate(kind="constant", rate=0.1), 7) == 0.1
+    assert learning_rate(ConstantRateConfig(kind="constant", rate=0.1), 7) == 0.1
 
 
 def test_the_objective_is_the_sum_of_the_terms_and_the_weighted_kl(split: Callable[[str], PreparedSplit]) -> None:
     torch.manual_seed(0)
-    task = VaeTask(spec(), split("train"), split("val"), RANKS)
+    task = VaeTask(config(), split("train"), split("val"), RANKS)
     found = task.validate()
     image = split("val").images(range(12)).float() / 255
     picture, posterior = task.model(2 * image - 1)
@@ -97,7 +97,7 @@ def test_the_objective_is_the_sum_of_the_terms_and_the_weighted_kl(split: Callab
 
 def test_a_step_moves_all_weights_and_training_lowers_the_objective(split: Callable[[str], PreparedSplit]) -> None:
     torch.manual_seed(0)
-    task = VaeTask(spec(memory_format="channels_last", precision="bf16"), split("train"), split("val"), RANKS)
+    task = VaeTask(config(memory_format="channels_last", precision="bf16"), split("train"), split("val"), RANKS)
     before = {name: p.detach().clone() for name, p in task.model.named_parameters()}
     first = task.validate()["objective"]
     batches = TrainingBatches(split("train"), 8, seed=0, prefetch=0)
@@ -109,17 +109,17 @@ def test_a_step_moves_all_weights_and_training_lowers_the_objective(split: Calla
 
 def run(task: VaeTask, train: PreparedSplit, state: Path) -> Result:
     batches = TrainingBatches(train, 8, seed=0, prefetch=0)
-    return Loop(task, Plan.of(spec().training, 32), state, RANKS, spec().training, "t").run(batches.iter_from)
+    return Loop(task, Plan.of(config().training, 32), state, RANKS, config().training, "t").run(batches.iter_from)
 
 
 def test_interrupted_it_ends_with_the_same_weights(split: Callable[[str], PreparedSplit], tmp_path: Path) -> None:
     torch.manual_seed(0)
-    whole = run(VaeTask(spec(), split("train"), split("val"), RANKS), split("train"), tmp_path / "whole").exported
+    whole = run(VaeTask(config(), split("train"), split("val"), RANKS), split("train"), tmp_path / "whole").exported
     torch.manual_seed(0)
     with pytest.raises(Interrupted):
-        run(_Stopped(spec(), split("train"), split("val"), RANKS), split("train"), tmp_path / "parts")
+        run(_Stopped(config(), split("train"), split("val"), RANKS), split("train"), tmp_path / "parts")
     torch.manual_seed(1)
-    parts = run(VaeTask(spec(), split("train"), split("val"), RANKS), split("train"), tmp_path / "parts").exported
+    parts = run(VaeTask(config(), split("train"), split("val"), RANKS), split("train"), tmp_path / "parts").exported
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
@@ -133,7 +133,7 @@ class _Stopped(VaeTask):
 def test_without_val_the_last_step_is_kept_and_nothing_is_said_to_be_measured(
     split: Callable[[str], PreparedSplit], tmp_path: Path
 ) -> None:
-    task = VaeTask(spec(), split("train"), None, RANKS)
+    task = VaeTask(config(), split("train"), None, RANKS)
     result = run(task, split("train"), tmp_path / "state")
     assert (result.step, result.best_step, result.metrics) == (6, 6, {})
     assert not any(name.startswith("val/") for name in result.curves.table())
@@ -141,7 +141,7 @@ def test_without_val_the_last_step_is_kept_and_nothing_is_said_to_be_measured(
     assert result.picture is not None
     assert result.picture.shape == (3 * 16, 8 * 16, 3)
     with pytest.raises(ValueError, match="selection to 'last'"):
-        VaeTask(spec(selection="best"), split("train"), None, RANKS)
+        VaeTask(config(selection="best"), split("train"), None, RANKS)
 
 
 def test_drawn_latents_are_the_same_every_time_and_standard_normal() -> None:
@@ -152,7 +152,7 @@ def test_drawn_latents_are_the_same_every_time_and_standard_normal() -> None:
 
 
 def test_a_window_larger_than_the_image_is_refused() -> None:
-    tree = spec().model_dump(mode="json")
+    tree = config().model_dump(mode="json")
     tree["training"] = TRAINING
     tree["objective"]["terms"]["stft"] = {
         "kind": "stft",
@@ -163,15 +163,15 @@ def test_a_window_larger_than_the_image_is_refused() -> None:
         "stride": 4,
     }
     with pytest.raises(ValueError, match=r"terms\.stft\.window 20 is larger than the 16-pixel"):
-        VaeSpec.model_validate(tree)
+        CompanionConfig.model_validate(tree)
 
 
 def test_a_plain_autoencoder_needs_no_val_to_show_pictures(split: Callable[[str], PreparedSplit]) -> None:
-    tree = spec().model_dump(mode="json", exclude={"training"})
+    tree = config().model_dump(mode="json", exclude={"training"})
     tree["training"] = TRAINING
     tree["model"] = {"kind": "ffl_ae", "image_size": 16, "image_channels": 1, "hidden": 4}
     tree["objective"] |= {"kl": 0.0, "scale": "signed"}
-    task = VaeTask(VaeSpec.model_validate(tree), split("train"), None, RANKS)
+    task = VaeTask(CompanionConfig.model_validate(tree), split("train"), None, RANKS)
     assert task.sample().shape == (2 * 16, 8 * 16, 3)
     losses = task.train_step(TrainingBatches(split("train"), 8, seed=0, prefetch=0).batch(0), 0)
     assert set(losses) == {"mse", "ssim", "objective"}
@@ -179,4 +179,4 @@ def test_a_plain_autoencoder_needs_no_val_to_show_pictures(split: Callable[[str]
 
 def test_options_that_this_task_does_not_have_are_refused() -> None:
     with pytest.raises(ValueError, match="accumulation"):
-        spec(accumulation=2)
+        config(accumulation=2)

@@ -18,7 +18,7 @@ from torch import Tensor
 from favae.bench.compare import Case, Disagreement, Work, comparison
 from favae.bench.networks import random_batch
 from favae.bench.section import Settings
-from favae.config.dataset import DatasetSpec
+from favae.config.dataset import DatasetConfig
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
@@ -49,9 +49,9 @@ def _read(path: Path, side: int) -> np.ndarray:
         return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
 
 
-def _spec(side: int) -> DatasetSpec:
+def _spec(side: int) -> DatasetConfig:
     layout = {"kind": "folder", "root": "pictures"}
-    return DatasetSpec.model_validate({"layout": layout, "image_size": side})
+    return DatasetConfig.model_validate({"layout": layout, "image_size": side})
 
 
 def _preparation(peer: Literal["one process", "every core"]) -> Callable[[Settings], AbstractContextManager[Work]]:

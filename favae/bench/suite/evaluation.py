@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from favae.bench.compare import Case, Disagreement, Work, comparison
 from favae.bench.networks import demo_model, random_batch
 from favae.bench.section import Settings
-from favae.config.evaluation import EvaluationProtocol, Metric
+from favae.config.evaluation import EvaluationConfig, Metric
 from favae.data.pixels import to_float, to_uint8
 from favae.evaluation.evaluators import ReconstructionEvaluator
 from favae.evaluation.spectrum import RadialSpectrum
@@ -43,7 +43,7 @@ class _FidNetwork(nn.Module):
 class _Tools:
     """Write both pictures as PNG, then let each tool read them: scikit-image, NumPy, pytorch-fid."""
 
-    def __init__(self, folder: Path, protocol: EvaluationProtocol, side: int) -> None:
+    def __init__(self, folder: Path, protocol: EvaluationConfig, side: int) -> None:
         self.original, self.reconstruction = folder / "original", folder / "reconstruction"
         for part in (self.original, self.reconstruction):
             part.mkdir()
@@ -120,7 +120,7 @@ def _case(
         loaded = None if model is None else _as_loaded(model)
         size = 32 if settings.quick else side
         metrics = _METRICS if model else tuple(m for m in _METRICS if m != "codebook")
-        protocol = EvaluationProtocol(metrics=metrics, feature_networks=("randconv",), batch_size=_BATCH)
+        protocol = EvaluationConfig(metrics=metrics, feature_networks=("randconv",), batch_size=_BATCH)
         codes = model.quantizer.codes if model else None
         generator = torch.Generator().manual_seed(0)
         smooth = random_batch(_BATCH, size).images

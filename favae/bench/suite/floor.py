@@ -101,8 +101,8 @@ def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float |
         torch.float32,
     )
 
-    spec = training_spec(quick)
-    task, batch = training_task(spec, device), random_batch(1, max(spec.model.image_size // 2, 32))
+    config = training_spec(quick)
+    task, batch = training_task(config, device), random_batch(1, max(config.model.image_size // 2, 32))
     yield (
         "training step, f = 16 at 128 pixels",
         lambda: task.train_step(batch, 0),

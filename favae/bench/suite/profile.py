@@ -29,9 +29,9 @@ def _parts(task: AutoencoderTask) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _rows(settings: Settings) -> Iterator[Row]:
-    spec = training_spec(settings.quick)
-    task = training_task(spec, settings.device)
-    batch = random_batch(1, max(spec.model.image_size // 2, 32))
+    config = training_spec(settings.quick)
+    task = training_task(config, settings.device)
+    batch = random_batch(1, max(config.model.image_size // 2, 32))
     return rows_by_part(lambda: task.train_step(batch, 0), list(_parts(task)))
 
 

@@ -50,8 +50,8 @@ def _measure(order: dict[str, Any]) -> dict[str, float]:
     count, side = point.pop("batch", 1), point.pop("side", 128)
     if not order["quick"]:
         point["model"] = {"base_channels": _HALF_WIDTH} | point.get("model", {})
-    spec = training_spec(order["quick"], **point)
-    task, batch = training_task(spec, device), random_batch(count, 32 if order["quick"] else side)
+    config = training_spec(order["quick"], **point)
+    task, batch = training_task(config, device), random_batch(count, 32 if order["quick"] else side)
     task.train_step(batch, 0)
     seconds = []
 

@@ -17,8 +17,8 @@ from favae.bench.compare import Case, Work, comparison, largest_difference
 from favae.bench.networks import random_digits, stft_vae_spec, stft_vae_task
 from favae.bench.plain_vae import PlainStftVae, negative_ssim, stft_distance
 from favae.bench.section import Settings
-from favae.config.companions import Ssim, Stft, VaeSpec
-from favae.config.dataset import DatasetSpec
+from favae.config.companions import CompanionConfig, SsimConfig, StftConfig
+from favae.config.dataset import DatasetConfig
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
@@ -36,30 +36,30 @@ def _prepare(digits: Tensor, folder: Path) -> PreparedSplit:
             Image.fromarray(pixels[0]).save(part / f"{i:06d}.png")
     shards = folder / "shards"
     shards.mkdir()
-    spec = {"layout": {"kind": "folder", "root": "pictures"}, "image_size": 28, "channels": 1}
-    prepare(DatasetSpec.model_validate(spec), folder, shards, workers=1)
+    config = {"layout": {"kind": "folder", "root": "pictures"}, "image_size": 28, "channels": 1}
+    prepare(DatasetConfig.model_validate(config), folder, shards, workers=1)
     return PreparedSplit(shards, "train")
 
 
 class _PlainLoop:
     """One epoch as in a tutorial: fp32, Adam, a DataLoader in this process, losses read at every step."""
 
-    def __init__(self, spec: VaeSpec, weights: dict[str, Tensor], digits: Tensor) -> None:
-        self.spec = spec
+    def __init__(self, config: CompanionConfig, weights: dict[str, Tensor], digits: Tensor) -> None:
+        self.config = config
         self.model = PlainStftVae()
         self.model.load_state_dict(weights)
-        self.optimizer = Adam(self.model.parameters(), eps=spec.optimizer.epsilon)
+        self.optimizer = Adam(self.model.parameters(), eps=config.optimizer.epsilon)
         images = digits.float() / 255
         self.loader = DataLoader(TensorDataset(images), _BATCH, shuffle=True, drop_last=True)
 
     def objective(self, image: Tensor, noise: Tensor) -> Tensor:
         """L of a batch in [0, 1]."""
         picture, kl = self.model(image, noise)
-        total = self.spec.objective.kl * kl.mean()
-        for term in self.spec.objective.terms.values():
-            if isinstance(term, Stft):
+        total = self.config.objective.kl * kl.mean()
+        for term in self.config.objective.terms.values():
+            if isinstance(term, StftConfig):
                 total = total + term.weight * stft_distance(picture, image, term.amplitude, term.phase)
-            elif isinstance(term, Ssim):
+            elif isinstance(term, SsimConfig):
                 total = total + term.weight * negative_ssim(picture, image)
             else:
                 total = total + term.weight * (picture - image).square().mean()
@@ -69,7 +69,7 @@ class _PlainLoop:
         """Train on every digit once; returns the mean loss."""
         losses = []
         for step, (image,) in enumerate(self.loader):
-            self.optimizer.param_groups[0]["lr"] = learning_rate(self.spec.optimizer.schedule, step)
+            self.optimizer.param_groups[0]["lr"] = learning_rate(self.config.optimizer.schedule, step)
             self.optimizer.zero_grad()
             loss = self.objective(image, torch.randn(len(image), 2))
             loss.backward()
@@ -81,11 +81,11 @@ class _PlainLoop:
 class _Ours:
     """One of the trainings that run side by side, with a core each, as `snakemake -c 2` runs the scale."""
 
-    def __init__(self, spec: VaeSpec, shards: Path, device: torch.device) -> None:
+    def __init__(self, config: CompanionConfig, shards: Path, device: torch.device) -> None:
         use_cpu_for_training(1)
         torch.manual_seed(0)
         split = PreparedSplit(shards, "train")
-        self.task = stft_vae_task(spec, device)
+        self.task = stft_vae_task(config, device)
         self.batches = TrainingBatches(split, _BATCH, seed=0)
 
     def epoch(self) -> None:
@@ -99,9 +99,9 @@ class _Ours:
 _ours: _Ours  # of a worker process
 
 
-def _start(spec: VaeSpec, shards: Path, device: torch.device) -> None:
+def _start(config: CompanionConfig, shards: Path, device: torch.device) -> None:
     global _ours
-    _ours = _Ours(spec, shards, device)
+    _ours = _Ours(config, shards, device)
 
 
 def _epoch(_: int) -> None:
@@ -118,7 +118,7 @@ def _case(row: str, precision: str) -> Callable[[Settings], AbstractContextManag
             torch.manual_seed(1)  # with weights of seed 0 a unit lies so near 0 that rounding decides whether it is on
             exact = stft_vae_task(stft_vae_spec(row, "fp32"), settings.device)
             weights = {name: value.clone() for name, value in exact.model.state_dict().items()}
-            plain = _PlainLoop(exact.spec, weights, digits)
+            plain = _PlainLoop(exact.config, weights, digits)
             given = (stft_vae_spec(row, precision), Path(name) / "shards", settings.device)
             with ProcessPoolExecutor(trainings, get_context("spawn"), _start, given) as workers:
 

@@ -7,7 +7,7 @@ from favae.bench.compare import Case, Disagreement, Work, comparison, largest_di
 from favae.bench.networks import random_batch, training_spec, training_task, twin
 from favae.bench.official import OfficialStep
 from favae.bench.section import Settings
-from favae.config.autoencoder import DynamicSpectrum
+from favae.config.favae import DynamicSpectrumConfig
 from favae.data.pixels import to_float
 
 _COMPARED = ("l1", "lpips", "image_ffl", "spectrum", "commitment", "adversarial", "adaptive_weight")
@@ -15,21 +15,21 @@ _COMPARED = ("l1", "lpips", "image_ffl", "spectrum", "commitment", "adversarial"
 
 @contextmanager
 def _build(settings: Settings) -> Iterator[Work]:
-    spec = training_spec(settings.quick)
-    task = training_task(spec, settings.device)
+    config = training_spec(settings.quick)
+    task = training_task(config, settings.device)
     model, discriminator = twin(task)
-    spectrum, optimizer = spec.objective.spectrum, spec.optimizer
-    assert isinstance(spectrum, DynamicSpectrum) and task.lpips is not None
+    spectrum, optimizer = config.objective.spectrum, config.optimizer
+    assert isinstance(spectrum, DynamicSpectrumConfig) and task.lpips is not None
     peer = OfficialStep(
         model,
         discriminator,
         task.lpips,
         kernel_size=spectrum.kernel_size,
-        rate=optimizer.learning_rate(spec.training.batch_size),
+        rate=optimizer.learning_rate(config.training.batch_size),
         betas=optimizer.betas,
-        adversarial_weight=spec.objective.adversarial.weight,
+        adversarial_weight=config.objective.adversarial.weight,
     )
-    side = spec.model.image_size
+    side = config.model.image_size
     batch, small = random_batch(1, side), random_batch(1, max(side // 2, 32))
     image, small_image = (to_float(b.images.to(settings.device)) for b in (batch, small))
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from favae.config.base import Duration, NonNegative, Positive, Spec
-from favae.config.training import TrainingSpec
+from favae.config.base import Duration, NonNegative, Positive, Schema
+from favae.config.training import TrainingConfig
 
 
 def _odd(value: int) -> int:
@@ -14,7 +14,7 @@ def _odd(value: int) -> int:
     return value
 
 
-class CosineQuantizer(Spec):
+class CosineQuantizerConfig(Schema):
     """Cosine-similarity codebook updated by exponential moving averages (all released FA-VAE configurations)."""
 
     kind: Literal["cosine"]
@@ -25,7 +25,7 @@ class CosineQuantizer(Spec):
     dead_code_threshold: NonNegative = 0.0  # released: none is replaced
 
 
-class EuclideanQuantizer(Spec):
+class EuclideanQuantizerConfig(Schema):
     """Learned Euclidean codebook of the VQ-GAN baseline."""
 
     kind: Literal["euclidean"]
@@ -35,7 +35,7 @@ class EuclideanQuantizer(Spec):
     beta_on: Literal["codebook", "commitment"] = "codebook"  # VQ-GAN's "legacy" loss puts beta on the codebook term
 
 
-class AutoencoderModel(Spec):
+class FavaeModelConfig(Schema):
     """Keyword arguments of `favae.models.FAVAE`."""
 
     image_size: Positive
@@ -50,7 +50,7 @@ class AutoencoderModel(Spec):
     fcm_groups: Positive = 32
     norm_groups: Positive = 32
     norm_eps: Annotated[float, Field(gt=0)] = 1e-5
-    quantizer: Annotated[CosineQuantizer | EuclideanQuantizer, Field(discriminator="kind")]
+    quantizer: Annotated[CosineQuantizerConfig | EuclideanQuantizerConfig, Field(discriminator="kind")]
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -67,14 +67,14 @@ class AutoencoderModel(Spec):
         return self
 
 
-class Perceptual(Spec):
+class PerceptualConfig(Schema):
     """LPIPS in the reconstruction loss. The papers use VGG; `none` is for machines without its weights."""
 
     network: Literal["vgg", "alex", "squeeze", "none"]
     weight: NonNegative = 1.0
 
 
-class ImageFFL(Spec):
+class ImageFflConfig(Schema):
     """Focal frequency loss between reconstruction and image (weight 0: not computed)."""
 
     weight: NonNegative = 1.0
@@ -86,13 +86,13 @@ KernelSize = Annotated[int, Field(gt=0), AfterValidator(_odd)]
 Sigma = Annotated[float, Field(gt=0)]
 
 
-class NoSpectrum(Spec):
+class NoSpectrumConfig(Schema):
     """No loss on features (Table 2, row 4 and the baseline)."""
 
     kind: Literal["none"]
 
 
-class FeatureFFL(Spec):
+class FeatureFflConfig(Schema):
     """Focal frequency loss on the four pairs of features as they are (Table 2, row 5)."""
 
     kind: Literal["ffl"]
@@ -100,7 +100,7 @@ class FeatureFFL(Spec):
     detach_taps: DetachTaps = "no"
 
 
-class FixedSpectrum(Spec):
+class SpectrumConfig(Schema):
     """Spectrum Loss: features blurred with one fixed Gaussian (Table 2, row 6)."""
 
     kind: Literal["sl"]
@@ -110,7 +110,7 @@ class FixedSpectrum(Spec):
     detach_taps: DetachTaps = "no"
 
 
-class DynamicSpectrum(Spec):
+class DynamicSpectrumConfig(Schema):
     """Dynamic Spectrum Loss: sigmas are learned, shared by a pair or one a feature (Table 2, rows 7-14)."""
 
     kind: Literal["dsl"]
@@ -122,7 +122,7 @@ class DynamicSpectrum(Spec):
     detach_taps: DetachTaps = "no"
 
 
-class Discriminator(Spec):
+class DiscriminatorConfig(Schema):
     """PatchGAN: 3 layers as in VQ-GAN, or the 2-layer variant of the ImageNet f=16 run."""
 
     base_channels: Positive = 64
@@ -130,7 +130,7 @@ class Discriminator(Spec):
     init: Literal["pytorch", "normal"] = "pytorch"
 
 
-class Adversarial(Spec):
+class AdversarialConfig(Schema):
     """Adversarial term, from `start` on."""
 
     weight: NonNegative
@@ -141,7 +141,7 @@ class Adversarial(Spec):
     adaptive_scope: Literal["world", "rank"] = "world"  # official: each rank by its own batch
     reconstruction: Literal["reuse", "recompute"] = "reuse"  # official: a second forward pass after the G step
     codebook_update: Literal["once", "official"] = "once"  # official: again in the D step (needs recompute)
-    discriminator: Discriminator = Discriminator()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
     @model_validator(mode="after")
     def _official_needs_recompute(self) -> Self:
@@ -150,18 +150,20 @@ class Adversarial(Spec):
         return self
 
 
-class Objective(Spec):
+class FavaeObjectiveConfig(Schema):
     """L_G = l1*L1 + perceptual + commitment*L_Q + image FFL + spectrum + adversarial."""
 
     l1: NonNegative = 1.0
-    perceptual: Perceptual
+    perceptual: PerceptualConfig
     commitment: NonNegative = 1.0
-    image_ffl: ImageFFL
-    spectrum: Annotated[NoSpectrum | FeatureFFL | FixedSpectrum | DynamicSpectrum, Field(discriminator="kind")]
-    adversarial: Adversarial
+    image_ffl: ImageFflConfig
+    spectrum: Annotated[
+        NoSpectrumConfig | FeatureFflConfig | SpectrumConfig | DynamicSpectrumConfig, Field(discriminator="kind")
+    ]
+    adversarial: AdversarialConfig
 
 
-class AdamSpec(Spec):
+class FavaeOptimizerConfig(Schema):
     """Adam for generator and discriminator. `linear`: learning rate = base_lr x global batch, as published."""
 
     base_lr: Annotated[float, Field(gt=0)]
@@ -177,13 +179,13 @@ class AdamSpec(Spec):
         return self.base_lr * (batch_size if self.scaling == "linear" else 1)
 
 
-class AutoencoderSpec(Spec):
+class FavaeConfig(Schema):
     """Everything that decides the weights of one FA-VAE or VQ-GAN, its data set apart."""
 
-    model: AutoencoderModel
-    objective: Objective
-    optimizer: AdamSpec
-    training: TrainingSpec
+    model: FavaeModelConfig
+    objective: FavaeObjectiveConfig
+    optimizer: FavaeOptimizerConfig
+    training: TrainingConfig
 
     @model_validator(mode="after")
     def _spectrum_needs_complements(self) -> Self:
@@ -193,7 +195,7 @@ class AutoencoderSpec(Spec):
                 f"objective.spectrum.kind {spectrum.kind!r} compares FCM features, but model.fcm is 'none'"
             )
         latent = self.model.image_size // 2 ** (len(self.model.channel_multipliers) - 1)
-        if isinstance(spectrum, FixedSpectrum | DynamicSpectrum) and spectrum.kernel_size // 2 >= latent:
+        if isinstance(spectrum, SpectrumConfig | DynamicSpectrumConfig) and spectrum.kernel_size // 2 >= latent:
             raise ValueError(
                 f"objective.spectrum.kernel_size {spectrum.kernel_size} is too large for the {latent}x{latent} latent, which is "
                 f"reflected at its borders: use at most {2 * latent - 1}, or larger images"
