@@ -1,5 +1,5 @@
-# The DAG of the reproduction. Rules are in workflow/rules, decisions in the package: which jobs there are and with which
-# parameters (favae.jobs.grid), what a job does (favae.stages), what happens after a run (favae.contract, favae.tracking).
+# The DAG of the reproduction. Rules are in workflow/rules, decisions in the package: what a stage reads and writes (favae.jobs.stages),
+# which jobs exist and with which parameters (favae.jobs.grid), what a job does (favae.stages), what happens after a run (favae.sync).
 #
 #   snakemake                          the active scale of params/grid.yaml, on this machine
 #   snakemake --config scale=paper -n  what the full reproduction would run
@@ -14,10 +14,13 @@ from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
 from favae.config import ConfigError
-from favae.jobs.grid import STAGES, load_grid
+from favae.jobs.grid import load_grid
 from favae.jobs.resources import resources_of
+from favae.jobs.stages import STAGES
 from favae.sync.dvc_repro import run_together
+from favae.sync.dvc_yaml import renew
 from favae.results.project_lock import hold_project
+from favae.runtime import paths
 from favae.runtime.slurm_queue import watch_queue
 
 # First the safe `sacct` and `sbatch` of this project, then this interpreter's `favae`; jobs on other nodes read this line too.
@@ -32,6 +35,8 @@ os.environ["PATH"] = os.pathsep.join(
 try:
     GRID = load_grid(config.get("scale"))
     GRID.check()
+    if workflow.is_main_process:
+        renew()  # dvc.yaml
 except ConfigError as error:
     raise WorkflowError(f"parameters are not valid:\n{error}") from None
 
@@ -49,10 +54,7 @@ wildcard_constraints:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/prepare.smk"
-include: "workflow/rules/autoencoder.smk"
-include: "workflow/rules/cat.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/stages.smk"
 
 
 # Every card, not only the leaves: Snakemake does not miss an intermediate file whose products are newer.
@@ -60,6 +62,8 @@ rule all:
     default_target: True
     input:
         [job.card for job in GRID],
+    message:
+        f"all results of the scale {GRID.scale}"
 
 
 onstart:

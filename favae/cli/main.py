@@ -109,9 +109,11 @@ def check(scale: Scale = None) -> None:
     Example: favae check --scale paper
     """
     from favae.jobs.grid import load_grid
+    from favae.sync.dvc_yaml import renew
 
     grid = load_grid(scale)
     grid.check()
+    renew()
     print(f"{grid.scale}: {len(grid.jobs)} jobs, parameters valid")
 
 

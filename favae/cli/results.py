@@ -107,8 +107,25 @@ def mlflow_sync(
         print(message)
 
 
+def graph(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if dvc.yaml is out of date.")] = False,
+) -> None:
+    """Write dvc.yaml from params/grid.yaml, the recipes and the stages.
+
+    Example: favae graph --check
+    """
+    from favae.sync.dvc_yaml import PATH, is_current, renew
+
+    if check:
+        current = is_current()
+        print(f"{PATH} is up to date" if current else f"{PATH} is out of date: favae graph")
+        raise typer.Exit(0 if current else 1)
+    renew()
+    print(f"{PATH} is up to date")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (status, why, lock, adopt, audit, prune):
+    for command in (status, why, lock, adopt, audit, prune, graph):
         app.command()(command)
     app.command("mlflow-sync")(mlflow_sync)

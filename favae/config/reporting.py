@@ -77,6 +77,17 @@ class Published(Schema):
         return table, table.rows[row]
 
 
+class RowNames(Schema):
+    """How a row of a recipe is called in tables and figures (`_rows` of the recipe file).
+
+    `short` is for figures, where `label` is too long. `published` is the name of its row in a published table.
+    """
+
+    label: str = ""
+    short: str = ""
+    published: str = ""
+
+
 class TableRowConfig(Schema):
     """A row of our table: the published row it answers to, and the evaluation that measured it (null: not run).
 

@@ -1,106 +1,24 @@
 """The grid: which jobs exist at a scale, from what inputs, with exactly which parameters.
 
-`params/grid.yaml` is the only list of cells. The Snakefile asks this module; `dvc.yaml` reads the same file through `vars` and
-`foreach`. The parameters of a job are the deep merge of two subtrees: `params/<recipe>.yaml: <row>` (the science, one row of a
-paper's table) and `params/<scale>.yaml: <numbers>` (sizes and lengths).
+`params/grid.yaml` states groups of jobs; `favae.jobs.groups` makes cells of them. Snakemake and DVC both run this list. The parameters
+of a job are the deep merge of two blocks: `params/<recipe>.yaml: <row>` (the science, one row of a paper's table) and
+`params/<scale>.yaml: <numbers>` (sizes and lengths).
 """
 
-import importlib
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from favae.config.base import Schema
-from favae.config.errors import ConfigError
+from favae.config.errors import ConfigError, closest
 from favae.config.load import deep_merge, read_yaml, subtree, validate
+from favae.jobs.groups import Cell, Cells, expand
+from favae.jobs.report_rows import expand_figures, expand_tables, names_of_rows
+from favae.jobs.stages import STAGES, Stage
 from favae.runtime import paths
 from favae.runtime.hashes import canonical_json
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What the grid must know of a stage: its parameter schema, and which input roles a cell names.
-
-    `inputs` maps a role in the cell to the stage whose card it is; `collects` lists stages of which every cell is an input.
-    `shared` lists parameter files that are read whole, beside recipe and numbers. `schema_of_kinds` holds where
-    `model.kind` is given: models other than the FA-VAE or VQ-GAN that `schema` describes.
-    """
-
-    name: str
-    schema: str
-    inputs: dict[str, str]
-    collects: tuple[str, ...] = ()
-    shared: tuple[str, ...] = ()
-    schema_of_kinds: str | None = None
-
-    def load_schema(self, parameters: dict[str, Any] | None = None) -> type[Schema]:
-        """The pydantic class, imported late: planning must not wait for schemas of other stages."""
-        model = (parameters or {}).get("model")
-        named = isinstance(model, dict) and "kind" in model
-        module, name = (self.schema_of_kinds if named and self.schema_of_kinds else self.schema).split(":")
-        return getattr(importlib.import_module(module), name)
-
-
-STAGES = {
-    stage.name: stage
-    for stage in (
-        Stage("prepare_dataset", "favae.config.dataset:DatasetConfig", {}),
-        Stage(
-            "train_autoencoder",
-            "favae.config.favae:FavaeConfig",
-            {"dataset": "prepare_dataset"},
-            schema_of_kinds="favae.config.companions:CompanionConfig",
-        ),
-        Stage(
-            "compute_reference_statistics",
-            "favae.config.evaluation:ReferenceConfig",
-            {"dataset": "prepare_dataset"},
-        ),
-        Stage(
-            "evaluate_reconstruction",
-            "favae.config.evaluation:EvaluationConfig",
-            {
-                "model": "train_autoencoder",
-                "dataset": "prepare_dataset",
-                "reference": "compute_reference_statistics",
-            },
-        ),
-        Stage(
-            "tokenize_images",
-            "favae.config.cat:TokenizeConfig",
-            {"model": "train_autoencoder", "dataset": "prepare_dataset"},
-        ),
-        Stage("train_cat", "favae.config.cat:CatConfig", {"tokens": "tokenize_images"}),
-        Stage(
-            "generate_images",
-            "favae.config.cat:GenerateConfig",
-            {
-                "cat": "train_cat",
-                "model": "train_autoencoder",
-                "dataset": "prepare_dataset",
-                "reference": "compute_reference_statistics",
-            },
-        ),
-        Stage(
-            "make_tables",
-            "favae.config.reporting:TablesConfig",
-            {},
-            collects=("evaluate_reconstruction", "generate_images"),
-            shared=("published",),
-        ),
-        Stage(
-            "make_figures",
-            "favae.config.reporting:FiguresConfig",
-            {},
-            collects=("train_autoencoder", "evaluate_reconstruction", "train_cat", "generate_images"),
-        ),
-    )
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +29,10 @@ class Job:
     stage: Stage
     cell: str
     roles: dict[str, str]  # input role -> cell of the stage that makes it
-    sources: tuple[tuple[Path, str | None], ...]  # (file, key) of each parameter subtree; key None = whole file
+    sources: tuple[tuple[Path, str | None], ...]  # (file, key) of each parameter block; key None = whole file
     version: int
     inputs: dict[str, Path]  # name -> card
+    cells: Cells = field(repr=False)  # of its scale: rows of tables and figures name them
 
     @property
     def name(self) -> str:
@@ -129,13 +48,17 @@ class Job:
     def parameters(self) -> dict[str, Any]:
         """The merged parameters as read, before validation. A file read whole stands under its own name."""
         trees = [subtree(path, key) if key else {path.stem: read_yaml(path)} for path, key in self.sources]
-        return deep_merge(trees)
+        merged = deep_merge(trees)
+        for name, expand_rows in (("tables", expand_tables), ("figures", expand_figures)):
+            if self.stage.collects and isinstance(merged.get(name), list):
+                merged[name] = expand_rows(merged[name], self.cells, self.where)
+        return merged
 
     @cached_property
     def config(self) -> Schema:
         """The validated parameters. Raises ConfigError."""
         own = {k: v for k, v in self.parameters.items() if k not in self.stage.shared}
-        return validate(self.stage.load_schema(self.parameters), own, self.where)
+        return validate(self.stage.load_config(self.parameters), own, self.where)
 
     @cached_property
     def identity(self) -> str:
@@ -153,21 +76,18 @@ class Grid:
 
     def __init__(self, scale: str | None = None) -> None:
         tree = read_yaml(paths.GRID)
-        self.scales = [name for name in tree if name != "active"]
-        self.scale = scale or self._active(tree)
-        if self.scale not in self.scales:
-            raise ConfigError(f"{paths.GRID}: no scale {self.scale!r}; there are: {', '.join(self.scales)}")
-        self._cells = tree[self.scale]
+        self.active = str(tree.get("active"))
+        scales = [name for name in tree if name != "active"]
+        self.scale = scale or self.active
+        if self.scale not in scales:
+            key = "" if scale else "active: "
+            raise ConfigError(f"{paths.GRID}: {key}no scale {self.scale!r}; {closest(self.scale, scales)}")
+        self.groups: dict[str, Any] = tree[self.scale]
+        if isinstance(self.groups, str):  # the same cells as another scale, with other numbers
+            self.groups = tree[self.groups]
+        self.cells_by_stage = expand(self.scale, self.groups)
         self._versions = read_yaml(paths.VERSIONS)
         self.jobs = {(job.stage.name, job.cell): job for job in self._read()}
-
-    @staticmethod
-    def _active(tree: dict[str, Any]) -> str:
-        """Name of the scale that plain `snakemake` and `dvc repro` work on."""
-        active = tree.get("active")
-        if not isinstance(active, dict) or "name" not in active:
-            raise ConfigError(f"{paths.GRID}: active: expected an alias of a scale, as in `active: *demo`")
-        return active["name"]
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs.values())
@@ -177,52 +97,39 @@ class Grid:
         return [cell for name, cell in self.jobs if name == stage]
 
     def job(self, stage: str, cell: str) -> Job:
-        """The job of one cell. Raises ConfigError listing what there is."""
+        """The job of one cell. Raises ConfigError with the closest names."""
         if stage not in STAGES:
-            raise ConfigError(f"no stage {stage!r}; there are: {', '.join(STAGES)}")
+            raise ConfigError(f"no stage {stage!r}; {closest(stage, STAGES)}")
         try:
             return self.jobs[stage, cell]
         except KeyError:
-            there = ", ".join(self.cells(stage)) or "none"
-            raise ConfigError(f"{paths.GRID}: {self.scale}.{stage}: no cell {cell!r}; there are: {there}") from None
+            near = closest(cell, self.cells(stage))
+            raise ConfigError(f"{paths.GRID}: {self.scale}.{stage}: no cell {cell!r}; {near}") from None
+
+    @staticmethod
+    def names_rows(recipe: str) -> bool:
+        """Whether a recipe says how its rows are called in tables and figures."""
+        return bool(names_of_rows(recipe))
 
     def _read(self) -> Iterator[Job]:
-        unknown = set(self._cells) - set(STAGES) - {"name"}
-        if unknown:
-            raise ConfigError(
-                f"{paths.GRID}: {self.scale}: unknown stage {sorted(unknown)[0]!r}; known: {', '.join(STAGES)}"
-            )
-        if self._cells.get("name") != self.scale:
-            raise ConfigError(f"{paths.GRID}: {self.scale}.name: expected {self.scale!r}")
         for stage in STAGES.values():
-            for cell, entry in (self._cells.get(stage.name) or {}).items():
-                yield self._read_cell(stage, cell, entry)
+            if stage.name not in self._versions:
+                raise ConfigError(f"{paths.VERSIONS}: no version for the stage {stage.name!r}")
+            for name, cell in self.cells_by_stage[stage.name].items():
+                yield self._job(stage, name, cell)
 
-    def _read_cell(self, stage: Stage, cell: str, entry: dict[str, Any]) -> Job:
-        where = f"{paths.GRID}: {self.scale}.{stage.name}.{cell}"
-        if not _NAME.fullmatch(cell):
-            raise ConfigError(f"{where}: a cell's name is made of a-z, 0-9, '-' and '_'")
-        expected = {"recipe", "row", "numbers", *stage.inputs}
-        if set(entry) != expected:
-            raise ConfigError(f"{where}: expected the keys {sorted(expected)}, found {sorted(entry)}")
-        inputs: dict[str, Path] = {}
-        for role, source in stage.inputs.items():
-            if entry[role] not in (self._cells.get(source) or {}):
-                there = ", ".join(self._cells.get(source) or {}) or "none"
-                raise ConfigError(f"{where}: {role}: no cell {entry[role]!r} in {source}; there are: {there}")
-            inputs[role] = paths.card(self.scale, source, entry[role])
+    def _job(self, stage: Stage, name: str, cell: Cell) -> Job:
+        inputs = {role: paths.card(self.scale, stage.inputs[role], other) for role, other in cell.roles.items()}
         for source in stage.collects:
-            for other in self._cells.get(source) or {}:
+            for other in self.cells_by_stage[source]:
                 inputs[f"{source}/{other}"] = paths.card(self.scale, source, other)
-        if stage.name not in self._versions:
-            raise ConfigError(f"{paths.VERSIONS}: no version for the stage {stage.name!r}")
         sources: list[tuple[Path, str | None]] = [
-            (paths.params_file(entry["recipe"]), entry["row"]),
-            (paths.params_file(self.scale), entry["numbers"]),
-            *((paths.params_file(name), None) for name in stage.shared),
+            (paths.params_file(cell.recipe), cell.row),
+            (paths.params_file(self.scale), cell.numbers),
+            *((paths.params_file(shared), None) for shared in stage.shared),
         ]
-        roles = {role: entry[role] for role in stage.inputs}
-        return Job(self.scale, stage, cell, roles, tuple(sources), int(self._versions[stage.name]), inputs)
+        version = int(self._versions[stage.name])
+        return Job(self.scale, stage, name, cell.roles, tuple(sources), version, inputs, self.cells_by_stage)
 
     def check(self) -> None:
         """Validate every job and what must agree between jobs. Raises ConfigError with all problems, one a line."""
@@ -239,6 +146,8 @@ class Grid:
 
     def _disagreements(self) -> Iterator[str]:
         """What is valid by itself but does not fit together: image sizes, and rows of tables and figures without a cell."""
+        for recipe in {cell.recipe for cells in self.cells_by_stage.values() for cell in cells.values()}:
+            names_of_rows(recipe)
         for job in self:
             if job.stage.collects:
                 yield from (f"{job.where}: {problem}" for problem in self._dangling(job))

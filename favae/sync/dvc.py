@@ -13,6 +13,7 @@ from favae.results.cards import State
 from favae.results.kept import drop
 from favae.results.status import statuses
 from favae.runtime import paths
+from favae.sync.dvc_yaml import CHECK, renew
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,13 @@ def _lock(grid: Grid) -> LockReport:
     one_at_a_time = paths.DATA / "state" / "lock.lock"
     one_at_a_time.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(one_at_a_time):
+        renew()
         rows = statuses(grid.scale)
         valid = [f"{job.stage.name}@{job.cell}" for job, state, _ in rows if state is State.OK]
         refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
         if valid:
             # Re-linking would give files new times; the content is in the cache either way.
-            done = dvc("commit", "--force", "--no-relink", *valid)
+            done = dvc("commit", "--force", "--no-relink", CHECK, *valid)
             if done.returncode:
                 raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")
     message = f"locked {len(valid)} of {len(rows)} cells"

@@ -8,7 +8,7 @@ from favae.config.base import Duration
 from favae.config.errors import ConfigError
 from favae.config.favae import FavaeConfig
 from favae.config.load import deep_merge, read_yaml, validate
-from favae.jobs.grid import Grid, load_grid
+from favae.jobs.grid import load_grid
 
 
 def write(path: Path, text: str) -> Path:
@@ -88,49 +88,3 @@ def test_bad_training_parameters_name_file_key_and_expectation(change: dict, mes
 @pytest.mark.parametrize("scale", ["demo", "tiny", "paper"])
 def test_all_shipped_parameters_are_valid(scale: str) -> None:
     load_grid(scale).check()
-
-
-def edited_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> Grid:
-    text = Path("params/grid.yaml").read_text()
-    assert old in text
-    path = write(tmp_path / "grid.yaml", text.replace(old, new, 1))
-    monkeypatch.setattr("favae.runtime.paths.GRID", path)
-    return Grid("demo")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (
-            "dataset: natural}",
-            "dataset: naturl}",
-            r"dataset: no cell 'naturl' in prepare_dataset; there are: natural, scientific",
-        ),
-        ("natural-f4-favae: {recipe: table2", "Natural@f8: {recipe: table2", r"a cell's name is made of"),
-        ("  train_cat:\n", "  train_dog:\n", r"unknown stage 'train_dog'"),
-        ("numbers: f4, dataset", "dataset", r"expected the keys"),
-        ("row: r12-conv", "row: r99", r"params/table2\.yaml: no key 'r99'; there are: baseline, r4"),
-        ("numbers: f2", "numbers: f5", r"params/demo\.yaml: no key 'f5'"),
-    ],
-)
-def test_bad_grids_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        edited_grid(tmp_path, monkeypatch, old, new).check()
-
-
-def test_a_model_must_fit_its_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = tmp_path / "params"
-    params.mkdir()
-    for file in Path("params").glob("*.yaml"):
-        write(params / file.name, file.read_text().replace("tiles: {image_size: 48}", "tiles: {image_size: 32}"))
-    monkeypatch.setattr("favae.runtime.paths.PARAMS", params)
-    with pytest.raises(ConfigError, match=r"image_size is 48, but data set 'natural' is prepared at 32 pixels"):
-        Grid("demo").check()
-
-
-def test_two_scales_differ_in_numbers_not_in_jobs() -> None:
-    demo, tiny = load_grid("demo"), load_grid("tiny")
-    assert list(demo.jobs) == list(tiny.jobs)
-    assert all(demo.jobs[k].sources[0] == tiny.jobs[k].sources[0] for k in demo.jobs)

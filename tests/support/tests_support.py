@@ -1,6 +1,7 @@
 """Throw-away projects: the real Snakefile, rules and parameters, run by the real commands."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,8 +45,9 @@ def copy_project(target: Path) -> Path:
         (target / link).symlink_to((ROOT / link).readlink())
     (target / "data").mkdir()
     grid = target / "params" / "grid.yaml"
-    grid.write_text(grid.read_text().replace("active: *demo", "active: *tiny"))
+    grid.write_text(grid.read_text().replace("active: demo", "active: tiny"))
     for command in (
+        ("favae", "graph"),
         ("git", "init", "-q", "-b", "main"),
         ("git", "config", "user.email", "test@example.org"),
         ("git", "config", "user.name", "test"),
@@ -58,17 +60,13 @@ def copy_project(target: Path) -> Path:
 
 def planned(project: Path, *arguments: str) -> set[str]:
     """Jobs that `snakemake -n` would run, as stage/cell."""
-    done = call(project, "snakemake", "-n", "--quiet", "progress", *arguments)
-    jobs: set[str] = set()
-    for line in done.stdout.splitlines() + done.stderr.splitlines():
-        line = line.strip()
-        if line.startswith("output:") and "/card.json" in line:
-            card = next(p for p in line.removeprefix("output: ").split(", ") if p.endswith("/card.json"))
-            jobs.add("/".join(Path(card).parts[2:4]))
-    return jobs
+    done = call(project, "snakemake", "-n", *arguments)
+    found = re.findall(r"^Job [0-9]+: ([a-z_]+/[a-z0-9_-]+)$", done.stdout + done.stderr, re.MULTILINE)
+    return set(found)
 
 
 def planned_by_dvc(project: Path) -> set[str]:
     """Stages that `dvc repro` would run, as stage/cell: the changed ones and, as Snakemake counts, all that depend on them."""
     lines = call(project, "dvc", "repro", "--dry", "--force-downstream").stdout.splitlines()
-    return {line.split("'")[1].replace("@", "/") for line in lines if line.startswith("Running stage")}
+    stages = {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+    return {stage.replace("@", "/") for stage in stages if "@" in stage}

@@ -1,23 +1,69 @@
-# What every rule asks of the grid. Functions take wildcards only, so that Snakemake tracks what they return.
+# What a rule asks of the grid. Functions take wildcards only, so that Snakemake tracks what they return.
 
 
 def job_of(stage, wildcards):
-    """The job of a rule; rules that make one thing a scale have no wildcard for the cell."""
-    return load_grid(wildcards.scale).job(stage, wildcards.get("cell", "all"))
+    """The job of a rule; a stage that makes one thing per scale has no wildcard for the cell."""
+    return load_grid(wildcards.scale).job(stage.name, wildcards.get("cell", "all"))
+
+
+def cell_of(stage):
+    """The cell in the paths of a rule: a wildcard, or `all`."""
+    return "all" if stage.collects else "{cell}"
 
 
 def cards(stage):
-    """The cards a job reads: small, deterministic files whose content Snakemake compares."""
+    """The cards that a job reads: small, deterministic files whose content Snakemake compares."""
     return lambda wildcards: [
         str(path) for path in job_of(stage, wildcards).inputs.values()
     ]
 
 
-def artefact(stage, role, name):
-    """A large file of an input. Only its card decides whether a job is current: times of large files mean nothing."""
-    return lambda wildcards: ancient(
-        str(job_of(stage, wildcards).inputs[role].parent / name)
+def artefacts(stage):
+    """The large files that a job reads. Only their cards decide whether it is current: times of large files mean nothing."""
+    return lambda wildcards: [
+        ancient(str(job_of(stage, wildcards).inputs[role].parent / output.name))
+        for role, source in stage.inputs.items()
+        for output in STAGES[source].feeds
+    ]
+
+
+def outputs_of(stage):
+    """Everything that a stage writes, by name: card, run record, results."""
+    scale, cell = "{scale}", cell_of(stage)
+    declared = {
+        "card": str(paths.card(scale, stage.name, cell)),
+        "run": str(paths.run_record(scale, stage.name, cell)),
+    }
+    for output in stage.outputs:
+        path = str(output.path(scale, stage.name, cell))
+        declared[output.key] = directory(path) if output.folder else path
+        if output.where == "report":
+            declared[output.key] = shown(declared[output.key], output.name)
+    return declared
+
+
+def shown(folder, what):
+    """A folder of tables or figures in Snakemake's report."""
+    one, suffix = {"tables": ("table", "md"), "figures": ("figure", "png")}[what]
+    return report(
+        folder,
+        patterns=[f"{{{one}}}.{suffix}"],
+        caption=f"../report/{one}.rst",
+        category=what.capitalize(),
+        labels={one: f"{{{one}}}"},
     )
+
+
+def resources_for(stage):
+    """Memory, time and GPUs, estimated from the parameters; memory and time grow with each attempt."""
+
+    def estimated(name):
+        return lambda wildcards, attempt: getattr(
+            resources_of(job_of(stage, wildcards)).grown(attempt), name
+        )
+
+    names = ["mem_mb", "runtime", *(["gpu"] if stage.gpu else [])]
+    return {name: estimated(name) for name in names}
 
 
 def identity(stage):
@@ -25,12 +71,16 @@ def identity(stage):
     return lambda wildcards: job_of(stage, wildcards).identity
 
 
+def cell_name(stage):
+    """The cell, for the command: it is compiled once for all rules of a loop, so it names no variable of the loop."""
+    return lambda wildcards: job_of(stage, wildcards).cell
+
+
 def threads_of(stage):
     return lambda wildcards: resources_of(job_of(stage, wildcards)).threads
 
 
-def resource(stage, name):
-    """A resource estimated from the parameters; memory and time grow with each attempt."""
-    return lambda wildcards, attempt: getattr(
-        resources_of(job_of(stage, wildcards)).grown(attempt), name
-    )
+def name_of(stage):
+    """`stage/cell`, as it is called everywhere."""
+    cell = "all" if stage.collects else "{wildcards.cell}"
+    return f"{stage.name}/{cell}"

@@ -1,0 +1,122 @@
+"""From groups to cells: `params/grid.yaml` states groups of jobs, and `each` a group of rows in a table or figure.
+
+A group of a stage is one mapping:
+
+    {recipe: table2, rows: all, numbers: f16-celebahq, dataset: celebahq}
+
+It makes one cell for each combination of a row of `params/<recipe>.yaml`, a block of numbers of
+`params/<scale>.yaml`, and a cell of each input. `rows` and inputs are a name, a pattern (`r12*`), a list of both, or
+`all`; `numbers` a name or a list. `dataset: own` is the data set that the model was trained on, and an input
+`reference` that is left out has the data set's name. `name` is the pattern of the cells' names where the stage's own
+does not fit, `rename` replaces a word in it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import Any
+
+from favae.config.errors import ConfigError, closest
+from favae.config.load import read_yaml
+from favae.jobs.stages import STAGES, Stage
+from favae.runtime import paths
+
+_KEYS = ("recipe", "rows", "numbers", "name", "rename")
+_OWN = "own"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a job is made of: the two parameter blocks and a cell for each input role."""
+
+    recipe: str
+    row: str
+    numbers: str
+    roles: dict[str, str]
+
+
+Cells = dict[str, dict[str, Cell]]  # stage -> name of the cell -> cell
+
+
+def expand(scale: str, tree: Mapping[str, Any]) -> Cells:
+    """All cells of one scale of `params/grid.yaml`. Raises ConfigError naming the group."""
+    if unknown := sorted(set(tree) - set(STAGES)):
+        raise ConfigError(f"{paths.GRID}: {scale}: unknown stage {unknown[0]!r}; {closest(unknown[0], STAGES)}")
+    cells: Cells = {}
+    for stage in STAGES.values():
+        cells[stage.name] = own = {}
+        for number, group in enumerate(tree.get(stage.name) or []):
+            where = f"{paths.GRID}: {scale}.{stage.name}[{number}]"
+            for name, cell in _expand_group(stage, group, cells, where):
+                if not _NAME.fullmatch(name):
+                    raise ConfigError(f"{where}: {name!r} is no name of a cell: use a-z, 0-9, '-' and '_'")
+                if name in own:
+                    raise ConfigError(f"{where}: a second cell {name!r}; give one of the two groups a `name`")
+                own[name] = cell
+    return cells
+
+
+def _expand_group(stage: Stage, group: Any, cells: Cells, where: str) -> Iterator[tuple[str, Cell]]:
+    if not isinstance(group, Mapping):
+        raise ConfigError(
+            f"{where}: expected a mapping such as {{recipe: ..., rows: ..., numbers: ...}}, found {group!r}"
+        )
+    known = (*_KEYS, *stage.inputs)
+    if unknown := sorted(set(group) - set(known)):
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; {closest(unknown[0], known)}")
+    needed = ("recipe", "rows", "numbers", *(role for role in stage.inputs if role != "reference"))
+    if missing := [key for key in needed if key not in group]:
+        raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
+    rows = chosen(group["rows"], rows_of(group["recipe"]), f"{where}: rows: {paths.params_file(group['recipe'])}")
+    for numbers, row in product(_as_list(group["numbers"]), rows):
+        for roles in _roles(stage, group, cells, where):
+            words = {"row": row, "numbers": numbers, **roles}
+            rename = group.get("rename", {})
+            name = group.get("name", stage.cells).format_map({k: rename.get(v, v) for k, v in words.items()})
+            yield name, Cell(group["recipe"], row, numbers, roles)
+
+
+def _roles(stage: Stage, group: Mapping[str, Any], cells: Cells, where: str) -> Iterator[dict[str, str]]:
+    """Every combination of cells that the roles of a group allow."""
+    combinations: list[dict[str, str]] = [{}]
+    for role, source in stage.inputs.items():
+        combinations = [
+            {**roles, role: name}
+            for roles in combinations
+            for name in _cells_for(role, source, roles, group, cells, where)
+        ]
+    yield from combinations
+
+
+def _cells_for(
+    role: str, source: str, roles: Mapping[str, str], group: Mapping[str, Any], cells: Cells, where: str
+) -> list[str]:
+    wanted = group.get(role, roles.get("dataset"))
+    if wanted == _OWN:
+        wanted = cells["train_autoencoder"][roles["model"]].roles["dataset"]
+    return chosen(wanted, cells[source], f"{where}: {role}: {source}")
+
+
+def rows_of(recipe: str) -> list[str]:
+    """Rows of a recipe file in its order; names that begin with `_` are its own."""
+    return [name for name in read_yaml(paths.params_file(recipe)) if not name.startswith("_")]
+
+
+def chosen(wanted: Any, available: Iterable[str], where: str) -> list[str]:
+    """Names among `available` that a name, a pattern, a list of them or `all` asks for, in the order of `available`.
+
+    Raises ConfigError where a pattern finds nothing.
+    """
+    names = list(available)
+    patterns = ["*"] if wanted == "all" else _as_list(wanted)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(f"{where}: nothing is called {pattern!r}; {closest(pattern, names)}")
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _as_list(value: Any) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, Sequence) and not isinstance(value, str) else [str(value)]

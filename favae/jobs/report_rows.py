@@ -1,0 +1,116 @@
+"""Rows of tables and series of figures from `each: <stage>/<pattern>`: one for each cell that the pattern finds.
+
+    {each: evaluate_reconstruction/celebahq-f16-*-on-celebahq, published: "favae-table2/{published}"}
+
+Cells that the same table or figure names elsewhere are left out, so a group at the end is "all others". In a table,
+cells of one row of a recipe (its seeds) are one row. Labels are those of the recipe (`_rows: {<row>: {label: ...,
+short: ..., published: ...}}`), or the row's name; `label` and `published` are patterns of `{label}`, `{short}`,
+`{published}`, `{row}`, `{numbers}`, `{model}` and `{dataset}`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from favae.config.errors import ConfigError
+from favae.config.load import read_yaml, validate
+from favae.config.reporting import RowNames
+from favae.jobs.groups import Cell, Cells, chosen
+from favae.runtime import paths
+
+_EACH_KEYS = {"each", "label", "published", "panel"}
+
+
+def expand_tables(tables: list[Any], cells: Cells, where: str) -> list[Any]:
+    """The tables of a scale with every `each` replaced by its rows."""
+    return [_expand(table, "rows", _table_rows, cells, where) for table in tables]
+
+
+def expand_figures(figures: list[Any], cells: Cells, where: str) -> list[Any]:
+    """The figures of a scale with every `each` replaced by its series."""
+    return [_expand(figure, "series", _series, cells, where) for figure in figures]
+
+
+def _expand(
+    tree: Any,
+    key: str,
+    make: Callable[[Mapping[str, Any], list[str], Cells], Iterator[dict[str, Any]]],
+    cells: Cells,
+    where: str,
+) -> Any:
+    entries = tree.get(key) if isinstance(tree, dict) else None
+    if not isinstance(entries, list) or not any(isinstance(e, dict) and "each" in e for e in entries):
+        return tree
+    named = {name for entry in entries if isinstance(entry, dict) for name in _named(entry)}
+    expanded: list[Any] = []
+    for entry in entries:
+        if not isinstance(entry, dict) or "each" not in entry:
+            expanded.append(entry)
+            continue
+        if unknown := sorted(set(entry) - _EACH_KEYS):
+            raise ConfigError(
+                f"{where}: {tree.get('id')}: each: unknown key {unknown[0]!r}; known: {sorted(_EACH_KEYS)}"
+            )
+        stage, _, pattern = str(entry["each"]).partition("/")
+        found = [
+            f"{stage}/{name}"
+            for name in chosen(pattern, cells.get(stage, {}), f"{where}: {tree.get('id')}: each: {stage}")
+        ]
+        found = [name for name in found if name not in named]
+        named.update(found)
+        expanded += make(entry, found, cells)
+    return {**tree, key: expanded}
+
+
+def _named(entry: Mapping[str, Any]) -> list[str]:
+    return [*([entry["cell"]] if entry.get("cell") else []), *(entry.get("cells") or [])]
+
+
+def _table_rows(entry: Mapping[str, Any], found: list[str], cells: Cells) -> Iterator[dict[str, Any]]:
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for name in found:
+        trained = _trained(name, cells)
+        rows.setdefault((trained.recipe, trained.row, _roles(name, cells).get("dataset", "")), []).append(name)
+    for names in rows.values():
+        words = _words(names[0], cells)
+        row: dict[str, Any] = {"label": entry.get("label", "{label}").format_map(words)}
+        if "published" in entry and ("published" in words or "{published}" not in entry["published"]):
+            row["published"] = entry["published"].format_map(words)
+        yield row | ({"cell": names[0]} if len(names) == 1 else {"cells": names})
+
+
+def _series(entry: Mapping[str, Any], found: list[str], cells: Cells) -> Iterator[dict[str, Any]]:
+    for name in found:
+        words = _words(name, cells)
+        panel = {"panel": entry["panel"].format_map(words)} if "panel" in entry else {}
+        yield {"label": entry.get("label", "{short}").format_map(words), **panel, "cell": name}
+
+
+def _roles(name: str, cells: Cells) -> dict[str, str]:
+    stage, _, cell = name.partition("/")
+    return cells[stage][cell].roles
+
+
+def _trained(name: str, cells: Cells) -> Cell:
+    """The training behind a cell, or the cell itself: its recipe's row is what the row of a table is about."""
+    stage, _, cell = name.partition("/")
+    model = cells[stage][cell].roles.get("model")
+    return cells["train_autoencoder"][model] if model else cells[stage][cell]
+
+
+def _words(name: str, cells: Cells) -> dict[str, str]:
+    """What a pattern of a label may name."""
+    trained = _trained(name, cells)
+    names = names_of_rows(trained.recipe).get(trained.row, RowNames())
+    label = names.label or trained.row
+    words = {"row": trained.row, "numbers": trained.numbers, "label": label, "short": names.short or label}
+    return words | _roles(name, cells) | ({"published": names.published} if names.published else {})
+
+
+def names_of_rows(recipe: str) -> dict[str, RowNames]:
+    """`_rows` of a recipe file: how its rows are called in tables and figures. Raises ConfigError."""
+    path = paths.params_file(recipe)
+    tree = read_yaml(path)
+    listed = tree.get("_rows") or {}
+    if strangers := [row for row in listed if row not in tree]:
+        raise ConfigError(f"{path}: _rows: there is no row {strangers[0]!r} in this file")
+    return {row: validate(RowNames, entry, f"{path}: _rows.{row}") for row, entry in listed.items()}

@@ -1,0 +1,137 @@
+"""From groups of `params/grid.yaml` to jobs, and from `each` to rows of tables and series of figures."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from favae.config.errors import ConfigError
+from favae.config.reporting import FiguresConfig, TablesConfig
+from favae.jobs.grid import Grid
+
+NAMED = (Path(__file__).parent / "cells.txt").read_text(encoding="utf-8").split()
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the parameters, read instead of the project's."""
+    folder = tmp_path / "params"
+    folder.mkdir()
+    for file in Path("params").glob("*.yaml"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    for name in ("PARAMS", "GRID", "VERSIONS", "PUBLISHED"):
+        file = {"PARAMS": folder}.get(name, folder / f"{name.lower()}.yaml")
+        monkeypatch.setattr(f"favae.runtime.paths.{name}", file)
+    return folder
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper", "stft", "ffl", "ffl-small"])
+def test_no_cell_that_was_ever_published_is_lost_or_renamed(scale: str) -> None:
+    there = {f"{scale}/{job.name}" for job in Grid(scale)}
+    assert {name for name in NAMED if name.startswith(f"{scale}/")} <= there
+
+
+def test_the_grid_has_groups_not_cells() -> None:
+    lines = Path("params/grid.yaml").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < len(NAMED) / 2
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_a_row_of_a_recipe_is_trained_evaluated_and_shown_with_nothing_else_edited(params: Path, scale: str) -> None:
+    before = {job.name for job in Grid(scale)}
+    row = """
+r12-conv-k7:
+  model: {fcm: conv, quantizer: *quantizer}
+  objective: {<<: *terms, spectrum: {<<: *pairwise, kernel_size: 7}}
+  optimizer: *optimizer
+"""
+    recipe = params / "table2.yaml"
+    recipe.write_text(recipe.read_text(encoding="utf-8") + row, encoding="utf-8")
+    grid = Grid(scale)
+    grid.check()
+    model = {"demo": "natural-f4-r12-conv-k7", "paper": "celebahq-f16-r12-conv-k7"}[scale]
+    added = {job.name for job in grid} - before
+    assert f"train_autoencoder/{model}" in added
+    evaluations = {
+        f"evaluate_reconstruction/{model}-on-{d}"
+        for d in {"demo": ["natural", "scientific"], "paper": ["celebahq"]}[scale]
+    }
+    assert added == {f"train_autoencoder/{model}"} | evaluations
+    tables, figures = grid.job("make_tables", "all").config, grid.job("make_figures", "all").config
+    assert isinstance(tables, TablesConfig) and isinstance(figures, FiguresConfig)
+    assert evaluations <= {row.cell for table in tables.tables for row in table.rows}
+    assert evaluations <= {series.cell for figure in figures.figures for series in figure.series}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "rows: reference, numbers: reference, dataset: scientific",
+            "rows: reference, numbers: reference, dataset: scintific",
+            r"demo\.compute_reference_statistics\[1\]: dataset: .*nothing is called 'scintific'; did you mean 'scientific'",
+        ),
+        ('name: "natural-f2-{row}"', 'name: "Natural@{row}"', r"'Natural@favae' is no name of a cell"),
+        ('name: "natural-f2-{row}"', 'name: "natural-f4-{row}"', r"a second cell 'natural-f4-favae'"),
+        ("  train_cat:", "  train_dog:", r"demo: unknown stage 'train_dog'; did you mean 'train_cat'"),
+        ("rows: r12-conv, numbers: f2", "rows: r12-conv", r"the key 'numbers' is missing"),
+        ("rows: r12-conv, numbers: f2", "row: r12-conv, numbers: f2", r"unknown key 'row'; did you mean 'rows'"),
+        ("rows: r12-conv, numbers", "rows: r99, numbers", r"table2\.yaml: nothing is called 'r99'; did you mean"),
+        ("numbers: f2", "numbers: f5", r"demo\.yaml: no key 'f5'"),
+        ("active: demo", "active: dmo", r"active: no scale 'dmo'; did you mean 'demo'"),
+    ],
+)
+def test_bad_groups_are_refused_with_file_place_and_the_nearest_name(
+    params: Path, old: str, new: str, message: str
+) -> None:
+    edit(params / "grid.yaml", old, new)
+    with pytest.raises(ConfigError, match=message) as caught:
+        Grid(None if old.startswith("active") else "demo").check()
+    assert len(str(caught.value)) < 1_000
+
+
+def test_a_model_must_fit_its_data_set(params: Path) -> None:
+    edit(params / "demo.yaml", "tiles: {image_size: 48}", "tiles: {image_size: 32}")
+    with pytest.raises(ConfigError, match=r"image_size is 48, but data set 'natural' is prepared at 32 pixels"):
+        Grid("demo").check()
+
+
+def test_seeds_of_one_recipe_are_one_row_with_all_their_cells() -> None:
+    tables = Grid("stft").job("make_tables", "all").config
+    assert isinstance(tables, TablesConfig)
+    rows = {row.label: row for row in tables.tables[0].rows}
+    assert rows["L2"].published == "stft-table1/l2"
+    assert [name[-11:] for name in rows["L2"].measured_by] == ["s0-on-mnist", "s1-on-mnist", "s2-on-mnist"]
+
+
+def test_a_cell_that_is_named_is_not_shown_again(params: Path) -> None:
+    for scale in ("demo", "paper", "ffl", "ffl-small"):
+        tables = Grid(scale).job("make_tables", "all").config
+        assert isinstance(tables, TablesConfig)
+        for table in tables.tables:
+            shown = [(cell, row.guidance) for row in table.rows for cell in row.measured_by]
+            assert len(shown) == len(set(shown)), f"{scale}: {table.id}"
+
+
+def test_names_of_a_row_that_is_not_there_are_refused(params: Path) -> None:
+    edit(params / "table2.yaml", "  r4: {label:", "  r44: {label:")
+    with pytest.raises(ConfigError, match=r"table2\.yaml: _rows: there is no row 'r44'"):
+        Grid("demo").check()
+
+
+def test_one_scale_may_have_the_cells_of_another_with_other_numbers(params: Path) -> None:
+    text = (params / "grid.yaml").read_text(encoding="utf-8")
+    (params / "grid.yaml").write_text(text + "\nsmaller: demo\n", encoding="utf-8")
+    (params / "smaller.yaml").write_bytes((params / "demo.yaml").read_bytes())
+    for recipe in ("tables", "figures"):
+        tree = YAML(typ="safe", pure=True).load((params / f"{recipe}.yaml").read_text(encoding="utf-8"))
+        assert "demo" in tree
+    demo, smaller = Grid("demo"), Grid("smaller")
+    assert list(demo.jobs) == list(smaller.jobs)
+    assert all(demo.jobs[k].sources[0] == smaller.jobs[k].sources[0] for k in demo.jobs)
