@@ -33,7 +33,7 @@ def sections() -> dict[str, dict[str, str]]:
     for section in re.split(r"^### ", PAGE.read_text(), flags=re.MULTILINE)[1:]:
         number, _, body = section.split("\n## ")[0].partition(". ")
         assert number not in found, f"quirk {number} stands there twice"
-        items = re.findall(r"^- \*\*(.+?):\*\* (.+(?:\n  .+)*)", body, flags=re.MULTILINE)
+        items = re.findall(r"^- \*\*(.+?):\*\*(.*(?:\n  .+)*)", body, flags=re.MULTILINE)
         found[number] = {name: " ".join(text.split()) for name, text in items}
     return found
 
