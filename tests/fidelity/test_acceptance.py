@@ -12,7 +12,7 @@
 | 8 | CAT: causal; without text independent of captions; cache equals full passes; frozen codebook bit-identical |
 | 9 | sizes of top-k and top-p sets |
 | 10 | LFD = ln(H W MSE_255 + 1) |
-| 11 | STFT of 4x4 windows: STFT-VAE is none of these experiments (`workflow/docs/quirks.md`, rows 55 to 59) |
+| 11 | STFT of 4x4 windows: STFT-VAE is none of these experiments (`workflow/docs/quirks.md`, quirks 55 to 59) |
 | 12 | parameter counts of autoencoders, discriminators, CAT |
 """
 

@@ -27,15 +27,21 @@ PAGE = ROOT / "workflow" / "docs" / "quirks.md"
 Specs = Callable[..., FavaeConfig]
 
 
-def rows() -> dict[str, list[str]]:
-    """Number of a quirk -> cells of its row after the number."""
-    found = {}
-    for line in PAGE.read_text().splitlines():
-        if re.match(r"\| \d", line):
-            number, *cells = (cell.strip() for cell in line.strip("|").split(" | "))
-            assert number.strip() not in found, f"row {number} stands there twice"
-            found[number.strip()] = cells
+def sections() -> dict[str, dict[str, str]]:
+    """Number of a quirk -> its lines by their bold words: Paper, Official code, Here, Why, Test."""
+    found: dict[str, dict[str, str]] = {}
+    for section in re.split(r"^### ", PAGE.read_text(), flags=re.MULTILINE)[1:]:
+        number, _, body = section.split("\n## ")[0].partition(". ")
+        assert number not in found, f"quirk {number} stands there twice"
+        items = re.findall(r"^- \*\*(.+?):\*\*(.*(?:\n  .+)*)", body, flags=re.MULTILINE)
+        found[number] = {name: " ".join(text.split()) for name, text in items}
     return found
+
+
+def decided_by(number: str) -> list[str]:
+    """What the line "Here" of a quirk names: parameters, functions and parameter files."""
+    names = re.findall(r"`([^`]+)`", sections()[number]["Here"])
+    return [name for name in names if name.startswith(("favae.", "params/", *(f"{stage}." for stage in STAGES)))]
 
 
 def annotations(kind: Any) -> Iterator[Any]:
@@ -80,25 +86,29 @@ def exists(name: str) -> bool:
     return False
 
 
-def test_the_page_has_all_65_rows() -> None:
-    assert list(rows()) == [*(str(n) for n in range(1, 55)), "54b", "54c", *(str(n) for n in range(55, 64))]
-    assert all(len(cells) == 5 and all(cells) for cells in rows().values())
+def test_no_quirk_is_missing_and_each_says_what_is_done_and_why() -> None:
+    numbers = [*(str(n) for n in range(1, 64)), "54b", "54c"]
+    assert sorted(sections()) == sorted(numbers)
+    for number, lines in sections().items():
+        assert {"Paper", "Official code"} & set(lines), f"quirk {number} names no source"
+        assert set(lines) <= {"Paper", "Official code", "Here", "Why", "Test"}
+        applies = not lines["Here"].startswith("not applicable: ")
+        assert ("Why" in lines, "Test" in lines) == (applies, applies), f"quirk {number}"
 
 
-@pytest.mark.parametrize("number", rows())
-def test_decision_and_proof_exist(number: str) -> None:
-    *_, decided, held = rows()[number]
-    names = re.findall(r"`([^`]+)`", decided)
-    assert decided.startswith("not applicable: ") != bool(names)
-    assert [name for name in names if not exists(name)] == []
-    for file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", held):
+@pytest.mark.parametrize("number", sections())
+def test_decision_and_test_of_a_quirk_exist(number: str) -> None:
+    lines = sections()[number]
+    assert [name for name in decided_by(number) if not exists(name)] == []
+    assert bool(decided_by(number)) != lines["Here"].startswith("not applicable: ")
+    tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", lines.get("Test", ""))
+    assert bool(tests) == ("Test" in lines)
+    for file, test in tests:
         assert f"def {test}(" in (ROOT / file).read_text(), f"{file} has no {test}"
-    # Whoever decides something says where it is shown.
-    assert "::" in held or decided.startswith("not applicable")
 
 
 SWITCHES = [
-    # row, parameter, default, the other published or corrected value
+    # quirk, parameter, default, the other published or corrected value
     ("1", "train_autoencoder.objective.spectrum.sigma_index", "paper", "official"),
     ("2", "train_autoencoder.optimizer.sigma_lr", 2.0e-7, "main"),
     ("3", "train_autoencoder.objective.spectrum.detach_taps", "no", "yes"),
@@ -134,7 +144,9 @@ def test_default_is_the_stated_one_and_both_values_are_allowed(
     stage, *path = name.split(".")
     found = fields_at(schema_of(stage), path)
     assert {field.default for field in found} == {default}
-    assert name in rows()[number][3]
+    assert name in decided_by(number)
+    if isinstance(default, str):
+        assert f"`{default}` (default" in sections()[number]["Here"]
     for field in found:
         adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
         assert adapter.validate_python(default) == default
