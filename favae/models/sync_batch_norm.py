@@ -1,0 +1,39 @@
+"""Batch normalisation over the images of all ranks, on any device and backend.
+
+torch's own needs a GPU. Tensor legend: B batch, C channels, H W pixels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from favae.losses.ranks import mean_over_ranks, several_ranks
+
+
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose statistics, in training mode, are those of the union of all ranks' batches, of equal size.
+
+    On one rank, and in eval mode, it is torch's batch norm. Divides by sqrt(var + eps); the code that SPADE was published
+    with divides by sqrt(max(var, eps)) on several devices, which differs where var is near eps only.
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """[B, C, H, W] -> the same shape; moves the running statistics in training mode."""
+        if not (self.training and several_ranks()):
+            return super().forward(x_BCHW)
+        mean_C = mean_over_ranks(x_BCHW.mean((0, 2, 3)))
+        centred_BCHW = x_BCHW - mean_C[:, None, None]
+        variance_C = mean_over_ranks(centred_BCHW.square().mean((0, 2, 3)))
+        self._follow(mean_C, variance_C, x_BCHW)
+        y_BCHW = centred_BCHW * torch.rsqrt(variance_C + self.eps)[:, None, None]
+        return y_BCHW * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else y_BCHW
+
+    @torch.no_grad()
+    def _follow(self, mean_C: Tensor, variance_C: Tensor, x_BCHW: Tensor) -> None:
+        """Move the running statistics, the variance unbiased as torch has it."""
+        if self.running_mean is None or self.running_var is None or self.momentum is None:
+            return
+        count = x_BCHW.numel() / x_BCHW.shape[1] * torch.distributed.get_world_size()
+        self.running_mean.lerp_(mean_C.to(self.running_mean), self.momentum)
+        self.running_var.lerp_((variance_C * count / (count - 1)).to(self.running_var), self.momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
