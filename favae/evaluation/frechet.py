@@ -18,7 +18,7 @@ from favae.runtime.torchvision import ensure_torchvision
 class FeatureStatistics:
     """Number, mean and scatter matrix of feature vectors, accumulated in float64 in constant memory.
 
-    Batches and ranks are combined by the pairwise update of Chan et al. (1979), which does not cancel digits as sums of
+    Batches and splits are combined by the pairwise update of Chan et al. (1979), which does not cancel digits as sums of
     squares do. `source` names network and weights, so that statistics of different features are never compared.
     """
 
@@ -52,7 +52,7 @@ class FeatureStatistics:
         self._add(len(batch_BD), mean_D, centred_BD.T @ centred_BD)
 
     def merge(self, other: Self) -> None:
-        """Add another rank's statistics. Raises ValueError for another network's."""
+        """Add the statistics of other images. Raises ValueError for another network's."""
         self.check_comparable(other)
         self._add(other.n, other.mean_D, other.scatter_DD)
 
