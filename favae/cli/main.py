@@ -24,7 +24,7 @@ internal = typer.Typer(help="Called by the Snakefile.", hidden=True, no_args_is_
 app.add_typer(internal, name="internal")
 
 _state = {"debug": False}
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: saved, start again to go on
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: saved; start again to resume
 
 
 @app.callback()
@@ -68,21 +68,21 @@ def run(
     from favae.jobs.grid import load_grid
 
     if threads is not None:
-        os.environ["FAVAE_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # read by NumPy and torch when they are imported
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("")
-        os.environ["FAVAE_LOG"] = str(log)  # for the first of several processes of a training
         _also_into(log)
     job = load_grid(scale).job(stage, cell)
+    from favae.results.publish import CellBusy
     from favae.runtime.slurm import describe_job, requeue
-    from favae.stages.runner import CellBusy, run_job
+    from favae.stages.runner import run_job
     from favae.training.loop import Interrupted
 
     if allocation := describe_job():
         logging.getLogger(__name__).info("%s: %s", job.name, allocation)
     try:
-        card = run_job(job)
+        card = run_job(job, threads, log)
     except Interrupted as interrupted:
         logging.getLogger(__name__).warning("%s", interrupted)
         requeue()
@@ -141,24 +141,32 @@ def reconstruct(
 
 
 @internal.command()
-def rank(stage: str, cell: str, scale: Scale, state: Annotated[Path, typer.Option()]) -> None:
+def rank(
+    stage: str,
+    cell: str,
+    scale: Scale,
+    state: Annotated[Path, typer.Option()],
+    threads: Annotated[int, typer.Option()],
+    log: Annotated[Path | None, typer.Option()] = None,
+) -> None:
     """One process of a training in several, as torchrun starts it."""
     import os
 
     from favae.jobs.grid import load_grid
+    from favae.stages.context import Context
     from favae.stages.launch import run_rank
 
-    if "FAVAE_LOG" in os.environ and os.environ["RANK"] == "0":
-        _also_into(Path(os.environ["FAVAE_LOG"]))
-    run_rank(load_grid(scale).job(stage, cell), state)
+    if log is not None and os.environ["RANK"] == "0":
+        _also_into(log)
+    run_rank(load_grid(scale).job(stage, cell), Context(state, state / "build", threads, log))
 
 
 @internal.command()
 def start() -> None:
     """Head process, before the first job: write down commit and dirty files."""
-    from favae.results.git import write_head_state
+    from favae.results.git import write_git_record
 
-    write_head_state()
+    write_git_record()
 
 
 @internal.command()

@@ -11,6 +11,9 @@ import torch
 from favae.config.dataset import Split
 from favae.data.records import SPLITS
 from favae.data.shards import shard_name
+from favae.runtime import paths
+
+_CANDIDATES = 16  # images looked at in each part, by `example_rows`
 
 
 class PreparedSplit:
@@ -36,7 +39,7 @@ class PreparedSplit:
         self.sources: list[str] = []
         self.labels: list[int | None] = []
         positions = []
-        for row in _read_csv(self.folder / "index.csv"):
+        for row in _read_csv(self.folder / paths.INDEX):
             if row["split"] == split:
                 self.ids.append(row["id"])
                 self.sources.append(row["source"])
@@ -46,7 +49,7 @@ class PreparedSplit:
             raise ValueError(f"{self.folder} has no {split} pictures; choose another split or prepare with one")
         self._shards = _open_shards(self.folder, split, positions)
         self._starts = np.cumsum([0, *(len(s) for s in self._shards)])
-        self._captions = _read_captions(self.folder / "captions.csv", set(self.ids))
+        self._captions = _read_captions(self.folder / paths.CAPTIONS, set(self.ids))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,20 +89,36 @@ def has_split(folder: Path, split: Split) -> bool:
 
 
 def iterate_batches(
-    split: PreparedSplit, batch_size: int, rank: int = 0, world_size: int = 1
+    split: PreparedSplit, batch_size: int, rank: int = 0, world_size: int = 1, count: int | None = None
 ) -> Iterator[tuple[range, torch.Tensor]]:
     """One exact pass: every row once over all ranks, none twice, nothing padded; the last batch may be smaller.
 
-    Each rank gets one contiguous part of the split. Yields (rows, uint8 [B,C,H,W]).
+    Each rank gets one contiguous part of the split, or of its first `count` images. Yields (rows, uint8 [B,C,H,W]).
     """
     if batch_size < 1 or not 0 <= rank < world_size:
         raise ValueError(
             f"got batch_size {batch_size}, rank {rank} of {world_size}; expected batch_size > 0, 0 <= rank < world_size"
         )
-    start, stop = len(split) * rank // world_size, len(split) * (rank + 1) // world_size
+    total = len(split) if count is None else min(count, len(split))
+    start, stop = total * rank // world_size, total * (rank + 1) // world_size
     for first in range(start, stop, batch_size):
         rows = range(first, min(first + batch_size, stop))
         yield rows, split.images(rows)
+
+
+def example_rows(split: PreparedSplit, count: int, wanted: int) -> list[int]:
+    """Rows of images for figures, chosen by originals only, so that nobody chooses flattering ones.
+
+    Of the first `count` images: of each of `wanted` equal parts, the one with the largest standard deviation of pixels.
+
+    Evenly spaced images would do for large data sets; of small ones, many are plain sky.
+    """
+    rows = []
+    for part in np.array_split(np.arange(count), min(wanted, count)):
+        candidates = part[np.unique(np.linspace(0, len(part) - 1, min(_CANDIDATES, len(part))).astype(int))]
+        spread = split.images(candidates).float().flatten(1).std(1)
+        rows.append(int(candidates[int(spread.argmax())]))
+    return rows
 
 
 def _read_csv(path: Path) -> Iterator[dict[str, str]]:

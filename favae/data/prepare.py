@@ -22,6 +22,7 @@ from favae.data.mnist import read_images
 from favae.data.records import SPLITS, ImageRecord, count_splits, name_hash
 from favae.data.shards import ShardWriter
 from favae.data.tiles import tile_caption
+from favae.runtime import paths
 
 INDEX_COLUMNS = ("split", "shard", "row", "id", "source", "sha256", "label", "box")
 CAPTION_COLUMNS = ("id", "caption")
@@ -111,8 +112,8 @@ class _Output:
             split: self._stack.enter_context(ShardWriter(folder, split, config.shard_rows, self._image_shape))
             for split in SPLITS
         }
-        self._index = self._table(folder / "index.csv", INDEX_COLUMNS)
-        self._captions = self._table(folder / "captions.csv", CAPTION_COLUMNS)
+        self._index = self._table(folder / paths.INDEX, INDEX_COLUMNS)
+        self._captions = self._table(folder / paths.CAPTIONS, CAPTION_COLUMNS)
         self._pixels = {split: hashlib.sha256() for split in SPLITS}
         self._changes: Counter[str] = Counter()
         self._first_split: dict[str, str] = {}

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from favae.runtime import paths
+
 _ORDER = 0x70616972  # separates the stream of pair orders from other streams of the same seed
 
 
@@ -18,12 +20,12 @@ class TokenSplit:
     """
 
     def __init__(self, folder: Path, split: str) -> None:
-        with np.load(folder / "tokens.npz", allow_pickle=False) as arrays:
+        with np.load(folder / paths.TOKENS, allow_pickle=False) as arrays:
             if split not in arrays:
                 raise ValueError(f"{folder}: no tokens of the {split} split")
             self.tokens = torch.from_numpy(arrays[split].astype(np.int64))
             self.codes, self.grid = int(arrays["codes"]), (int(arrays["grid"][0]), int(arrays["grid"][1]))
-        with (folder / "captions.csv").open(newline="") as handle:
+        with (folder / paths.CAPTIONS).open(newline="") as handle:
             self.pairs = [(int(r["row"]), r["caption"]) for r in csv.DictReader(handle) if r["split"] == split]
         if not self.pairs:
             raise ValueError(

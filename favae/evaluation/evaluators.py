@@ -27,7 +27,7 @@ from favae.evaluation.protocol import (
     weights_record,
 )
 from favae.evaluation.spectrum import RadialSpectrum
-from favae.evaluation.totals import ReconstructionTotals, gather
+from favae.evaluation.totals import ReconstructionTotals
 from favae.pretrained.lpips import load_lpips
 
 
@@ -81,7 +81,7 @@ class ReconstructionEvaluator:
     ) -> None:
         """Add a batch: stored uint8 originals, outputs in [-1, 1] (not yet clamped), code indices, image ids.
 
-        Without `ids`, images are numbered in the order they come, which only a single process may do.
+        Without `ids`, images are numbered in the order they come.
 
         Raises:
             ValueError: shapes or types that do not fit, NaN, or indices outside the codebook.
@@ -113,16 +113,6 @@ class ReconstructionEvaluator:
         for net, network in self.lpips.items():
             values[f"lpips_{net}"] = network(original_BCHW / PEAK * 2 - 1, other_BCHW / PEAK * 2 - 1)
         return values
-
-    def gather(self) -> None:
-        """Merge what all ranks have seen, on every rank; call once, after the last batch, before `result`."""
-        self.totals, self.meters.totals = gather(self.totals), gather(self.meters.totals)
-
-    def merge(self, other: "ReconstructionEvaluator") -> None:
-        """Add what another evaluator of the same protocol has seen. Raises ValueError for another protocol."""
-        _check_same(self, other)
-        self.totals.merge(other.totals)
-        self.meters.totals.merge(other.meters.totals)
 
     def per_image(self) -> pd.DataFrame:
         """One row an image, ordered by `id`; a column for each metric that has a value for one image."""
@@ -200,15 +190,6 @@ class GenerationEvaluator:
         with reference_arithmetic():
             self.meters.update_compared(output_levels(generated_BCHW.to(self.device), self.protocol.quantize))
 
-    def gather(self) -> None:
-        """Merge what all ranks have seen, on every rank; call once, after the last batch, before `result`."""
-        self.meters.totals = gather(self.meters.totals)
-
-    def merge(self, other: "GenerationEvaluator") -> None:
-        """Add what another evaluator of the same protocol has seen. Raises ValueError for another protocol."""
-        _check_same(self, other)
-        self.meters.totals.merge(other.meters.totals)
-
     def real_statistics(self) -> dict[str, FeatureStatistics]:
         """Feature statistics of the real images by network, to be given as `reference` to later evaluations."""
         return self.meters.real()
@@ -253,8 +234,3 @@ def _check_number(protocol: EvaluationConfig, n: int) -> None:
         raise ValueError(f"no image was evaluated: is the {protocol.split} split empty?")
     if protocol.n != "all" and n != protocol.n:
         raise ValueError(f"the protocol asks for n={protocol.n} images of {protocol.split}, {n} were evaluated")
-
-
-def _check_same(one: "ReconstructionEvaluator | GenerationEvaluator", other: Any) -> None:
-    if one.protocol != other.protocol:
-        raise ValueError("cannot merge evaluations under different protocols")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +18,7 @@ from favae.runtime.torchvision import ensure_torchvision
 class FeatureStatistics:
     """Number, mean and scatter matrix of feature vectors, accumulated in float64 in constant memory.
 
-    Batches and ranks are combined by the pairwise update of Chan et al. (1979), which does not cancel digits as sums of
+    Batches and splits are combined by the pairwise update of Chan et al. (1979), which does not cancel digits as sums of
     squares do. `source` names network and weights, so that statistics of different features are never compared.
     """
 
@@ -51,7 +52,7 @@ class FeatureStatistics:
         self._add(len(batch_BD), mean_D, centred_BD.T @ centred_BD)
 
     def merge(self, other: Self) -> None:
-        """Add another rank's statistics. Raises ValueError for another network's."""
+        """Add the statistics of other images. Raises ValueError for another network's."""
         self.check_comparable(other)
         self._add(other.n, other.mean_D, other.scatter_DD)
 
@@ -115,3 +116,24 @@ def sample_size_warning(a: FeatureStatistics, b: FeatureStatistics) -> str | Non
         f"{n} images for {a.dimension} features: the covariance is singular and the distance strongly biased; "
         "compare it only with values of the same number of images"
     )
+
+
+def save_reference(folder: Path, images: str, statistics: Mapping[str, FeatureStatistics]) -> None:
+    """Write `<images>-<network>.npz` for each network; `images` is a split or `all`."""
+    for network, features in statistics.items():
+        features.save(folder / f"{images}-{network}.npz")
+
+
+def load_reference(folder: Path, images: str) -> dict[str, FeatureStatistics]:
+    """Statistics of a split or of `all` by network, without the networks whose weights were missing.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: a file that does not hold feature statistics.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"reference statistics {folder} are missing; fetch them (dvc pull) or compute them again"
+        )
+    files = sorted(folder.glob(f"{images}-*.npz"))
+    return {file.stem.removeprefix(f"{images}-"): FeatureStatistics.load(file) for file in files}

@@ -121,7 +121,7 @@ def pixel_metrics(original_BCHW: Tensor, other_BCHW: Tensor, protocol: Evaluatio
 
 
 class CodebookCounts:
-    """How often each code was chosen: constant memory, exact sums over batches and ranks."""
+    """How often each code was chosen: constant memory, exact sums over batches."""
 
     def __init__(self, codes: int):
         self.counts_K = torch.zeros(codes, dtype=torch.int64)
@@ -132,10 +132,6 @@ class CodebookCounts:
         if len(counts_K) > len(self.counts_K):
             raise ValueError(f"code index {len(counts_K) - 1} with a codebook of {len(self.counts_K)} codes")
         self.counts_K += counts_K
-
-    def merge(self, other: "CodebookCounts") -> None:
-        """Add another rank's counts."""
-        self.counts_K += other.counts_K
 
     @property
     def usage(self) -> float:

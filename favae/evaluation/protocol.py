@@ -91,11 +91,6 @@ def metric_bases(protocol: EvaluationConfig, images: Images) -> list[str]:
     return [base for m in protocol.metrics if pairwise or m == "frechet" for base in groups.get(m, [m])]
 
 
-def metric_names(protocol: EvaluationConfig, images: Images) -> list[str]:
-    """As `metric_bases`, with the split: the keys of an evaluator's result."""
-    return [f"{base}_{protocol.split}" for base in metric_bases(protocol, images)]
-
-
 def metric_protocol(protocol: EvaluationConfig, base: str, **seen: Any) -> dict[str, Any]:
     """What the value of one metric depends on: the common part, the metric's own settings, and what was `seen`."""
     record = {"split": protocol.split, "n": protocol.n, "quantize": protocol.quantize, **seen}

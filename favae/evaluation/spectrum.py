@@ -53,11 +53,6 @@ class RadialSpectrum:
         self.sums_3R += np.stack([x_BR.sum(0).numpy() for x_BR in (original_BR, other_BR, error_BR)])
         return {name: error_BR[:, rings].mean(1) for name, rings in self.bands.items() if rings.any()}
 
-    def merge(self, other: "RadialSpectrum") -> None:
-        """Add another rank's sums, over images of the same size."""
-        self.images += other.images
-        self.sums_3R += other.sums_3R
-
     def curves(self) -> pd.DataFrame:
         """One row a ring that holds frequencies: `radius` (its middle, Nyquist = 1), `band`, and means over images of
         `original_db`, `reconstruction_db`, `error_db` (the mean absolute difference)."""

@@ -5,7 +5,7 @@ their numbers are comparable with nothing but themselves.
 """
 
 from collections.abc import Callable
-from unittest import mock
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,16 +40,33 @@ class InceptionFeatures(FeatureNetwork):
     def __init__(self, catalogue: WeightsConfig | None = None):
         super().__init__()
         state, self.weights = load_weights("inception", catalogue)
-        ensure_torchvision()
-        from pytorch_fid import inception
-
-        # pytorch-fid can only build the network by asking its download function for the weights.
-        with mock.patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state):
-            self.network = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[self.dimension]])
+        self.network = _fid_inception()
+        self.network.load_state_dict(state)
+        self.network.fc = nn.Identity()
 
     def features(self, image_B3HW: Tensor) -> Tensor:
         """[B, 2048] of images in [0, 1]."""
-        return self.network(image_B3HW)[0].flatten(1)
+        image_B3HW = F.interpolate(image_B3HW, size=(299, 299), mode="bilinear", align_corners=False)
+        return self.network(2 * image_B3HW - 1)
+
+
+def _fid_inception() -> Any:
+    """torchvision's Inception-v3 with the blocks of pytorch-fid, as its `fid_inception_v3`, which downloads the weights."""
+    ensure_torchvision()
+    from pytorch_fid import inception
+    from torchvision.models import inception_v3
+
+    network = inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
+    network.Mixed_5b = inception.FIDInceptionA(192, pool_features=32)
+    network.Mixed_5c = inception.FIDInceptionA(256, pool_features=64)
+    network.Mixed_5d = inception.FIDInceptionA(288, pool_features=64)
+    network.Mixed_6b = inception.FIDInceptionC(768, channels_7x7=128)
+    network.Mixed_6c = inception.FIDInceptionC(768, channels_7x7=160)
+    network.Mixed_6d = inception.FIDInceptionC(768, channels_7x7=160)
+    network.Mixed_6e = inception.FIDInceptionC(768, channels_7x7=192)
+    network.Mixed_7b = inception.FIDInceptionE_1(1280)
+    network.Mixed_7c = inception.FIDInceptionE_2(2048)
+    return network
 
 
 class SqueezeNetFeatures(FeatureNetwork):

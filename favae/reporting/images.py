@@ -13,6 +13,7 @@ from favae.config.reporting import FigureConfig, FigureStyleConfig
 from favae.evaluation.spectrum import POWER_FLOOR
 from favae.reporting.results import Results
 from favae.reporting.style import GREY, bare, new_figure
+from favae.runtime import paths
 
 Rows = list[tuple[str, np.ndarray, list[float] | None]]  # label, pictures [k,H,W,3], PSNR of each
 
@@ -29,7 +30,7 @@ def draw_reconstructions(config: FigureConfig, style: FigureStyleConfig, results
         examples = results.examples(series.cell, config.examples)
         if not np.array_equal(examples["id"], first["id"]):
             raise ValueError(f"figure {config.id!r}: {series.cell} shows other images than {config.series[0].cell}")
-        values = results.table(series.cell, "images.csv").set_index("id")
+        values = results.table(series.cell, paths.IMAGES).set_index("id")
         psnr = values["psnr"].loc[examples["id"]].tolist() if "psnr" in values else None
         rows.append((series.label, examples["reconstruction"], psnr))
     return _lay_out(rows, style, config.title)

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from favae.config.reporting import FigureConfig, FigureStyleConfig, SeriesConfig
 from favae.reporting.results import Results
 from favae.reporting.style import GREY, label_ends, new_figure
+from favae.runtime import paths
 
 # Feature pairs by index i: encoder feature A_i and the complement C_{3-i} that is compared with it (FA-VAE, Fig. 2).
 PAIRS = ("first convolution ↔ FCM 4", "down-sampling ↔ FCM 3", "middle block ↔ FCM 2", "latent ↔ FCM 1")
@@ -28,7 +29,7 @@ def draw_spectrum_error(config: FigureConfig, style: FigureStyleConfig, results:
     drawn = []
     for axes, panel in zip(grid, panels):
         chosen = [series for series in config.series if series.panel == panel]
-        curves = [results.table(series.cell, "spectrum.csv") for series in chosen]
+        curves = [results.table(series.cell, paths.SPECTRUM) for series in chosen]
         axes.set_title(f"{panel} ({_images(results, chosen[0].cell)})".strip(), pad=18)
         axes.set_xlabel("spatial frequency (Nyquist = 1)")
         lines = [

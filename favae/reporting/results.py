@@ -38,7 +38,7 @@ class Results:
 
     def metrics(self, name: str) -> dict[str, MetricResult]:
         """`metrics.json` of an evaluation. Raises ValueError where it is not JSON."""
-        path = self.folders[name] / "metrics.json"
+        path = self.folders[name] / paths.METRICS
         try:
             return json.loads(path.read_text())
         except json.JSONDecodeError as error:
@@ -50,7 +50,7 @@ class Results:
 
     def pictures(self, name: str) -> dict[str, np.ndarray]:
         """All arrays of `examples.npz`; a variational autoencoder has `drawn` and, of two latents, `grid`."""
-        with np.load(self.folders[name] / "examples.npz", allow_pickle=False) as file:
+        with np.load(self.folders[name] / paths.EXAMPLES, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
 
     def examples(self, name: str, wanted: int) -> dict[str, np.ndarray]:

@@ -50,7 +50,7 @@ class State(StrEnum):
     CORRUPT = "corrupt"
 
 
-# Parameters of a training that say how many work on it, not what comes of it: one that was stopped goes on under others.
+# Parameters of a training that only divide the work: an interrupted training resumes under other values.
 _WORKERS = ("ranks", "threads")
 
 
@@ -86,20 +86,22 @@ def input_hashes(job: Job) -> dict[str, str]:
     return {path.as_posix(): sha256_file(path) for path in job.inputs.values()}
 
 
-def _files(folder: Path) -> list[Path]:
-    """Files of a folder that count: tools leave hidden ones of their own."""
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+def files_of(path: Path) -> list[Path]:
+    """The files of an output: the file itself, or those of a folder without hidden ones, which tools leave there."""
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
 
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
-    return sum(p.stat().st_size for p in _files(path)) if path.is_dir() else path.stat().st_size
+    return sum(p.stat().st_size for p in files_of(path))
 
 
 def describe(path: Path) -> Output:
     """Hash and size of a file or folder."""
     if path.is_dir():
-        listing = "".join(f"{sha256_file(p)}  {p.relative_to(path).as_posix()}\n" for p in _files(path))
+        listing = "".join(f"{sha256_file(p)}  {p.relative_to(path).as_posix()}\n" for p in files_of(path))
         return Output(sha256=sha256_text(listing), size=size_of(path))
     return Output(sha256=sha256_file(path), size=size_of(path))
 

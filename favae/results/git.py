@@ -1,4 +1,4 @@
-"""What only the head process knows: the state of the git working tree. Compute nodes read the file it writes."""
+"""Git commit and changed files. Only the head process asks git; jobs, on compute nodes without git, read what it wrote."""
 
 import json
 import re
@@ -35,6 +35,14 @@ def working_tree() -> dict[str, Any]:
     }
 
 
-def write_head_state() -> None:
+def write_git_record() -> None:
     """Write what `working_tree` sees, for the jobs."""
-    write_text(paths.head_provenance(), json.dumps(working_tree()) + "\n")
+    write_text(paths.git_record(), json.dumps(working_tree()) + "\n")
+
+
+def read_git_record() -> dict[str, Any]:
+    """What the head process wrote, or an empty mapping."""
+    try:
+        return json.loads(paths.git_record().read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}

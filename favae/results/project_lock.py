@@ -1,4 +1,4 @@
-"""One workflow at a time in a project: a lock that the kernel frees when its holder dies, however it dies.
+"""The project lock: one workflow at a time in a project. The kernel releases it when its holder dies, however it dies.
 
 Snakemake's own lock is a file that outlives a killed process and then stops every plain command.
 """
@@ -18,7 +18,7 @@ class ProjectBusy(RuntimeError):
 
 
 def _acquired() -> FileLock:
-    path = paths.workflow_lock()
+    path = paths.project_lock()
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)
     try:

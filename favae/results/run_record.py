@@ -5,12 +5,14 @@ import os
 import platform
 import socket
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from favae.config.base import Schema
+from favae.results.git import read_git_record
 from favae.runtime import paths
 from favae.runtime.files import write_text
 from favae.runtime.hashes import sha256_file
@@ -28,11 +30,11 @@ class RunRecord(Schema):
     started: str
     ended: str
     seconds: float
-    resumed: int  # how often the work was continued after an interruption
+    resumed: int  # how often the work resumed after an interruption
     host: str
     platform: str
     device: str
-    gpu_seconds: float
+    gpu_seconds: float  # seconds times GPUs
     gpu_bytes: int | None = None  # most that was allocated at once, on one GPU; None where none was used
     host_bytes: int | None = None  # most resident memory of one process
     versions: dict[str, str]
@@ -41,7 +43,7 @@ class RunRecord(Schema):
     git_dirty: list[str] | None
     slurm_job: str | None
     metrics: dict[str, float]
-    artifacts: list[str]  # pictures worth showing
+    artifacts: list[str]  # images worth showing
 
 
 def now() -> datetime:
@@ -49,27 +51,28 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def head_state() -> dict[str, Any]:
-    """Commit and dirty files as the head process wrote them, or an empty mapping."""
-    try:
-        return json.loads(paths.head_provenance().read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-
-
 def environment() -> dict[str, Any]:
     """The part of a run record that is known before the work begins."""
     constraints = Path("constraints.txt")
-    head = head_state()
+    git = read_git_record()
     return {
         "host": socket.gethostname(),
         "platform": f"{platform.platform()}, Python {sys.version.split()[0]}",
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": dict(_versions()),
         "constraints_sha256": sha256_file(constraints) if constraints.exists() else None,
-        "git_commit": head.get("commit"),
-        "git_dirty": head.get("dirty"),
+        "git_commit": git.get("commit"),
+        "git_dirty": git.get("dirty"),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """(distribution, version) of those that decide results and are installed."""
+    for name in _PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
 
 
 def write_run_record(record: RunRecord) -> Path:

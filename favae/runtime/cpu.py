@@ -1,4 +1,4 @@
-"""How a process uses its CPU cores and its memory."""
+"""How a process uses its CPU cores and its memory, and which device it computes on."""
 
 import ctypes
 import sys
@@ -56,3 +56,14 @@ def use_cpu_for_training(threads: int) -> None:
     use_threads(threads)
     keep_freed_memory()
     torch.set_flush_denormal(True)  # tiny Adam moments would be a hundred times slower on a CPU
+
+
+def choose_device(threads: int) -> torch.device:
+    """The device of a job in one process: CUDA where available, else the CPU with that many threads."""
+    use_threads(threads)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or `cpu`: what a run record says."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

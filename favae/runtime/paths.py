@@ -1,4 +1,4 @@
-"""Where every file of the project lies. No other module spells a folder's name.
+"""Where every file of the project lies. Other modules of the package take the names of folders and shared files from here.
 
 All paths are relative to the project root (the folder with the Snakefile), which is the working directory of every command.
 """
@@ -12,7 +12,21 @@ VERSIONS = PARAMS / "versions.yaml"
 PUBLISHED = PARAMS / "published.yaml"
 DATA = Path("data")
 REPORTS = Path("reports")
+STATE = DATA / "state"  # what jobs and workflows need while they run; declared neither to Snakemake nor to DVC
+
+# In the result folder of a job. Folders:
+SHARDS = "shards"  # of a prepared data set
+STATISTICS = "statistics"  # of reference images
+# Files:
 CARD = "card.json"
+INDEX = "index.csv"  # in `SHARDS`: one row per image
+CAPTIONS = "captions.csv"  # in `SHARDS`, and beside tokens
+TOKENS = "tokens.npz"
+SAMPLES = "samples.png"
+METRICS = "metrics.json"
+IMAGES = "images.csv"  # metrics of each image
+SPECTRUM = "spectrum.csv"
+EXAMPLES = "examples.npz"
 
 
 def params_file(name: str) -> Path:
@@ -47,27 +61,42 @@ def log(scale: str, stage: str, cell: str) -> Path:
 
 def state_dir(scale: str, stage: str, cell: str, key: str) -> Path:
     """Resume state of one content key. Declared neither to Snakemake nor to DVC: both delete what they know."""
-    return DATA / "state" / scale / stage / cell / key
+    return STATE / scale / stage / cell / key
 
 
 def cell_lock(scale: str, stage: str, cell: str) -> Path:
-    """Lock held while a job of this cell runs."""
-    return DATA / "state" / scale / stage / cell / "lock"
+    """Cell lock, held while a job of this cell runs."""
+    return STATE / scale / stage / cell / "lock"
 
 
-def kept_dir(scale: str, stage: str, cell: str) -> Path:
-    """A finished result, as hard links, until the workflow that asked for it has ended well."""
-    return DATA / "state" / scale / stage / cell / "kept"
+def spare_dir(scale: str, stage: str, cell: str) -> Path:
+    """Spare copy of a finished result, as hard links, until the results are locked in DVC."""
+    return STATE / scale / stage / cell / "spare"
 
 
-def workflow_lock() -> Path:
-    """Lock held by the Snakemake that runs jobs in this project."""
-    return DATA / "state" / "workflow.lock"
+def project_lock() -> Path:
+    """Project lock, held by the Snakemake that runs jobs in this project."""
+    return STATE / "workflow.lock"
 
 
-def head_provenance() -> Path:
-    """Git commit and dirty flag, written by the head process when a workflow starts (compute nodes need no git)."""
-    return DATA / "state" / "head.json"
+def dvc_lock() -> Path:
+    """DVC lock, held while results are recorded in `dvc.lock`."""
+    return STATE / "lock.lock"
+
+
+def mlflow_lock() -> Path:
+    """MLflow lock, held while runs are written to its database."""
+    return STATE / "mlflow.lock"
+
+
+def mlflow_artifacts() -> Path:
+    """Folder of the artifacts of MLflow's runs."""
+    return DATA / "mlflow" / "artifacts"
+
+
+def git_record() -> Path:
+    """Git commit and changed files, written by the head process when a workflow starts (compute nodes need no git)."""
+    return STATE / "head.json"
 
 
 def raw_root() -> Path:

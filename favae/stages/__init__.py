@@ -1,1 +1,5 @@
-"""One module a stage, each with `run(job, context)`; `runner` does what all stages share."""
+"""One module per stage, each with `run(job, context) -> Outcome`.
+
+`runner` does what all stages share, `launch` starts a training in several processes, `inputs` opens what a job reads, and
+`outputs` writes what several stages write.
+"""

@@ -3,35 +3,35 @@
 import copy
 import logging
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 
-from favae.config.dataset import Split
 from favae.config.evaluation import EvaluationConfig, ReferenceConfig
 from favae.data.dataset import PreparedSplit, iterate_batches
 from favae.data.records import SPLITS
 from favae.evaluation.evaluators import GenerationEvaluator
-from favae.evaluation.frechet import FeatureStatistics
-from favae.evaluation.reference import save_reference
+from favae.evaluation.frechet import FeatureStatistics, save_reference
 from favae.jobs.grid import Job
-from favae.results.cards import read_card
+from favae.results.publish import Outcome
 from favae.runtime import paths
+from favae.runtime.cpu import choose_device, device_name
 from favae.runtime.progress import track
-from favae.stages.devices import choose_device
-from favae.stages.runner import Context
+from favae.stages.context import Context, config_of
+from favae.stages.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
 
-def run(job: Job, context: Context) -> None:
-    """Write `statistics/<images>-<network>.npz`, but for networks whose weights are missing: the log says why."""
-    config = cast(ReferenceConfig, job.config)
-    device = choose_device(context)
-    counts = read_card(job.inputs["dataset"]).summary["counts"]
+def run(job: Job, context: Context) -> Outcome:
+    """Write `statistics/<images>-<network>.npz`, except for networks whose weights are missing: the log says why."""
+    config, inputs = config_of(job, ReferenceConfig), Inputs(job)
+    device = choose_device(context.threads)
+    counts = inputs.counts
     splits = [s for s in SPLITS if s in config.images or ("all" in config.images and counts[s])]
-    measured = {split: _measure(job, split, device) for split in splits}
-    folder = context.build / "statistics"
+    measured = {
+        name: _measure(inputs.split(name), config, device, f"features of {job.cell}, {name}") for name in splits
+    }
+    folder = context.build / paths.STATISTICS
     folder.mkdir()
     for images in config.images:
         chosen = measured.values() if images == "all" else [measured[images]]
@@ -39,21 +39,18 @@ def run(job: Job, context: Context) -> None:
     missing = measured[splits[0]].meters.missing
     for network, reason in missing.items():
         log.warning("%s: no statistics of %s features: %s", job.name, network, reason)
-    context.summary = {"dataset": job.roles["dataset"], "images": list(config.images), "missing": sorted(missing)}
+    summary = {"dataset": job.roles["dataset"], "images": list(config.images), "missing": sorted(missing)}
+    return Outcome(summary, device=device_name(device), gpus=int(device.type == "cuda"))
 
 
-def _measure(job: Job, name: Split, device: torch.device) -> GenerationEvaluator:
+def _measure(split: PreparedSplit, config: ReferenceConfig, device: torch.device, title: str) -> GenerationEvaluator:
     """An evaluator that has seen the first `n` images of a split as real ones."""
-    config = cast(ReferenceConfig, job.config)
-    split = PreparedSplit(paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", name)
     count = len(split) if config.n == "all" else min(config.n, len(split))
     protocol = EvaluationConfig(metrics=("frechet",), feature_networks=config.feature_networks)
     evaluator = GenerationEvaluator(protocol, device)
     steps = -(-count // config.batch_size)
-    for rows, stored in track(iterate_batches(split, config.batch_size), f"features of {job.cell}, {name}", steps):
-        if rows.start >= count:
-            break
-        evaluator.update_real(stored[: count - rows.start].to(device))
+    for _, stored in track(iterate_batches(split, config.batch_size, count=count), title, steps):
+        evaluator.update_real(stored.to(device))
     return evaluator
 
 

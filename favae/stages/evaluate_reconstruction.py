@@ -1,76 +1,89 @@
 """Stage `evaluate_reconstruction`: a trained autoencoder on the held-out split of a data set, its own or another (zero-shot)."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
 from favae.config.evaluation import EvaluationConfig
-from favae.data.dataset import PreparedSplit, iterate_batches
-from favae.data.examples import example_rows
+from favae.data.dataset import PreparedSplit, example_rows, iterate_batches
 from favae.data.pixels import to_float, to_uint8
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.protocol import MetricResult
-from favae.evaluation.reference import load_reference
-from favae.inference.export import load_any_autoencoder
 from favae.jobs.grid import Job
 from favae.models import FAVAE, LatentModel
+from favae.results.publish import Outcome
 from favae.runtime import paths
+from favae.runtime.cpu import choose_device, device_name
 from favae.runtime.progress import track
-from favae.stages.devices import choose_device
-from favae.stages.evaluation import statistics_folder, write_metrics
-from favae.stages.runner import Context
+from favae.stages.context import Context, config_of
+from favae.stages.inputs import Inputs
+from favae.stages.outputs import values_of, write_examples, write_metrics
 from favae.training.companions import drawn_latents
 
 _EXAMPLES = 8
-_DRAWN = 64  # pictures from the prior
+_DRAWN = 64  # images from the prior
 _GRID = 12  # of a side of the latent grid
 
+Reconstruct = Callable[[Tensor, range], tuple[Tensor, Tensor | None]]
+Examples = dict[str, list[Any]]
 
-def run(job: Job, context: Context) -> None:
-    """Write `metrics.json`, `images.csv` (one row an image), `spectrum.csv` and `examples.npz`."""
-    protocol = cast(EvaluationConfig, job.config)
-    device = choose_device(context)
-    model = load_any_autoencoder(paths.result_dir(job.scale, "train_autoencoder", job.roles["model"]), device)
-    split = PreparedSplit(
-        paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", protocol.split
-    )
-    reference = load_reference(statistics_folder(job), protocol.split)
+
+def run(job: Job, context: Context) -> Outcome:
+    """Write `metrics.json`, `images.csv` (one row per image), `spectrum.csv` and `examples.npz`."""
+    protocol, inputs = config_of(job, EvaluationConfig), Inputs(job)
+    device = choose_device(context.threads)
+    model, split = inputs.model(device), inputs.split(protocol.split)
+    reference = inputs.reference(protocol.split)
     codes = model.quantizer.codes if isinstance(model, FAVAE) else None
     evaluator = ReconstructionEvaluator(protocol, device, codebook_size=codes, reference=reference)
     count = len(split) if protocol.n == "all" else min(protocol.n, len(split))
     reconstruct = _reconstruction(model, protocol, count)
-    wanted = set(example_rows(split, count, _EXAMPLES))
-    examples: dict[str, list[Any]] = {"original": [], "reconstruction": [], "id": []}
-    steps = -(-count // protocol.batch_size)
-    with torch.inference_mode():
-        for rows, stored in track(iterate_batches(split, protocol.batch_size), f"evaluating {job.cell}", steps):
-            if rows.start >= count:
-                break
-            rows, stored = rows[: count - rows.start], stored[: count - rows.start].to(device)
-            picture, indices = reconstruct(to_float(stored), rows)
-            evaluator.update(stored, picture, indices, [split.ids[r] for r in rows])
-            for position, row in enumerate(rows):
-                if row in wanted:
-                    examples["original"].append(stored[position].permute(1, 2, 0).expand(-1, -1, 3).cpu().numpy())
-                    examples["reconstruction"].append(to_uint8(picture[position : position + 1])[0].numpy())
-                    examples["id"].append(split.ids[row])
+    examples = _evaluate(evaluator, reconstruct, split, count, f"evaluating {job.cell}")
     results = evaluator.result()
     if isinstance(model, LatentModel) and model.latent:
         examples |= _from_prior(model)
     if protocol.synthesis == "prior":
         results |= _synthesis(model, protocol, count, reference, device)
-    _write(job, context, evaluator, results, examples)
-    context.summary = {"model": job.roles["model"], "dataset": job.roles["dataset"], "images": count}
+    write_metrics(context.build, results, inputs.dataset.resize)
+    evaluator.per_image().to_csv(context.build / paths.IMAGES, index=False)
+    evaluator.spectrum().to_csv(context.build / paths.SPECTRUM, index=False)
+    write_examples(context.build, examples)
+    return Outcome(
+        {"model": job.roles["model"], "dataset": job.roles["dataset"], "images": count},
+        metrics=values_of(results),
+        device=device_name(device),
+        gpus=int(device.type == "cuda"),
+    )
 
 
-def _reconstruction(
-    model: FAVAE | LatentModel, protocol: EvaluationConfig, count: int
-) -> Callable[[Tensor, range], tuple[Tensor, Tensor | None]]:
+@torch.inference_mode()
+def _evaluate(
+    evaluator: ReconstructionEvaluator, reconstruct: Reconstruct, split: PreparedSplit, count: int, title: str
+) -> Examples:
+    """Show the first `count` images and their reconstructions to the evaluator; returns the examples among them."""
+    size, wanted = evaluator.protocol.batch_size, set(example_rows(split, count, _EXAMPLES))
+    examples: Examples = {"original": [], "reconstruction": [], "id": []}
+    for rows, stored in track(iterate_batches(split, size, count=count), title, -(-count // size)):
+        stored = stored.to(evaluator.device)
+        image, indices = reconstruct(to_float(stored), rows)
+        ids = [split.ids[row] for row in rows]
+        evaluator.update(stored, image, indices, ids)
+        _collect(examples, [i for i, row in enumerate(rows) if row in wanted], stored, image, ids)
+    return examples
+
+
+def _collect(examples: Examples, chosen: Sequence[int], stored: Tensor, image: Tensor, ids: Sequence[str]) -> None:
+    for i in chosen:
+        examples["original"].append(stored[i].permute(1, 2, 0).expand(-1, -1, 3).cpu().numpy())
+        examples["reconstruction"].append(to_uint8(image[i : i + 1])[0].numpy())
+        examples["id"].append(ids[i])
+
+
+def _reconstruction(model: FAVAE | LatentModel, protocol: EvaluationConfig, count: int) -> Reconstruct:
     """A function of images and their rows in the split: reconstructions, and code indices where there is a codebook."""
     if isinstance(model, FAVAE):
 
@@ -88,8 +101,8 @@ def _reconstruction(
 
 
 @torch.inference_mode()
-def _from_prior(model: LatentModel) -> dict[str, Any]:
-    """Pictures of latents drawn from N(0, 1) and, of two-dimensional ones, of a grid of its quantiles (Kingma and Welling)."""
+def _from_prior(model: LatentModel) -> Examples:
+    """Images of latents drawn from N(0, 1) and, of two-dimensional ones, of a grid of its quantiles (Kingma and Welling)."""
     device = next(model.parameters()).device
     latents = {"drawn": drawn_latents(_DRAWN, model.latent)}
     if model.latent == 2:
@@ -98,6 +111,7 @@ def _from_prior(model: LatentModel) -> dict[str, Any]:
     return {name: list(to_uint8(model.decode(z.to(device))).numpy()) for name, z in latents.items()}
 
 
+@torch.inference_mode()
 def _synthesis(
     model: FAVAE | LatentModel,
     protocol: EvaluationConfig,
@@ -105,25 +119,10 @@ def _synthesis(
     reference: Mapping[str, FeatureStatistics],
     device: torch.device,
 ) -> dict[str, MetricResult]:
-    """Frechet distances of `count` pictures drawn from the prior. Raises ValueError for a model without one."""
+    """Frechet distances of `count` images drawn from the prior. Raises ValueError for a model without one."""
     if not (isinstance(model, LatentModel) and model.latent):
         raise ValueError("synthesis: prior needs a variational autoencoder; set it to none for this model")
     evaluator = GenerationEvaluator(protocol, device, reference=reference)
-    with torch.inference_mode():
-        for latents in drawn_latents(count, model.latent, seed=1).split(protocol.batch_size):
-            evaluator.update_generated(model.decode(latents.to(device)))
+    for latents in drawn_latents(count, model.latent, seed=1).split(protocol.batch_size):
+        evaluator.update_generated(model.decode(latents.to(device)))
     return evaluator.result()
-
-
-def _write(
-    job: Job,
-    context: Context,
-    evaluator: ReconstructionEvaluator,
-    results: dict[str, MetricResult],
-    examples: dict[str, list[Any]],
-) -> None:
-    write_metrics(job, context, results)
-    evaluator.per_image().to_csv(context.build / "images.csv", index=False)
-    evaluator.spectrum().to_csv(context.build / "spectrum.csv", index=False)
-    arrays = {name: np.stack(values) for name, values in examples.items()}
-    np.savez_compressed(context.build / "examples.npz", allow_pickle=False, **arrays)

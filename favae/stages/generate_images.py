@@ -1,67 +1,92 @@
 """Stage `generate_images`: sample CAT from held-out captions, decode, compare with real images."""
 
-from typing import Any, cast
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from favae.config.cat import GenerateConfig
-from favae.data.dataset import PreparedSplit
-from favae.data.examples import example_rows
+from favae.data.dataset import PreparedSplit, example_rows
 from favae.data.pixels import to_uint8
 from favae.data.records import name_hash
 from favae.evaluation.evaluators import GenerationEvaluator
-from favae.evaluation.reference import load_reference
-from favae.inference.export import load_autoencoder, load_text_to_image
+from favae.inference.export import TextToImage
 from favae.jobs.grid import Job
-from favae.runtime import paths
+from favae.models import FAVAE
+from favae.results.publish import Outcome
+from favae.runtime.cpu import choose_device, device_name
 from favae.runtime.progress import Progress
-from favae.stages.devices import choose_device
-from favae.stages.evaluation import statistics_folder, write_metrics
-from favae.stages.runner import Context
+from favae.stages.context import Context, config_of
+from favae.stages.inputs import Inputs
+from favae.stages.outputs import values_of, write_examples, write_metrics
 
 
-def run(job: Job, context: Context) -> None:
+def run(job: Job, context: Context) -> Outcome:
     """Write `metrics.json` (per guidance scale) and `examples.npz` (captions, real images, samples at each scale)."""
-    config = cast(GenerateConfig, job.config)
-    device = choose_device(context)
-    cat = load_text_to_image(paths.result_dir(job.scale, "train_cat", job.roles["cat"]), device)
-    decoder = load_autoencoder(paths.result_dir(job.scale, "train_autoencoder", job.roles["model"]), device)
+    config, inputs = config_of(job, GenerateConfig), Inputs(job)
+    device = choose_device(context.threads)
+    cat, decoder = inputs.text_to_image(device), inputs.tokenizer(device)
     if decoder.quantizer.codes != cat.cat.codes:
         raise ValueError(f"{job.where}: CAT knows {cat.cat.codes} codes, the decoder {decoder.quantizer.codes}")
-    split = PreparedSplit(
-        paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", config.protocol.split
-    )
+    split = inputs.split(config.protocol.split)
     prompts = _prompts(split, config)
-    total = len(prompts) * len(config.guidance)
-    progress = Progress(f"sampling {job.cell}", total)
-    result: dict[str, Any] = {}
-    shown = example_rows(split, len({row for row, _ in prompts}), config.examples)
-    chosen = {next(i for i, (row, _) in enumerate(prompts) if row == wanted) for wanted in shown}
-    examples: dict[str, list[Any]] = {"caption": [prompts[i][1] for i in sorted(chosen)], "real": []}
-    examples["real"] = [split.images([prompts[i][0]])[0].permute(1, 2, 0).numpy() for i in sorted(chosen)]
-    reference = load_reference(statistics_folder(job), config.protocol.split)
-    everything = load_reference(statistics_folder(job), "all") if config.against == "split_and_all" else None
-    for scale in config.guidance:
+    shown = _shown(split, prompts, config.examples)
+    examples: dict[str, list[Any]] = {
+        "caption": [prompts[i][1] for i in shown],
+        "real": [split.images([prompts[i][0]])[0].permute(1, 2, 0).numpy() for i in shown],
+    }
+    reference = inputs.reference(config.protocol.split)
+    everything = inputs.reference("all") if config.against == "split_and_all" else None
+    progress = Progress(f"sampling {job.cell}", len(prompts) * len(config.guidance))
+    results: dict[str, Any] = {}
+    for guidance in config.guidance:
         evaluator = GenerationEvaluator(config.protocol, device, reference=reference)
-        generator = torch.Generator(device).manual_seed(config.seed)
-        samples = []
-        for first in range(0, len(prompts), config.batch_size):
-            batch = prompts[first : first + config.batch_size]
-            picture = _sample(cat, decoder, [caption for _, caption in batch], scale, config, generator)
-            evaluator.update_generated(picture)
-            samples += [p for i, p in enumerate(to_uint8(picture).numpy(), first) if i in chosen]
-            progress.advance(len(batch))
-        examples[f"guidance_{scale:g}"] = samples
+        samples: list[np.ndarray] = []
+        for first, image in _samples(cat, decoder, [caption for _, caption in prompts], guidance, config, device):
+            evaluator.update_generated(image)
+            samples += _chosen(image, first, shown)
+            progress.advance(len(image))
+        examples[f"guidance_{guidance:g}"] = samples
         measured = evaluator.result()
         if everything is not None:
             measured |= evaluator.result_against_all(everything)
-        result |= {f"{name}_guidance{scale:g}": metric for name, metric in measured.items()}
+        results |= {f"{name}_guidance{guidance:g}": metric for name, metric in measured.items()}
     progress.close()
-    write_metrics(job, context, result)
-    arrays = {name: np.stack(values) for name, values in examples.items()}
-    np.savez_compressed(context.build / "examples.npz", allow_pickle=False, **arrays)
-    context.summary = {"cat": job.roles["cat"], "prompts": len(prompts)}
+    write_metrics(context.build, results, inputs.dataset.resize)
+    write_examples(context.build, examples)
+    return Outcome(
+        {"cat": job.roles["cat"], "prompts": len(prompts)},
+        metrics=values_of(results),
+        device=device_name(device),
+        gpus=int(device.type == "cuda"),
+    )
+
+
+def _shown(split: PreparedSplit, prompts: list[tuple[int, str]], wanted: int) -> list[int]:
+    """Numbers of the prompts that figures show, in order: the first one of each example image."""
+    rows = example_rows(split, len({row for row, _ in prompts}), wanted)
+    return sorted({next(i for i, (row, _) in enumerate(prompts) if row == example) for example in rows})
+
+
+def _samples(
+    cat: TextToImage,
+    decoder: FAVAE,
+    captions: list[str],
+    guidance: float,
+    config: GenerateConfig,
+    device: torch.device,
+) -> Iterator[tuple[int, Tensor]]:
+    """(number of the first caption, images [B,C,H,W]) of each batch of captions, from one stream of random numbers."""
+    generator = torch.Generator(device).manual_seed(config.seed)
+    for first in range(0, len(captions), config.batch_size):
+        yield first, _sample(cat, decoder, captions[first : first + config.batch_size], guidance, config, generator)
+
+
+def _chosen(image: Tensor, first: int, shown: Collection[int]) -> list[np.ndarray]:
+    """Those images of a batch that figures show, uint8 [H,W,3]."""
+    return [levels for i, levels in enumerate(to_uint8(image).numpy(), first) if i in shown]
 
 
 def _prompts(split: PreparedSplit, config: GenerateConfig) -> list[tuple[int, str]]:
@@ -87,8 +112,13 @@ def _captions(split: PreparedSplit, row: int, config: GenerateConfig) -> list[st
 
 @torch.inference_mode()
 def _sample(
-    cat: Any, decoder: Any, captions: list[str], guidance: float, config: GenerateConfig, generator: torch.Generator
-) -> torch.Tensor:
+    cat: TextToImage,
+    decoder: FAVAE,
+    captions: list[str],
+    guidance: float,
+    config: GenerateConfig,
+    generator: torch.Generator,
+) -> Tensor:
     text, mask = cat.embed(captions)
     indices = cat.cat.generate(
         text,

@@ -3,14 +3,13 @@
 The job's own process keeps the lock, publishes the result and talks to SLURM; the ranks only train.
 """
 
-import importlib
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import asdict
 from types import FrameType
 
 import psutil
@@ -19,10 +18,10 @@ from torch.distributed.run import get_args_parser
 
 from favae.config.training import TrainingConfig
 from favae.jobs.grid import Job
-from favae.results.run_record import now
+from favae.results.publish import Outcome
 from favae.runtime.files import write_text
 from favae.runtime.slurm import address_of, allocated_nodes, job_number
-from favae.stages.runner import Context
+from favae.stages.context import Context, run_stage
 from favae.training.loop import Interrupted
 
 log = logging.getLogger(__name__)
@@ -30,11 +29,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _REPORT = "report.json"
 # torchrun leaves SIGTERM and SIGUSR1 to the ranks, who save and end; it takes its place among the nodes from PET_NODE_RANK.
 _SPARED = ("bash", "-c", "trap '' TERM USR1; PET_NODE_RANK=${SLURM_NODEID:-0} exec \"$@\"", "bash")
-# What the first rank reports of the context that it filled in.
-_FIELDS = ("summary", "metrics", "artifacts", "device", "gpu_seconds", "gpu_bytes", "resumed")
 
 
-def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> None:
+def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outcome:
     """Train in `training.ranks` processes, divided evenly among the nodes of the SLURM job, if this is one.
 
     Raises Interrupted where the training was stopped and saved, ValueError where the ranks do not divide among the nodes, and
@@ -43,9 +40,11 @@ def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> None
     report = context.state / _REPORT
     report.unlink(missing_ok=True)
     nodes = allocated_nodes()
-    command = ["favae", "internal", "rank", job.stage.name, job.cell, "--scale", job.scale]
+    rank = ["favae", "internal", "rank", job.stage.name, job.cell, "--scale", job.scale]
+    rank += ["--state", context.state.as_posix(), "--threads", str(training.threads)]
+    rank += [] if context.log is None else ["--log", context.log.as_posix()]
     process = subprocess.Popen(
-        _launch(training, nodes, [*command, "--state", context.state.as_posix()]),
+        _launch(training, nodes, context.threads, rank),
         env=os.environ | {"OMP_NUM_THREADS": str(training.threads)},
     )
     log.info("%s: %d processes on %s", job.name, training.ranks, ", ".join(nodes) or "this machine")
@@ -60,12 +59,10 @@ def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> None
     said = json.loads(report.read_text())
     if "interrupted" in said:
         raise Interrupted(said["interrupted"])
-    for name in _FIELDS:
-        setattr(context, name, said[name])
-    context.published = [Path(path) for path in said["published"]]
+    return Outcome(**said)
 
 
-def _launch(training: TrainingConfig, nodes: list[str], rank: list[str]) -> list[str]:
+def _launch(training: TrainingConfig, nodes: list[str], threads: int, rank: list[str]) -> list[str]:
     """The command: torchrun on this machine, or in one task of srun on each node, meeting at the first."""
     per_node, rest = divmod(training.ranks, max(len(nodes), 1))
     if rest:
@@ -75,7 +72,7 @@ def _launch(training: TrainingConfig, nodes: list[str], rank: list[str]) -> list
         torchrun.append("--signals-to-handle=SIGINT,SIGHUP,SIGQUIT")
     if len(nodes) < 2:
         return [*_SPARED, *torchrun, "--standalone", *rank]
-    cpus = min(training.threads * per_node, int(os.environ.get("FAVAE_THREADS", 1_000)))
+    cpus = min(training.threads * per_node, threads)
     tasks = [f"--nodes={len(nodes)}", f"--ntasks={len(nodes)}", "--ntasks-per-node=1", f"--cpus-per-task={cpus}"]
     meeting = [f"--nnodes={len(nodes)}", f"--master-addr={address_of(nodes[0])}", f"--master-port={_port()}"]
     return ["srun", *tasks, *_SPARED, *torchrun, *meeting, *rank]
@@ -94,20 +91,16 @@ def _pass_on(number: int, _frame: FrameType | None) -> None:
         process.send_signal(number)
 
 
-def run_rank(job: Job, state: Path) -> None:
+def run_rank(job: Job, context: Context) -> None:
     """Be one of the processes that torchrun started: train, and, as the first of them, report."""
     first = os.environ["RANK"] == "0"
     if not first:
         logging.getLogger().setLevel(logging.WARNING)
-    context = Context(key="", state=state, build=state / "build", started=now())
-    said: dict[str, object]
     try:
-        importlib.import_module(f"favae.stages.{job.stage.name}").run(job, context)
-        said = {name: getattr(context, name) for name in _FIELDS}
-        said["published"] = [path.as_posix() for path in context.published]
+        said = asdict(run_stage(job, context))
     except Interrupted as interrupted:
         said = {"interrupted": str(interrupted)}
     if first:
-        write_text(state / _REPORT, json.dumps(said) + "\n")
+        write_text(context.state / _REPORT, json.dumps(said) + "\n")
     if dist.is_initialized():
         dist.destroy_process_group()

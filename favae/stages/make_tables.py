@@ -1,7 +1,5 @@
 """Stage `make_tables`: every table of a scale, our numbers beside those of the papers."""
 
-from typing import cast
-
 from favae.config.load import validate
 from favae.config.reporting import Published, TablesConfig
 from favae.jobs.grid import Job
@@ -9,20 +7,21 @@ from favae.reporting.markup import latex, markdown, summary
 from favae.reporting.pages import Page, make_page
 from favae.reporting.results import Results, refuse
 from favae.reporting.tables import table_entries, tidy
+from favae.results.publish import Outcome
 from favae.runtime import paths
 from favae.runtime.files import replacing
-from favae.stages.runner import Context
+from favae.stages.context import Context, config_of
 
 
-def run(job: Job, context: Context) -> None:
+def run(job: Job, context: Context) -> Outcome:
     """Write `reports/<scale>/tables`: `<table>.csv`, `.md` and `.tex`, and all of them in `summary.md`."""
     target = paths.report_dir(job.scale, "tables")
     with replacing(target) as folder:
         folder.mkdir()
         for name, text in render(job).items():
             (folder / name).write_text(text)
-    context.published.append(target)
-    context.summary = {"rows": {table.id: len(table.rows) for table in cast(TablesConfig, job.config).tables}}
+    rows = {table.id: len(table.rows) for table in config_of(job, TablesConfig).tables}
+    return Outcome({"rows": rows}, published=[target.as_posix()])
 
 
 def render(job: Job) -> dict[str, str]:
@@ -32,7 +31,7 @@ def render(job: Job) -> dict[str, str]:
         ConfigError: the tables refer to what is not there.
         FileNotFoundError: a result is incomplete.
     """
-    config = cast(TablesConfig, job.config)
+    config = config_of(job, TablesConfig)
     published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
     results = Results.of(job)
     refuse(job, list(config.disagreements(published, results.folders)))

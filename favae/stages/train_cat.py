@@ -1,32 +1,31 @@
 """Stage `train_cat`: the text-to-image transformer on tokens of a frozen FA-VAE."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from favae.config.cat import CatConfig, ClipTextConfig
-from favae.data.tokens import TokenSplit
 from favae.inference.export import TextToImage, save_weights
 from favae.jobs.grid import Job
 from favae.models import CAT
 from favae.pretrained.weights import MissingWeights, find_weights
-from favae.runtime import paths
-from favae.stages.runner import Context
-from favae.stages.training import finish_training, log_rule, per_rank
+from favae.results.publish import Outcome
+from favae.stages.context import Context, config_of
+from favae.stages.inputs import Inputs
+from favae.stages.outputs import training_outcome, write_curves
 from favae.text import build_text_encoder
 from favae.training.cat import CatTask
 from favae.training.distributed import start_ranks
-from favae.training.loop import Loop, Plan
+from favae.training.loop import Loop, Plan, log_rule
 
 
-def run(job: Job, context: Context) -> None:
+def run(job: Job, context: Context) -> Outcome:
     """Write `model.safetensors`, `config.json` (with the vocabulary of a learned text encoder) and the curves."""
-    config = cast(CatConfig, job.config)
+    config, inputs = config_of(job, CatConfig), Inputs(job)
     ranks = start_ranks(config.training.threads)
-    folder = paths.result_dir(job.scale, "tokenize_images", job.roles["tokens"])
-    train, val = TokenSplit(folder, "train"), TokenSplit(folder, "val")
+    train, val = inputs.tokens("train"), inputs.tokens("val")
     torch.manual_seed(config.training.seed)
     text = build_text_encoder(_text_config(config), (caption for _, caption in train.pairs))
     arguments = {"codes": train.codes, "grid": train.grid, "text_dim": text.dim, **config.model.model_dump()}
@@ -34,7 +33,7 @@ def run(job: Job, context: Context) -> None:
     warmup = config.optimizer.warmup.in_steps(len(train), config.training.batch_size)
     log_rule(config.training, config.optimizer, ranks)
     task = CatTask(config, TextToImage(CAT(**arguments), text), val, ranks, warmup, plan.length)
-    size = per_rank(config.training.batch_size, ranks)
+    size = ranks.share(config.training.batch_size)
 
     def batches(step: int) -> Iterator[tuple[Tensor, list[str]]]:
         while True:
@@ -44,7 +43,8 @@ def run(job: Job, context: Context) -> None:
     result = Loop(task, plan, context.state, ranks, config.training, job.cell).run(batches)
     if ranks.is_main:
         save_weights(context.build, result.exported, {"kind": "cat", "model": arguments, "text": text.config()})
-        finish_training(job, context, result, ranks)
+        write_curves(job, result)
+    return training_outcome(job, result, ranks, artifacts=[])
 
 
 def _text_config(config: CatConfig) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, w
 
 from favae.jobs.grid import Grid, load_grid
 from favae.results.cards import State
-from favae.results.kept import drop
+from favae.results.publish import drop_spares
 from favae.results.status import statuses
 from favae.runtime import paths
 from favae.sync.dvc_yaml import CHECK, renew
@@ -45,7 +45,7 @@ def lock_results(scale: str | None) -> LockReport:
     """Lock every cell that is ok; name those that are not. Raises RuntimeError with DVC's message if DVC fails."""
     grid = load_grid(scale)
     report = _lock(grid)
-    drop(grid)
+    drop_spares(grid)
     return report
 
 
@@ -56,9 +56,9 @@ def _lock(grid: Grid) -> LockReport:
         return LockReport(True, f"dvc.yaml holds the active scale {active.scale!r}; {other}")
     if not Path(".dvc").is_dir():
         return LockReport(True, "no DVC repository here (no .dvc folder); nothing locked")
-    one_at_a_time = paths.DATA / "state" / "lock.lock"
-    one_at_a_time.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(one_at_a_time):
+    lock = paths.dvc_lock()
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
         renew()
         rows = statuses(grid.scale)
         valid = [f"{job.stage.name}@{job.cell}" for job, state, _ in rows if state is State.OK]

@@ -1,6 +1,6 @@
 """`dvc repro` on a cluster: DVC asks for one cell after the other, so the first takes along the others that DVC will ask for.
 
-Before DVC asks for one of those, it deletes its outputs; what was finished has been kept (`favae.results.kept`), and is put back.
+Before DVC asks for one of those, it deletes its outputs; a finished cell is restored from its spare copy (`favae.results.publish`).
 """
 
 import os
@@ -11,7 +11,7 @@ import psutil
 
 from favae.jobs.grid import Grid
 from favae.results.cards import State, content_key, input_hashes
-from favae.results.kept import restore
+from favae.results.publish import restore_spare
 from favae.results.status import statuses
 
 _TOGETHER = "FAVAE_TOGETHER"  # set in the Snakemake that runs the cells of a stage together
@@ -29,7 +29,7 @@ def run_together(grid: Grid) -> None:
     job = grid.job(stage, cell)
     if job.card.exists() or not all(path.exists() for path in job.inputs.values()):
         return
-    if restore(job, content_key(job, input_hashes(job))) is None and (others := list(_beside(grid, stage, cell))):
+    if restore_spare(job, content_key(job, input_hashes(job))) is None and (others := list(_beside(grid, stage, cell))):
         command = ["snakemake", "--allowed-rules", stage, "--", job.card.as_posix(), *others]
         subprocess.run(command, env=os.environ | {_TOGETHER: "yes"}, check=False)  # of a failure, DVC's cell will tell
 

@@ -62,7 +62,7 @@ def open_experiment(scale: str, uri: str) -> Iterator[Experiment]:
     Raises:
         Unreachable: naming the address and what went wrong there.
     """
-    lock = paths.DATA / "state" / "mlflow.lock"
+    lock = paths.mlflow_lock()
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=_LOCK_PATIENCE):
@@ -82,7 +82,7 @@ def _open(name: str, uri: str) -> Experiment:
     artifacts = None
     if uri.startswith(_SQLITE):
         Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        artifacts = (paths.DATA / "mlflow" / "artifacts").absolute().as_uri()
+        artifacts = paths.mlflow_artifacts().absolute().as_uri()
     client = mlflow.MlflowClient(uri)
     there = client.get_experiment_by_name(name)
     identifier = there.experiment_id if there else client.create_experiment(name, artifacts)

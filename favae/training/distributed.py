@@ -23,6 +23,12 @@ class Ranks:
         """Whether this process writes files and logs."""
         return self.rank == 0
 
+    def share(self, batch_size: int) -> int:
+        """Images of a global batch that each rank gets. Raises ValueError where it does not divide."""
+        if batch_size % self.world_size:
+            raise ValueError(f"training.batch_size {batch_size} is not divisible by {self.world_size} ranks")
+        return batch_size // self.world_size
+
 
 def start_ranks(threads: int) -> Ranks:
     """Join the process group that `torchrun` describes in the environment; choose the device."""

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from favae.config.cat import AdamWConfig
+from favae.config.favae import FavaeOptimizerConfig
 from favae.config.training import TrainingConfig
 from favae.runtime.progress import Progress
 from favae.training.checkpoint import load_latest, rng_state, save_checkpoint, save_whole, set_rng_state
@@ -31,6 +33,14 @@ class Diverged(ArithmeticError):
     """A loss became NaN or infinite. The last checkpoint is from before."""
 
 
+def log_rule(training: TrainingConfig, optimizer: FavaeOptimizerConfig | AdamWConfig, ranks: Ranks) -> None:
+    """Log what one step sees and the learning rate: base rate x images per step over all ranks (official code: x batch x GPUs)."""
+    images, world = training.batch_size, ranks.world_size
+    shares = f", {images // world} on each of {world} ranks" if world > 1 else ""
+    rule = f"{optimizer.base_lr:g} x {images} images" if optimizer.scaling == "linear" else "whatever the batch"
+    log.info("%d images a step%s; learning rate %g (%s)", images, shares, optimizer.learning_rate(images), rule)
+
+
 @dataclass
 class Plan:
     """Lengths of a run in steps."""
@@ -42,7 +52,7 @@ class Plan:
 
     @classmethod
     def of(cls, config: TrainingConfig, dataset_size: int) -> "Plan":
-        """Convert the durations of `spec` for a data set of `dataset_size` images."""
+        """Convert the durations of `config` for a data set of `dataset_size` images."""
         steps = [
             d.in_steps(dataset_size, config.batch_size)
             for d in (config.length, config.validate_every, config.checkpoint_every)
@@ -63,7 +73,7 @@ class Result:
     resumed: int
     exported: dict[str, Tensor]
     curves: Curves
-    picture: Tensor | None = None
+    image: Tensor | None = None
 
 
 @dataclass
@@ -109,11 +119,11 @@ class Loop:
         self._leave = False
         self._pending = _Pending()
         state.mkdir(parents=True, exist_ok=True)
+        self.curves = Curves(state)
 
     def run(self, batches: Callable[[int], Iterator[Any]]) -> Result:
         """Train. `batches(step)` yields the batches from that step on. Raises Interrupted, Diverged."""
         self._resume()
-        self.curves = Curves(self.state)
         if self.ranks.is_main:
             self.curves.cut(self.step)
         progress = Progress(self.title, self.plan.length, self.step)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -25,17 +24,7 @@ class Task(Protocol):
         """Metrics on val; `objective` (lower is better) selects the best model. Nothing where a data set has no val."""
 
     def sample(self) -> Tensor | None:
-        """A picture of the present state, uint8 [H,W,3], or None."""
+        """An image of the present state, uint8 [H,W,3], or None."""
 
     def exported(self) -> dict[str, Tensor]:
         """The tensors of the trained model that are worth keeping after training."""
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable values."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
-def grad_norm(parameters: list[nn.Parameter]) -> Tensor:
-    """Euclidean norm of all gradients, a scalar tensor."""
-    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

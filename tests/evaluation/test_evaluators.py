@@ -1,15 +1,12 @@
-"""Evaluators: one pass equals the definition; batches, ranks and cached references do not change a value."""
+"""Evaluators: one pass equals the definition; batches and cached references do not change a value."""
 
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -37,11 +34,10 @@ def _evaluate(
     pairs: tuple[Tensor, Tensor],
     protocol: EvaluationConfig = PROTOCOL,
     batch: int = 12,
-    part: slice = slice(None),
     **options: Any,
 ) -> ReconstructionEvaluator:
     evaluator = ReconstructionEvaluator(protocol, codebook_size=16, catalogue=NO_WEIGHTS, **options)
-    originals, outputs, ids = pairs[0][part], pairs[1][part], _ids(len(pairs[0]))[part]
+    originals, outputs, ids = *pairs, _ids(len(pairs[0]))
     for first in range(0, len(ids), batch):
         now = slice(first, first + batch)
         indices = torch.tensor([int(i[-3:]) for i in ids[now]])[:, None, None].expand(-1, 2, 2)
@@ -87,15 +83,6 @@ def test_batch_size_changes_nothing(pairs: tuple[Tensor, Tensor]) -> None:
         assert other[name] == (None if value is None else pytest.approx(value, rel=1e-4)), name
 
 
-def test_merged_parts_are_the_whole(pairs: tuple[Tensor, Tensor]) -> None:
-    whole, merged = _evaluate(pairs), _evaluate(pairs, part=slice(0, 5))
-    merged.merge(_evaluate(pairs, part=slice(5, 12)))
-    for name, value in _values(whole).items():
-        assert _values(merged)[name] == (None if value is None else pytest.approx(value, rel=1e-4)), name
-    pd.testing.assert_frame_equal(merged.per_image(), whole.per_image(), rtol=1e-4)
-    pd.testing.assert_frame_equal(merged.spectrum(), whole.spectrum(), rtol=1e-4)
-
-
 def test_per_image_table_holds_what_the_means_are_of(pairs: tuple[Tensor, Tensor]) -> None:
     evaluator = _evaluate(pairs, batch=5)
     table, result = evaluator.per_image(), evaluator.result()
@@ -106,10 +93,10 @@ def test_per_image_table_holds_what_the_means_are_of(pairs: tuple[Tensor, Tensor
 
 
 def test_an_image_counted_twice_is_refused(pairs: tuple[Tensor, Tensor]) -> None:
-    merged = _evaluate(pairs, part=slice(0, 7))
-    merged.merge(_evaluate(pairs, part=slice(6, 12)))
+    evaluator = _evaluate(pairs)
+    evaluator.update(pairs[0][6:7], pairs[1][6:7], torch.zeros(1, 2, 2), ["image-006"])
     with pytest.raises(ValueError, match=r"1 images were evaluated twice, 'image-006'"):
-        merged.result()
+        evaluator.result()
 
 
 def test_given_reference_statistics_replace_the_originals(pairs: tuple[Tensor, Tensor]) -> None:
@@ -203,9 +190,6 @@ def test_one_split_has_one_image_size(pairs: tuple[Tensor, Tensor]) -> None:
     evaluator = _evaluate(pairs)
     with pytest.raises(ValueError, match="a split has one size"):
         evaluator.update(pairs[0][..., :16], pairs[1][..., :16], torch.zeros(12, 2, 2))
-    smaller = _evaluate((pairs[0][..., :16], pairs[1][..., :16]))
-    with pytest.raises(ValueError, match="cannot merge"):
-        evaluator.merge(smaller)
 
 
 def test_training_state_does_not_leak_into_a_measurement(pairs: tuple[Tensor, Tensor]) -> None:
@@ -232,16 +216,6 @@ def test_generated_images_against_real_ones(pairs: tuple[Tensor, Tensor]) -> Non
         cached.result()
 
 
-def test_merged_generation_is_the_whole(pairs: tuple[Tensor, Tensor]) -> None:
-    protocol = EvaluationConfig(feature_networks=("inception", "randconv"), n=12)
-    whole, one, two = (GenerationEvaluator(protocol, catalogue=NO_WEIGHTS) for _ in range(3))
-    for evaluator, part in ((whole, slice(None)), (one, slice(0, 5)), (two, slice(5, 12))):
-        evaluator.update_real(pairs[0][part])
-        evaluator.update_generated(pairs[1][part])
-    one.merge(two)
-    assert _values(one) == {"fid_test": None, "fd_randconv_test": pytest.approx(_values(whole)["fd_randconv_test"])}
-
-
 def test_a_protocol_may_hold_no_metric_of_single_images(pairs: tuple[Tensor, Tensor]) -> None:
     result = _evaluate(pairs, EvaluationConfig(metrics=("lpips", "codebook"))).result()
     assert list(result) == ["lpips_vgg_test", "codebook_usage_test", "codebook_perplexity_test"]
@@ -252,42 +226,6 @@ def test_no_image_to_compare_with_is_said_and_not_raised(pairs: tuple[Tensor, Te
     evaluator = GenerationEvaluator(PROTOCOL, catalogue=NO_WEIGHTS)
     evaluator.update_generated(pairs[1])
     assert "at least 2 images, got 0" in evaluator.result()["fd_randconv_test"]["note"]
-
-
-RANK = """
-import json, sys, torch
-from favae.config.evaluation import EvaluationConfig
-from favae.evaluation.evaluators import ReconstructionEvaluator
-
-rank, folder = int(sys.argv[1]), sys.argv[2]
-torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-part = torch.load(f"{folder}/{rank}.pt")
-evaluator = ReconstructionEvaluator(EvaluationConfig(**part["protocol"]), codebook_size=16)
-evaluator.update(part["originals"], part["outputs"], part["indices"], part["ids"])
-evaluator.gather()
-with open(f"{folder}/{rank}.json", "w") as stream:
-    json.dump({name: result["value"] for name, result in evaluator.result().items()}, stream)
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_two_ranks_report_what_one_process_does(pairs: tuple[Tensor, Tensor], tmp_path: Path) -> None:
-    metrics = ("psnr", "log_spectral_error", "codebook", "frechet")
-    protocol = EvaluationConfig(metrics=metrics, feature_networks=("randconv",))
-    processes = []
-    for rank, part in enumerate((slice(0, 5), slice(5, 12))):
-        state = {"originals": pairs[0][part], "outputs": pairs[1][part], "indices": torch.arange(12)[part, None, None]}
-        torch.save({**state, "ids": _ids(12)[part], "protocol": protocol.model_dump()}, tmp_path / f"{rank}.pt")
-        command = [sys.executable, "-c", RANK, str(rank), str(tmp_path)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    expected = _values(_evaluate(pairs, protocol))
-    for rank in (0, 1):
-        found = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert found == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.gpu

@@ -121,14 +121,13 @@ def test_codes_used_equally_often_give_their_number_as_perplexity(used: int) -> 
     assert counts.usage == used / 8
 
 
-def test_perplexity_of_a_skewed_codebook_and_merge() -> None:
-    one, two = CodebookCounts(4), CodebookCounts(4)
-    one.update(torch.tensor([[0, 0], [0, 1]]))
-    two.update(torch.tensor([[0, 0], [3, 1]]))
-    one.merge(two)
+def test_perplexity_of_a_skewed_codebook_over_two_batches() -> None:
+    counts = CodebookCounts(4)
+    counts.update(torch.tensor([[0, 0], [0, 1]]))
+    counts.update(torch.tensor([[0, 0], [3, 1]]))
     p = np.array([5, 2, 1]) / 8
-    assert one.perplexity == pytest.approx(np.exp(-(p * np.log(p)).sum()))
-    assert one.usage == 0.75
+    assert counts.perplexity == pytest.approx(np.exp(-(p * np.log(p)).sum()))
+    assert counts.usage == 0.75
 
 
 def test_index_beyond_the_codebook_is_refused() -> None:

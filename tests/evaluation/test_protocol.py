@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from favae.config.evaluation import EvaluationConfig, FeatureNetworkName, LpipsNet
-from favae.evaluation.protocol import describe, frechet_metric, metric_names, metric_protocol
+from favae.evaluation.protocol import describe, frechet_metric, metric_bases, metric_protocol
 
 STANDARD = {"inception": {"rfid", "fid"}}
 EVERYTHING = EvaluationConfig(lpips_nets=get_args(LpipsNet), feature_networks=get_args(FeatureNetworkName))
@@ -29,23 +29,23 @@ def test_reconstruction_names_in_the_order_of_the_protocol() -> None:
         lpips_nets=("vgg", "squeeze"),
         feature_networks=("inception", "randconv"),
     )
-    assert metric_names(protocol, "reconstruction") == [
-        "psnr_val",
-        "rfid_val",
-        "rfd_randconv_val",
-        "lpips_vgg_val",
-        "lpips_squeeze_val",
-        "log_spectral_error_low_val",
-        "log_spectral_error_mid_val",
-        "log_spectral_error_high_val",
+    assert metric_bases(protocol, "reconstruction") == [
+        "psnr",
+        "rfid",
+        "rfd_randconv",
+        "lpips_vgg",
+        "lpips_squeeze",
+        "log_spectral_error_low",
+        "log_spectral_error_mid",
+        "log_spectral_error_high",
     ]
-    assert metric_names(protocol, "generation") == ["fid_val", "fd_randconv_val"]
+    assert metric_bases(protocol, "generation") == ["fid", "fd_randconv"]
 
 
 def test_every_name_has_a_title_a_unit_and_a_direction() -> None:
-    names = metric_names(EVERYTHING, "reconstruction") + metric_names(EVERYTHING, "generation")
-    names += [f"{frechet_metric(network, 'generation', 'all')}_test" for network in get_args(FeatureNetworkName)]
-    titles = [describe(name).title for name in names]
+    names = metric_bases(EVERYTHING, "reconstruction") + metric_bases(EVERYTHING, "generation")
+    names += [frechet_metric(network, "generation", "all") for network in get_args(FeatureNetworkName)]
+    titles = [describe(f"{name}_test").title for name in names]
     assert len(set(titles)) == len(names) == 22
     assert describe("psnr_test").better == "higher" and describe("rfid_test").better == "lower"
 

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from favae.config.evaluation import EvaluationConfig
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
-from favae.evaluation.frechet import FeatureStatistics, frechet_distance
+from favae.evaluation.frechet import FeatureStatistics, frechet_distance, load_reference, save_reference
 from favae.evaluation.image_metrics import output_levels
-from favae.evaluation.reference import load_reference, save_reference
 from favae.pretrained.features import load_feature_network
 
 PROTOCOL = EvaluationConfig(metrics=("frechet",), feature_networks=("randconv",))

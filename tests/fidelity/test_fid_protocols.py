@@ -13,15 +13,13 @@ from favae.config.cat import GenerateConfig
 from favae.config.errors import ConfigError
 from favae.config.evaluation import ReferenceConfig
 from favae.data.dataset import PreparedSplit
-from favae.evaluation.frechet import FeatureStatistics
-from favae.evaluation.reference import load_reference
+from favae.evaluation.frechet import FeatureStatistics, load_reference
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.pretrained.features import load_feature_network
 from favae.pretrained.weights import load_catalogue
-from favae.results.run_record import now
 from favae.stages.compute_reference_statistics import run
+from favae.stages.context import Context
 from favae.stages.generate_images import _prompts
-from favae.stages.runner import Context
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,15 +100,14 @@ def test_n_counts_generated_images_and_is_never_less_than_asked_for() -> None:
 def reference_job(**changes: Any) -> Job:
     """The tiny reference cell with other parameters."""
     job = dataclasses.replace(load_grid("tiny").job("compute_reference_statistics", "natural"))
-    vars(job)["spec"] = ReferenceConfig(**{"images": ("test",), "feature_networks": ("randconv",), **changes})
+    vars(job)["config"] = ReferenceConfig(**{"images": ("test",), "feature_networks": ("randconv",), **changes})
     return job
 
 
 def measure(job: Job, folder: Path) -> tuple[Path, dict[str, Any]]:
     folder.mkdir(exist_ok=True)
-    context = Context("0" * 64, folder, folder, now())
-    run(job, context)
-    return folder / "statistics", context.summary
+    outcome = run(job, Context(folder, folder, threads=1))
+    return folder / "statistics", outcome.summary
 
 
 def independent(shards: Path, splits: tuple[str, ...], n: int | None = None) -> FeatureStatistics:

@@ -138,8 +138,8 @@ def test_without_val_the_last_step_is_kept_and_nothing_is_said_to_be_measured(
     assert (result.step, result.best_step, result.metrics) == (6, 6, {})
     assert not any(name.startswith("val/") for name in result.curves.table())
     assert torch.equal(result.exported["to_posterior.weight"], task.model.state_dict()["to_posterior.weight"])
-    assert result.picture is not None
-    assert result.picture.shape == (3 * 16, 8 * 16, 3)
+    assert result.image is not None
+    assert result.image.shape == (3 * 16, 8 * 16, 3)
     with pytest.raises(ValueError, match="selection to 'last'"):
         VaeTask(config(selection="best"), split("train"), None, RANKS)
 

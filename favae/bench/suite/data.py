@@ -22,6 +22,7 @@ from favae.config.dataset import DatasetConfig
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
+from favae.runtime import paths
 
 _DIFFERENT, _BATCH = 16, 8
 
@@ -92,7 +93,7 @@ def _input(settings: Settings) -> Iterator[Work]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         files = _write_pictures(folder, count, side)
-        shards = folder / "shards"
+        shards = folder / paths.SHARDS
         shards.mkdir()
         prepare(_spec(side), folder, shards, workers=settings.threads)
         batches = TrainingBatches(PreparedSplit(shards, "train"), _BATCH, seed=0)

@@ -22,6 +22,7 @@ from favae.config.dataset import DatasetConfig
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
+from favae.runtime import paths
 from favae.runtime.cpu import use_cpu_for_training
 from favae.training.companions import learning_rate
 
@@ -34,7 +35,7 @@ def _prepare(digits: Tensor, folder: Path) -> PreparedSplit:
         part.mkdir(parents=True)
         for i, pixels in enumerate(chosen.numpy()):
             Image.fromarray(pixels[0]).save(part / f"{i:06d}.png")
-    shards = folder / "shards"
+    shards = folder / paths.SHARDS
     shards.mkdir()
     config = {"layout": {"kind": "folder", "root": "pictures"}, "image_size": 28, "channels": 1}
     prepare(DatasetConfig.model_validate(config), folder, shards, workers=1)
@@ -119,7 +120,7 @@ def _case(row: str, precision: str) -> Callable[[Settings], AbstractContextManag
             exact = stft_vae_task(stft_vae_spec(row, "fp32"), settings.device)
             weights = {name: value.clone() for name, value in exact.model.state_dict().items()}
             plain = _PlainLoop(exact.config, weights, digits)
-            given = (stft_vae_spec(row, precision), Path(name) / "shards", settings.device)
+            given = (stft_vae_spec(row, precision), Path(name) / paths.SHARDS, settings.device)
             with ProcessPoolExecutor(trainings, get_context("spawn"), _start, given) as workers:
 
                 def run_ours() -> None:

@@ -1,0 +1,167 @@
+"""Publishing a result as one act: lock the cell, move the built files into place, card last, then a spare copy.
+
+The spare copy is a set of hard links, which cost no space. A job may outlive the Snakemake or DVC that started it (`kill -9`,
+a lost connection). The next one finds no record of its end, deletes its outputs and starts the job again; with the same
+content key, the job then restores the spare copy. Spare copies are dropped when the results are locked in DVC, so that a rerun
+asked for after that is a rerun.
+"""
+
+import logging
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from favae.jobs.grid import Grid, Job
+from favae.results.cards import Card, content_key, describe, files_of, read_card, write_card
+from favae.results.run_record import RunRecord, environment, now, write_run_record
+from favae.runtime import paths
+from favae.runtime.files import move_into_place, replacing
+
+log = logging.getLogger(__name__)
+_SECONDS_TO_DIE = 5.0  # a killed job may take this long to release its cell
+
+
+class CellBusy(RuntimeError):
+    """Another process works on the same cell."""
+
+
+@dataclass
+class Outcome:
+    """What a stage reports when its work is done; a training in several processes sends it as JSON."""
+
+    summary: dict[str, Any]  # to the card: deterministic facts only
+    metrics: dict[str, float] = field(default_factory=dict)  # to the run record and MLflow
+    artifacts: list[str] = field(default_factory=list)  # images worth showing, file names in the result folder
+    published: list[str] = field(default_factory=list)  # paths of outputs outside the result folder (curves, reports)
+    device: str = "cpu"
+    gpus: int = 0
+    gpu_bytes: int | None = None
+    resumed: int = 0
+
+
+@contextmanager
+def cell_lock(job: Job) -> Iterator[None]:
+    """Hold the cell of `job`. Raises CellBusy.
+
+    The kernel releases the lock when the process dies, so a killed job never leaves a cell locked. A job that outlived its
+    Snakemake may hold it: the next one does not wait for hours beside a booked GPU, it ends.
+    """
+    path = paths.cell_lock(job.scale, job.stage.name, job.cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=_SECONDS_TO_DIE)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CellBusy(
+            f"another process is working on this cell (it holds {path}); start again when it has ended: its result is kept"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def publish(job: Job, hashes: dict[str, str], build: Path, started: datetime, outcome: Outcome) -> Card:
+    """Move the files built in `build` to the result folder, write run record and card, and link the spare copy.
+
+    `hashes` are those of the input cards, taken before the work began (`input_hashes`).
+    """
+    target = paths.result_dir(job.scale, job.stage.name, job.cell)
+    target.mkdir(parents=True, exist_ok=True)
+    job.card.unlink(missing_ok=True)  # from here until the new card, this cell has no result
+    outputs = [Path(path) for path in outcome.published]
+    for built in sorted(build.iterdir()):
+        destination = target / built.name
+        move_into_place(built, destination)
+        outputs.append(destination)
+    key = content_key(job, hashes)
+    write_run_record(_record(job, key, started, outcome))
+    card = write_card(job, key, hashes, sorted(outputs), outcome.summary)
+    _link_spare(job, card)
+    return card
+
+
+def _record(job: Job, key: str, started: datetime, outcome: Outcome) -> RunRecord:
+    ended = now()
+    seconds = (ended - started).total_seconds()
+    target = paths.result_dir(job.scale, job.stage.name, job.cell)
+    return RunRecord(
+        scale=job.scale,
+        stage=job.stage.name,
+        cell=job.cell,
+        key=key,
+        started=started.isoformat(timespec="seconds"),
+        ended=ended.isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        resumed=outcome.resumed,
+        device=outcome.device,
+        gpu_seconds=round(seconds * outcome.gpus, 1),
+        gpu_bytes=outcome.gpu_bytes,
+        host_bytes=_most_resident(),
+        metrics=outcome.metrics,
+        artifacts=[(target / name).as_posix() for name in outcome.artifacts],
+        **environment(),
+    )
+
+
+def _most_resident() -> int:
+    """Bytes of resident memory of this process, or of one that it started, at its peak."""
+    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return 1024 * max(peaks)  # Linux counts in KiB
+
+
+def restore_spare(job: Job, key: str) -> Card | None:
+    """Publish the spare copy again, card last. None where it has another key, or its bytes are not those of its card."""
+    folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
+    try:
+        card = read_card(folder / job.card)
+    except (FileNotFoundError, ValueError):
+        return None
+    whole = all((folder / name).exists() and describe(folder / name) == output for name, output in card.outputs.items())
+    if card.key != key or not whole:
+        return None
+    record = paths.run_record(job.scale, job.stage.name, job.cell)
+    for path in [*map(Path, card.outputs), record, job.card]:
+        with replacing(path) as temporary:
+            source = folder / path
+            if source.is_dir():
+                shutil.copytree(source, temporary, copy_function=os.link)
+            else:
+                _link(source, temporary)
+    return card
+
+
+def drop_spares(grid: Grid) -> None:
+    """Remove the spare copies of a scale's published results."""
+    for job in grid:
+        folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
+        spare = folder / job.card
+        if spare.exists() and job.card.exists() and spare.read_bytes() == job.card.read_bytes():
+            shutil.rmtree(folder)
+
+
+def _link_spare(job: Job, card: Card) -> None:
+    """Link a published result aside, its card last. Where the file system has no hard links, there is no spare copy."""
+    folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
+    shutil.rmtree(folder, ignore_errors=True)
+    record = paths.run_record(job.scale, job.stage.name, job.cell)
+    try:
+        for path in [*(file for name in card.outputs for file in files_of(Path(name))), record]:
+            _link(path, folder / path)
+        _link(job.card, folder / job.card)
+    except OSError as error:
+        log.debug("%s: no spare copy: %s", job.name, error)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.link(source, target)

@@ -1,0 +1,72 @@
+"""The results that a job reads, found by the role that each has in the grid."""
+
+from pathlib import Path
+
+import torch
+
+from favae.config.dataset import DatasetConfig, Split
+from favae.config.load import validate
+from favae.data.dataset import PreparedSplit, has_split
+from favae.data.tokens import TokenSplit
+from favae.evaluation.frechet import FeatureStatistics, load_reference
+from favae.inference.export import TextToImage, load_any_autoencoder, load_autoencoder, load_text_to_image
+from favae.jobs.grid import Job
+from favae.models import FAVAE, LatentModel
+from favae.results.cards import read_card
+from favae.runtime import paths
+
+
+class Inputs:
+    """Opens the inputs of `job`. Each method raises KeyError where the job's stage has no such role.
+
+    Files that are missing or damaged raise FileNotFoundError or ValueError with a message that names them.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._cards = {role: job.inputs[role] for role in job.roles}
+
+    def split(self, name: Split) -> PreparedSplit:
+        """A split of the data set."""
+        return PreparedSplit(self._shards, name)
+
+    def split_if_any(self, name: Split) -> PreparedSplit | None:
+        """A split of the data set, or None where the data set has no such split."""
+        return self.split(name) if has_split(self._shards, name) else None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each split of the data set."""
+        return read_card(self._cards["dataset"]).summary["counts"]
+
+    @property
+    def dataset(self) -> DatasetConfig:
+        """The parameters that the data set was prepared with."""
+        card = self._cards["dataset"]
+        return validate(DatasetConfig, read_card(card).parameters, str(card))
+
+    def tokens(self, name: Split) -> TokenSplit:
+        """Code indices and captions of a split."""
+        return TokenSplit(self._folder("tokens"), name)
+
+    def model(self, device: torch.device) -> FAVAE | LatentModel:
+        """The trained autoencoder, of any kind."""
+        return load_any_autoencoder(self._folder("model"), device)
+
+    def tokenizer(self, device: torch.device) -> FAVAE:
+        """The trained autoencoder, which must have a codebook."""
+        return load_autoencoder(self._folder("model"), device)
+
+    def text_to_image(self, device: torch.device) -> TextToImage:
+        """The trained CAT with its text encoder."""
+        return load_text_to_image(self._folder("cat"), device)
+
+    def reference(self, images: str) -> dict[str, FeatureStatistics]:
+        """Feature statistics of the real images of a split, or of `all`, by feature network."""
+        return load_reference(self._folder("reference") / paths.STATISTICS, images)
+
+    @property
+    def _shards(self) -> Path:
+        return self._folder("dataset") / paths.SHARDS
+
+    def _folder(self, role: str) -> Path:
+        return self._cards[role].parent
