@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from favae.config.base import Schema
-from favae.config.errors import ConfigError
+from favae.config.errors import ConfigError, say_once
 from favae.config.load import deep_merge, read_yaml, subtree, validate
 from favae.runtime import paths
 from favae.runtime.hashes import canonical_json
@@ -27,8 +27,8 @@ class Stage:
     """What the grid must know of a stage: its parameter schema, and which input roles a cell names.
 
     `inputs` maps a role in the cell to the stage whose card it is; `collects` lists stages of which every cell is an input.
-    `shared` lists parameter files that are read whole, beside recipe and numbers. `schema_of_kinds` holds where
-    `model.kind` is given: models other than the FA-VAE or VQ-GAN that `schema` describes.
+    `shared` lists parameter files that are read whole, beside recipe and numbers. `schema` names a pydantic class, or a
+    function from the parameters to one.
     """
 
     name: str
@@ -36,13 +36,10 @@ class Stage:
     inputs: dict[str, str]
     collects: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
-    schema_of_kinds: str | None = None
 
-    def load_schema(self, parameters: dict[str, Any] | None = None) -> type[Schema]:
-        """The pydantic class, imported late: planning must not wait for schemas of other stages."""
-        model = (parameters or {}).get("model")
-        named = isinstance(model, dict) and "kind" in model
-        module, name = (self.schema_of_kinds if named and self.schema_of_kinds else self.schema).split(":")
+    def load_schema(self) -> Any:
+        """The schema for `validate`, imported late: planning must not wait for schemas of other stages."""
+        module, name = self.schema.split(":")
         return getattr(importlib.import_module(module), name)
 
 
@@ -52,9 +49,8 @@ STAGES = {
         Stage("prepare_dataset", "favae.config.dataset:DatasetConfig", {}),
         Stage(
             "train_autoencoder",
-            "favae.config.favae:FavaeConfig",
+            "favae.config.training_kinds:training_config",
             {"dataset": "prepare_dataset"},
-            schema_of_kinds="favae.config.companions:CompanionConfig",
         ),
         Stage(
             "compute_reference_statistics",
@@ -135,7 +131,7 @@ class Job:
     def config(self) -> Schema:
         """The validated parameters. Raises ConfigError."""
         own = {k: v for k, v in self.parameters.items() if k not in self.stage.shared}
-        return validate(self.stage.load_schema(self.parameters), own, self.where)
+        return validate(self.stage.load_schema(), own, self.where, self.sources)
 
     @cached_property
     def identity(self) -> str:
@@ -225,38 +221,30 @@ class Grid:
         return Job(self.scale, stage, cell, roles, tuple(sources), int(self._versions[stage.name]), inputs)
 
     def check(self) -> None:
-        """Validate every job and what must agree between jobs. Raises ConfigError with all problems, one a line."""
-        problems: list[str] = []
+        """Validate every job, build every network and loss, compare what must agree between jobs.
+
+        Raises ConfigError with all problems of the first of these that has any, one per line.
+        """
+        from favae.jobs.buildable import unbuildable
+
+        for problems in (self._invalid(), unbuildable(self), self._disagreements()):
+            if lines := say_once(problems):
+                raise ConfigError("\n".join(lines))
+
+    def _invalid(self) -> Iterator[tuple[str, str]]:
         for job in self:
             try:
                 job.config  # noqa: B018  (validation is the point)
             except ConfigError as error:
-                problems.append(str(error))
-        if not problems:
-            problems = list(self._disagreements())
-        if problems:
-            raise ConfigError("\n".join(problems))
+                yield from ((job.name, line) for line in str(error).splitlines())
 
-    def _disagreements(self) -> Iterator[str]:
-        """What is valid by itself but does not fit together: image sizes, and rows of tables and figures without a cell."""
+    def _disagreements(self) -> Iterator[tuple[str, str]]:
+        """What is valid by itself but does not fit together: references, and rows of tables and figures without a cell."""
         for job in self:
             if job.stage.collects:
-                yield from (f"{job.where}: {problem}" for problem in self._dangling(job))
+                yield from ((job.name, f"{job.where}: {problem}") for problem in self._dangling(job))
             if "reference" in job.roles:
-                yield from (f"{job.where}: {problem}" for problem in self._unfit_reference(job))
-            if job.stage.name == "train_autoencoder":
-                model = job
-            elif {"dataset", "model"} <= set(job.roles):
-                model = self.job("train_autoencoder", job.roles["model"])
-            else:
-                continue
-            size = self.job("prepare_dataset", job.roles["dataset"]).parameters.get("image_size")
-            wanted = model.parameters["model"]["image_size"]
-            if size != wanted:
-                yield (
-                    f"{job.where}: model.image_size is {wanted}, but data set {job.roles['dataset']!r} "
-                    f"is prepared at {size} pixels"
-                )
+                yield from ((job.name, f"{job.where}: {problem}") for problem in self._unfit_reference(job))
 
     def _unfit_reference(self, job: Job) -> Iterator[str]:
         """Where the real images behind an evaluation's reference statistics are not those it compares with."""

@@ -1,11 +1,10 @@
 """Stage `evaluate_reconstruction`: a trained autoencoder on the held-out split of a data set, its own or another (zero-shot)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.distributions import Normal
 
 from favae.config.evaluation import EvaluationConfig
@@ -18,7 +17,7 @@ from favae.evaluation.protocol import MetricResult
 from favae.evaluation.reference import load_reference
 from favae.inference.export import load_any_autoencoder
 from favae.jobs.grid import Job
-from favae.models import FAVAE, LatentModel
+from favae.models import Autoencoder
 from favae.runtime import paths
 from favae.runtime.progress import track
 from favae.stages.devices import choose_device
@@ -40,10 +39,9 @@ def run(job: Job, context: Context) -> None:
         paths.result_dir(job.scale, "prepare_dataset", job.roles["dataset"]) / "shards", protocol.split
     )
     reference = load_reference(statistics_folder(job), protocol.split)
-    codes = model.quantizer.codes if isinstance(model, FAVAE) else None
-    evaluator = ReconstructionEvaluator(protocol, device, codebook_size=codes, reference=reference)
+    evaluator = ReconstructionEvaluator(protocol, device, codebook_size=model.codes, reference=reference)
     count = len(split) if protocol.n == "all" else min(protocol.n, len(split))
-    reconstruct = _reconstruction(model, protocol, count)
+    noise = drawn_latents(count, model.latent) if model.latent and protocol.latent == "sample" else None
     wanted = set(example_rows(split, count, _EXAMPLES))
     examples: dict[str, list[Any]] = {"original": [], "reconstruction": [], "id": []}
     steps = -(-count // protocol.batch_size)
@@ -52,7 +50,8 @@ def run(job: Job, context: Context) -> None:
             if rows.start >= count:
                 break
             rows, stored = rows[: count - rows.start], stored[: count - rows.start].to(device)
-            picture, indices = reconstruct(to_float(stored), rows)
+            own_noise = None if noise is None else noise[rows.start : rows.stop].to(device)
+            picture, indices = model.reconstruct_with_codes(to_float(stored), own_noise)
             evaluator.update(stored, picture, indices, [split.ids[r] for r in rows])
             for position, row in enumerate(rows):
                 if row in wanted:
@@ -60,7 +59,7 @@ def run(job: Job, context: Context) -> None:
                     examples["reconstruction"].append(to_uint8(picture[position : position + 1])[0].numpy())
                     examples["id"].append(split.ids[row])
     results = evaluator.result()
-    if isinstance(model, LatentModel) and model.latent:
+    if model.latent:
         examples |= _from_prior(model)
     if protocol.synthesis == "prior":
         results |= _synthesis(model, protocol, count, reference, device)
@@ -68,27 +67,8 @@ def run(job: Job, context: Context) -> None:
     context.summary = {"model": job.roles["model"], "dataset": job.roles["dataset"], "images": count}
 
 
-def _reconstruction(
-    model: FAVAE | LatentModel, protocol: EvaluationConfig, count: int
-) -> Callable[[Tensor, range], tuple[Tensor, Tensor | None]]:
-    """A function of images and their rows in the split: reconstructions, and code indices where there is a codebook."""
-    if isinstance(model, FAVAE):
-
-        def by_codes(image: Tensor, rows: range) -> tuple[Tensor, Tensor | None]:
-            quantized = model.quantize(model.encode(image).z, update_codebook=False)
-            return model.decode(quantized.z).image, quantized.indices
-
-        return by_codes
-    noise = drawn_latents(count, model.latent) if model.latent and protocol.latent == "sample" else None
-
-    def by_latents(image: Tensor, rows: range) -> tuple[Tensor, Tensor | None]:
-        return model.reconstruct(image, None if noise is None else noise[rows.start : rows.stop].to(image.device)), None
-
-    return by_latents
-
-
 @torch.inference_mode()
-def _from_prior(model: LatentModel) -> dict[str, Any]:
+def _from_prior(model: Autoencoder) -> dict[str, Any]:
     """Pictures of latents drawn from N(0, 1) and, of two-dimensional ones, of a grid of its quantiles (Kingma and Welling)."""
     device = next(model.parameters()).device
     latents = {"drawn": drawn_latents(_DRAWN, model.latent)}
@@ -99,14 +79,14 @@ def _from_prior(model: LatentModel) -> dict[str, Any]:
 
 
 def _synthesis(
-    model: FAVAE | LatentModel,
+    model: Autoencoder,
     protocol: EvaluationConfig,
     count: int,
     reference: Mapping[str, FeatureStatistics],
     device: torch.device,
 ) -> dict[str, MetricResult]:
     """Frechet distances of `count` pictures drawn from the prior. Raises ValueError for a model without one."""
-    if not (isinstance(model, LatentModel) and model.latent):
+    if not model.latent:
         raise ValueError("synthesis: prior needs a variational autoencoder; set it to none for this model")
     evaluator = GenerationEvaluator(protocol, device, reference=reference)
     with torch.inference_mode():

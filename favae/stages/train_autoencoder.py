@@ -12,6 +12,7 @@ from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit, has_split
 from favae.inference.export import save_weights
 from favae.jobs.grid import Job
+from favae.models import Autoencoder
 from favae.runtime import paths
 from favae.stages.runner import Context
 from favae.stages.training import finish_training, log_rule, per_rank, save_picture
@@ -40,7 +41,9 @@ def run(job: Job, context: Context) -> None:
     result = Loop(task, plan, context.state, ranks, config.training, job.cell).run(batches.iter_from)
     if not ranks.is_main:
         return
-    save_weights(context.build, result.exported, {"kind": "autoencoder", "model": config.model.model_dump()})
+    model = cast(Autoencoder, task.modules["model"])
+    exported = {"kind": "autoencoder", "model": {"kind": model.kind, **model.config}}
+    save_weights(context.build, result.exported, exported)
     save_picture(result.picture, context.build / "samples.png")
     context.artifacts.append("samples.png")
     finish_training(job, context, result, ranks)
@@ -49,7 +52,7 @@ def run(job: Job, context: Context) -> None:
 def _task(config: FavaeConfig | CompanionConfig, shards: Path, train: PreparedSplit, ranks: Ranks) -> Task:
     if isinstance(config, CompanionConfig):
         return VaeTask(config, train, PreparedSplit(shards, "val") if has_split(shards, "val") else None, ranks)
-    start = config.objective.adversarial.start.in_steps(len(train), config.training.batch_size)
+    start = config.adversarial_start(len(train))
     log_rule(config.training, config.optimizer, ranks)
     log.info("the discriminator takes part from step %d, %d images seen", start, start * config.training.batch_size)
     return AutoencoderTask(config, PreparedSplit(shards, "val"), ranks, start, _lpips(config, ranks.device))
