@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import favae
+from favae.jobs.grid import load_grid
+from favae.jobs.resources import resources_of
 
 PACKAGE = Path(favae.__file__).parent
 
@@ -77,6 +79,9 @@ def test_models_and_losses_load_nothing_of_the_workflow() -> None:
 
 
 def test_help_and_planning_do_not_import_torch() -> None:
+    grid = load_grid("paper")
+    grid.check()  # keeps the facts of its networks, which are built where none are kept
+    [resources_of(job) for job in grid]
     code = (
         "import sys\n"
         "import favae.cli.main\n"

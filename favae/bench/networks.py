@@ -15,7 +15,7 @@ from favae.models import FAVAE
 from favae.pretrained.lpips import LPIPS
 from favae.runtime import paths
 from favae.runtime.torchvision import ensure_torchvision
-from favae.training.autoencoder import AutoencoderTask
+from favae.training.autoencoder import AutoencoderTask, build_networks
 from favae.training.companions import VaeTask
 from favae.training.distributed import Ranks
 
@@ -47,7 +47,7 @@ def training_spec(quick: bool, **changes: Any) -> FavaeConfig:
 def demo_model(quick: bool) -> FAVAE:
     """The demo's f = 4 model, or a toy of it, with random weights, in evaluation mode."""
     torch.manual_seed(0)
-    return FAVAE.from_config(_spec(_DEMO, _TOY if quick else {}).model.model_dump()).eval()
+    return build_networks(_spec(_DEMO, _TOY if quick else {})).model.eval()
 
 
 def _spec(numbers: tuple[str, str], *changes: dict[str, Any]) -> FavaeConfig:

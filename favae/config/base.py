@@ -4,9 +4,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=1_000_000_000)]
+Side = Annotated[int, Field(gt=0, le=16_384)]  # pixels
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy and torch both take
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def left_to_constructor() -> Any:
+    """A field that is an argument of a constructor in `favae.models`, `favae.losses` or `favae.text`.
+
+    Its default, range and meaning are the constructor's, and stated only there. A field that was not given reads None; read
+    such values from the built module, or from `favae.jobs.facts` where torch must not be imported.
+    """
+    return Field(default=None)
 
 
 class Schema(BaseModel):
@@ -14,9 +25,13 @@ class Schema(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def given(self) -> dict[str, Any]:
+        """What the parameters say, and nothing else: arguments of a constructor, whose own defaults fill in the rest."""
+        return self.model_dump(exclude_unset=True)
+
 
 class Duration(Schema):
-    """A length of training, written `20 epochs`, `300 steps` or `1000000 images`.
+    """A length of training, written `20 epochs`, `1 epoch`, `300 steps` or `1000000 images`.
 
     The papers give epochs, the baseline gives steps; images are what stays comparable when the batch changes.
     """
@@ -30,9 +45,14 @@ class Duration(Schema):
         if isinstance(value, dict):
             return value
         amount, _, unit = str(value).partition(" ")
+        unit = unit if unit.endswith("s") else f"{unit}s"
+        try:
+            number = float(amount)
+        except ValueError:
+            unit = ""
         if unit not in ("epochs", "steps", "images"):
             raise ValueError("expected a duration as in '20 epochs', '300 steps' or '1000000 images'")
-        return {"amount": amount.replace("_", ""), "unit": unit}
+        return {"amount": number, "unit": unit}
 
     def __str__(self) -> str:
         return f"{self.amount:g} {self.unit}"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from favae.config.base import Duration, NonNegative, Positive, Probability, Schema
+from favae.config.base import Duration, NonNegative, Positive, Probability, Schema, Seed, left_to_constructor
 from favae.config.evaluation import EvaluationConfig
 from favae.config.training import TrainingConfig
 
@@ -35,36 +35,36 @@ class AdamWConfig(Schema):
 class CatModelConfig(Schema):
     """Keyword arguments of `favae.models.CAT`; codes, grid and text width come from tokens and text encoder."""
 
-    layers: Positive = 24
-    dim: Positive = 1536
-    heads: Positive = 16
-    head_dim: Positive = 64
-    feedforward_multiplier: Positive = 4
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    relative_position: Literal["official", "aligned"] = "official"
-    key_value: Literal["shared", "separate"] = "shared"
-    token_embedding_std: Annotated[float, Field(gt=0)] = 1.0
+    layers: int = left_to_constructor()
+    dim: int = left_to_constructor()
+    heads: int = left_to_constructor()
+    head_dim: int = left_to_constructor()
+    feedforward_multiplier: int = left_to_constructor()
+    dropout: float = left_to_constructor()
+    relative_position: Literal["official", "aligned"] = left_to_constructor()
+    key_value: Literal["shared", "separate"] = left_to_constructor()
+    token_embedding_std: float = left_to_constructor()
 
 
 class LearnedTextConfig(Schema):
-    """A small text encoder trained with CAT, for scales where CLIP's weights are not at hand."""
+    """Options of `favae.text.build_text_encoder`: a small text encoder trained with CAT, where CLIP's weights are not available."""
 
     kind: Literal["learned"]
-    dim: Positive = 256
-    layers: Positive = 2
-    heads: Positive = 4
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    max_tokens: Positive = 64
-    min_count: Positive = 1
+    dim: int = left_to_constructor()
+    layers: int = left_to_constructor()
+    heads: int = left_to_constructor()
+    dropout: float = left_to_constructor()
+    max_tokens: int = left_to_constructor()
+    min_count: Positive = left_to_constructor()
 
 
 class ClipTextConfig(Schema):
     """OpenAI's CLIP text tower, frozen; `weights` names an entry of `params/weights.yaml`."""
 
     kind: Literal["clip"]
-    model: str = "ViT-L-14-quickgelu"
+    model: str = left_to_constructor()
     weights: str
-    mask: Literal["official", "length"] = "official"
+    mask: Literal["official", "length"] = left_to_constructor()
 
 
 class CatConfig(Schema):
@@ -84,11 +84,11 @@ class GenerateConfig(Schema):
     the real images: those of the protocol's `split` (`fid_test`), or also all of the data set (`fid_vs_all_test`).
     """
 
-    seed: int
+    seed: Seed
     guidance: list[NonNegative]
     top_k: Positive | None
     top_p: Annotated[float, Field(gt=0, le=1)] | None
-    temperature: NonNegative = 1.0
+    temperature: NonNegative = left_to_constructor()
     batch_size: Positive
     captions: Literal["first", "random"] = "first"
     captions_per_image: Positive = 1

@@ -1,57 +1,47 @@
 """Parameters of the autoencoders of the companion papers (STFT-VAE, Focal Frequency Loss): one network, a sum of terms.
 
 L = sum of terms + kl * KL(q(z|x) || N(0, 1)). Which terms there are is all that distinguishes the rows of those papers' tables.
+A term's block holds the arguments of `favae.losses.build_term`.
 """
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from favae.config.base import NonNegative, Positive, Schema
-from favae.config.training import TrainingConfig
+from favae.config.base import NonNegative, Positive, Schema, left_to_constructor
+from favae.config.evaluation import LpipsNet
+from favae.config.training import AutoencoderTrainingConfig
 
 Rate = Annotated[float, Field(gt=0)]
 
 
 class StftVaeModelConfig(Schema):
-    """`favae.models.StftVAE`: two convolutions, two latent dimensions, 69,989 parameters at 28 pixels."""
+    """Arguments of `favae.models.StftVAE`: two convolutions, two latent dimensions, 69,989 parameters at 28 pixels."""
 
     kind: Literal["stft_vae"]
-    image_size: Positive = 28
-    image_channels: Literal[1] = 1
-    latent: Positive = 2
-
-    @model_validator(mode="after")
-    def _divisible(self) -> Self:
-        if self.image_size % 4 or self.image_size < 8:
-            raise ValueError(f"image_size {self.image_size} must be a multiple of 4, at least 8: it is halved twice")
-        return self
+    image_size: int = left_to_constructor()
+    image_channels: int = left_to_constructor()
+    latent: int = left_to_constructor()
 
 
 class FflAutoencoderModelConfig(Schema):
-    """`favae.models.VanillaAutoencoder`: two linear maps, 6.3 million parameters at 64 pixels."""
+    """Arguments of `favae.models.VanillaAutoencoder`: two linear maps, 6.3 million parameters at 64 pixels."""
 
     kind: Literal["ffl_ae"]
-    image_size: Positive = 64
-    image_channels: Positive = 3
-    hidden: Positive = 256
+    image_size: int = left_to_constructor()
+    image_channels: int = left_to_constructor()
+    hidden: int = left_to_constructor()
 
 
 class FflVaeModelConfig(Schema):
-    """`favae.models.FflVAE`: strided convolutions down to 4x4 and back."""
+    """Arguments of `favae.models.FflVAE`: strided convolutions down to 4x4 and back."""
 
     kind: Literal["ffl_vae"]
-    image_size: Positive = 64
-    image_channels: Positive = 3
-    latent: Positive = 256
-    base_channels: Positive = 64
-    max_channels: Positive = 512
-
-    @model_validator(mode="after")
-    def _power_of_two(self) -> Self:
-        if self.image_size < 8 or self.image_size & (self.image_size - 1):
-            raise ValueError(f"image_size {self.image_size} must be a power of two, at least 8: it is halved down to 4")
-        return self
+    image_size: int = left_to_constructor()
+    image_channels: int = left_to_constructor()
+    latent: int = left_to_constructor()
+    base_channels: int = left_to_constructor()
+    max_channels: int = left_to_constructor()
 
 
 LatentModelConfig = Annotated[
@@ -63,21 +53,21 @@ class MseConfig(Schema):
     """Mean squared error."""
 
     kind: Literal["mse"]
-    weight: NonNegative = 1.0
+    weight: float = left_to_constructor()
 
 
 class L1Config(Schema):
     """Mean absolute error."""
 
     kind: Literal["l1"]
-    weight: NonNegative = 1.0
+    weight: float = left_to_constructor()
 
 
 class SsimConfig(Schema):
     """-SSIM with an 11x11 Gaussian window of sigma 1.5. The STFT-VAE paper prints +SSIM, which would be maximised."""
 
     kind: Literal["ssim"]
-    weight: NonNegative = 1.0
+    weight: float = left_to_constructor()
 
 
 class StftConfig(Schema):
@@ -89,13 +79,13 @@ class StftConfig(Schema):
     """
 
     kind: Literal["stft"]
-    weight: NonNegative
-    amplitude: NonNegative
-    phase: NonNegative
-    window: Annotated[int, Field(ge=4)]
-    stride: Positive
-    form: Literal["paper", "official"] = "paper"
-    taper: Literal["hann", "none"] = "hann"
+    weight: float = left_to_constructor()
+    amplitude: float = left_to_constructor()
+    phase: float = left_to_constructor()
+    window: int = left_to_constructor()
+    stride: int = left_to_constructor()
+    form: Literal["paper", "official"] = left_to_constructor()
+    taper: Literal["hann", "none"] = left_to_constructor()
 
 
 class FflConfig(Schema):
@@ -107,24 +97,20 @@ class FflConfig(Schema):
     """
 
     kind: Literal["ffl"]
-    weight: NonNegative
-    alpha: NonNegative = 1.0
-    patch_factor: Positive = 1
-    representation: Literal["full", "without_frequency", "without_phase", "without_amplitude", "dct"] = "full"
-    spectra: Literal["image", "batch_mean"] = "image"
-
-    @model_validator(mode="after")
-    def _options_of_the_full_loss(self) -> Self:
-        if self.representation != "full" and (self.patch_factor > 1 or self.spectra != "image"):
-            raise ValueError(f"patch_factor and spectra go with representation: full, not {self.representation}")
-        return self
+    weight: float = left_to_constructor()
+    alpha: float = left_to_constructor()
+    patch_factor: int = left_to_constructor()
+    representation: Literal["full", "without_frequency", "without_phase", "without_amplitude", "dct"] = (
+        left_to_constructor()
+    )
+    spectra: Literal["image", "batch_mean"] = left_to_constructor()
 
 
 class SpectralRegularizationConfig(Schema):
     """Cross-entropy of azimuthally averaged power spectra (Durall et al., CVPR 2020), compared in Table 7 of the FFL paper."""
 
     kind: Literal["spectral_regularization"]
-    weight: NonNegative
+    weight: float = left_to_constructor()
 
 
 class PerceptualTermConfig(Schema):
@@ -132,7 +118,7 @@ class PerceptualTermConfig(Schema):
 
     kind: Literal["perceptual"]
     weight: NonNegative
-    network: Literal["vgg", "alex", "squeeze"] = "vgg"
+    network: LpipsNet = "vgg"
 
 
 TermConfig = Annotated[
@@ -180,13 +166,12 @@ class AdamConfig(Schema):
     epsilon: Rate = 1e-8
 
 
-class CompanionConfig(Schema):
+class CompanionConfig(AutoencoderTrainingConfig):
     """Everything that decides the weights of one autoencoder of the companion papers, its data set apart."""
 
     model: LatentModelConfig
     objective: CompanionObjectiveConfig
     optimizer: AdamConfig
-    training: TrainingConfig
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Self:
@@ -197,15 +182,6 @@ class CompanionConfig(Schema):
             )
         return self
 
-    @model_validator(mode="after")
-    def _terms_fit(self) -> Self:
-        for name, term in self.objective.terms.items():
-            if isinstance(term, PerceptualTermConfig) and self.objective.scale != "signed":
-                raise ValueError(
-                    f"objective.terms.{name}: LPIPS compares images in [-1, 1]: set objective.scale to signed"
-                )
-            if isinstance(term, StftConfig) and term.window > self.model.image_size:
-                raise ValueError(
-                    f"objective.terms.{name}.window {term.window} is larger than the {self.model.image_size}-pixel images"
-                )
-        return self
+    def pretrained_networks(self) -> set[LpipsNet]:
+        """LPIPS networks whose weights the training needs."""
+        return {term.network for term in self.objective.terms.values() if isinstance(term, PerceptualTermConfig)}

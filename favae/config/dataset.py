@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from favae.config.base import NonNegative, Positive, Schema
+from favae.config.base import NonNegative, Positive, Schema, Seed, Side
 
 Split = Literal["train", "val", "test"]
 Count = Annotated[int, Field(ge=0)]
@@ -145,7 +145,7 @@ class FolderLayoutConfig(Schema):
     split: Literal["subfolders", "hash"] = "subfolders"
     val_share: Share = 0.1
     test_share: Share = 0.1
-    seed: int = 0
+    seed: Seed = 0
     captions: Literal["sidecar", "none"] = "none"
 
     @model_validator(mode="after")
@@ -199,7 +199,7 @@ class DatasetConfig(Schema):
     """
 
     layout: LayoutConfig
-    image_size: Positive
+    image_size: Side
     channels: Literal[1, 3] = 3
     resize: Literal["squash", "center_crop"] = "squash"
     exif: Literal["apply", "ignore"] = "apply"

@@ -1,70 +1,54 @@
-"""Parameters of an FA-VAE or VQ-GAN training: `model` is passed to `favae.models.FAVAE` as it stands."""
+"""Parameters of an FA-VAE or VQ-GAN training. Blocks that name a class in their docstring are its arguments."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from favae.config.base import Duration, NonNegative, Positive, Schema
-from favae.config.training import TrainingConfig
-
-
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError(f"must be odd (found {value})")
-    return value
+from favae.config.base import Duration, NonNegative, Schema, left_to_constructor
+from favae.config.evaluation import LpipsNet
+from favae.config.training import AutoencoderTrainingConfig
 
 
 class CosineQuantizerConfig(Schema):
     """Cosine-similarity codebook updated by exponential moving averages (all released FA-VAE configurations)."""
 
     kind: Literal["cosine"]
-    codes: Positive
-    dim: Positive
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    output: Literal["raw", "normalized"] = "raw"
-    dead_code_threshold: NonNegative = 0.0  # released: none is replaced
+    codes: int
+    dim: int = left_to_constructor()
+    decay: float = left_to_constructor()
+    output: Literal["raw", "normalized"] = left_to_constructor()
+    dead_code_threshold: float = left_to_constructor()
 
 
 class EuclideanQuantizerConfig(Schema):
     """Learned Euclidean codebook of the VQ-GAN baseline."""
 
     kind: Literal["euclidean"]
-    codes: Positive
-    dim: Positive
-    beta: NonNegative = 0.25
-    beta_on: Literal["codebook", "commitment"] = "codebook"  # VQ-GAN's "legacy" loss puts beta on the codebook term
+    codes: int
+    dim: int = left_to_constructor()
+    beta: float = left_to_constructor()
+    beta_on: Literal["codebook", "commitment"] = left_to_constructor()
 
 
 class FavaeModelConfig(Schema):
-    """Keyword arguments of `favae.models.FAVAE`."""
+    """Arguments of `favae.models.FAVAE`."""
 
-    image_size: Positive
-    image_channels: Positive = 3
-    base_channels: Positive = 128
-    channel_multipliers: list[Positive]
-    res_blocks: Positive = 2
-    attention_resolutions: list[int]
-    latent_channels: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    fcm: Literal["conv", "residual", "attention", "none"]
-    fcm_groups: Positive = 32
-    norm_groups: Positive = 32
-    norm_eps: Annotated[float, Field(gt=0)] = 1e-5
-    quantizer: Annotated[CosineQuantizerConfig | EuclideanQuantizerConfig, Field(discriminator="kind")]
-
-    @model_validator(mode="after")
-    def _divisible(self) -> Self:
-        factor = 2 ** (len(self.channel_multipliers) - 1)
-        if self.image_size % factor:
-            raise ValueError(
-                f"image_size {self.image_size} is not divisible by the factor {factor} of {len(self.channel_multipliers)} levels"
-            )
-        for multiplier in self.channel_multipliers:
-            if (self.base_channels * multiplier) % self.norm_groups:
-                raise ValueError(
-                    f"norm_groups {self.norm_groups} does not divide {self.base_channels * multiplier} channels"
-                )
-        return self
+    kind: Literal["favae"]
+    image_size: int = left_to_constructor()
+    image_channels: int = left_to_constructor()
+    base_channels: int = left_to_constructor()
+    channel_multipliers: list[int] = left_to_constructor()
+    res_blocks: int = left_to_constructor()
+    attention_resolutions: list[int] = left_to_constructor()
+    latent_channels: int = left_to_constructor()
+    dropout: float = left_to_constructor()
+    fcm: Literal["conv", "residual", "attention", "none"] = left_to_constructor()
+    fcm_groups: int = left_to_constructor()
+    norm_groups: int = left_to_constructor()
+    norm_eps: float = left_to_constructor()
+    quantizer: Annotated[CosineQuantizerConfig | EuclideanQuantizerConfig, Field(discriminator="kind")] = (
+        left_to_constructor()
+    )
 
 
 class PerceptualConfig(Schema):
@@ -75,15 +59,10 @@ class PerceptualConfig(Schema):
 
 
 class ImageFflConfig(Schema):
-    """Focal frequency loss between reconstruction and image (weight 0: not computed)."""
+    """Arguments of `favae.losses.FocalFrequencyLoss` between reconstruction and image (weight 0: not computed)."""
 
-    weight: NonNegative = 1.0
-    alpha: NonNegative = 1.0
-
-
-DetachTaps = Literal["no", "yes"]  # yes: the loss moves the complements only, not the encoder
-KernelSize = Annotated[int, Field(gt=0), AfterValidator(_odd)]
-Sigma = Annotated[float, Field(gt=0)]
+    weight: float = left_to_constructor()
+    alpha: float = left_to_constructor()
 
 
 class NoSpectrumConfig(Schema):
@@ -93,41 +72,37 @@ class NoSpectrumConfig(Schema):
 
 
 class FeatureFflConfig(Schema):
-    """Focal frequency loss on the four pairs of features as they are (Table 2, row 5)."""
+    """`favae.losses.FeatureFrequencyLoss`, on the four pairs of features as they are (Table 2, row 5)."""
 
     kind: Literal["ffl"]
-    weight: NonNegative = 0.01
-    detach_taps: DetachTaps = "no"
+    weight: float = left_to_constructor()
+    detach_taps: bool = left_to_constructor()
 
 
-class SpectrumConfig(Schema):
-    """Spectrum Loss: features blurred with one fixed Gaussian (Table 2, row 6)."""
+class SpectrumConfig(FeatureFflConfig):
+    """`favae.losses.SpectrumLoss`: features blurred with one fixed Gaussian (Table 2, row 6)."""
 
-    kind: Literal["sl"]
-    weight: NonNegative = 0.01
-    kernel_size: KernelSize = 5
-    sigma: Sigma = 3.0
-    detach_taps: DetachTaps = "no"
+    kind: Literal["sl"]  # type: ignore[assignment]
+    kernel_size: int = left_to_constructor()
+    sigma: float = left_to_constructor()
 
 
-class DynamicSpectrumConfig(Schema):
-    """Dynamic Spectrum Loss: sigmas are learned, shared by a pair or one a feature (Table 2, rows 7-14)."""
+class DynamicSpectrumConfig(FeatureFflConfig):
+    """`favae.losses.DynamicSpectrumLoss`: learned sigmas, shared by a pair or one per feature (Table 2, rows 7-14)."""
 
-    kind: Literal["dsl"]
-    weight: NonNegative = 0.01
-    kernel_size: KernelSize = 9
-    sigma: Sigma = 3.0
-    sharing: Literal["pairwise", "per_feature"] = "pairwise"
-    sigma_index: Literal["paper", "official"] = "paper"
-    detach_taps: DetachTaps = "no"
+    kind: Literal["dsl"]  # type: ignore[assignment]
+    kernel_size: int = left_to_constructor()
+    sigma: float = left_to_constructor()
+    sharing: Literal["pairwise", "per_feature"] = left_to_constructor()
+    sigma_index: Literal["paper", "official"] = left_to_constructor()
 
 
 class DiscriminatorConfig(Schema):
-    """PatchGAN: 3 layers as in VQ-GAN, or the 2-layer variant of the ImageNet f=16 run."""
+    """Arguments of `favae.models.PatchDiscriminator`: 3 layers as in VQ-GAN, or the 2-layer variant of ImageNet, f = 16."""
 
-    base_channels: Positive = 64
-    layers: Positive = 3
-    init: Literal["pytorch", "normal"] = "pytorch"
+    base_channels: int = left_to_constructor()
+    layers: int = left_to_constructor()
+    init: Literal["pytorch", "normal"] = left_to_constructor()
 
 
 class AdversarialConfig(Schema):
@@ -136,8 +111,8 @@ class AdversarialConfig(Schema):
     weight: NonNegative
     start: Duration
     loss: Literal["hinge", "vanilla"] = "hinge"
-    adaptive_maximum: NonNegative = 1e4
-    adaptive_epsilon: NonNegative = 1e-4
+    adaptive_maximum: float = left_to_constructor()  # of `favae.losses.adaptive_weight`, as the next
+    adaptive_epsilon: float = left_to_constructor()
     adaptive_scope: Literal["world", "rank"] = "world"  # official: each rank by its own batch
     reconstruction: Literal["reuse", "recompute"] = "reuse"  # official: a second forward pass after the G step
     codebook_update: Literal["once", "official"] = "once"  # official: again in the D step (needs recompute)
@@ -179,25 +154,23 @@ class FavaeOptimizerConfig(Schema):
         return self.base_lr * (batch_size if self.scaling == "linear" else 1)
 
 
-class FavaeConfig(Schema):
+class FavaeConfig(AutoencoderTrainingConfig):
     """Everything that decides the weights of one FA-VAE or VQ-GAN, its data set apart."""
 
     model: FavaeModelConfig
     objective: FavaeObjectiveConfig
     optimizer: FavaeOptimizerConfig
-    training: TrainingConfig
 
-    @model_validator(mode="after")
-    def _spectrum_needs_complements(self) -> Self:
-        spectrum = self.objective.spectrum
-        if self.model.fcm == "none" and spectrum.kind != "none":
-            raise ValueError(
-                f"objective.spectrum.kind {spectrum.kind!r} compares FCM features, but model.fcm is 'none'"
-            )
-        latent = self.model.image_size // 2 ** (len(self.model.channel_multipliers) - 1)
-        if isinstance(spectrum, SpectrumConfig | DynamicSpectrumConfig) and spectrum.kernel_size // 2 >= latent:
-            raise ValueError(
-                f"objective.spectrum.kernel_size {spectrum.kernel_size} is too large for the {latent}x{latent} latent, which is "
-                f"reflected at its borders: use at most {2 * latent - 1}, or larger images"
-            )
-        return self
+    @property
+    def recomputes(self) -> bool:
+        """As in `AutoencoderTrainingConfig`."""
+        return self.objective.adversarial.reconstruction == "recompute"
+
+    def pretrained_networks(self) -> set[LpipsNet]:
+        """LPIPS networks whose weights the training needs."""
+        perceptual = self.objective.perceptual
+        return set() if perceptual.network == "none" or not perceptual.weight else {perceptual.network}
+
+    def adversarial_start(self, images: int) -> int:
+        """As in `AutoencoderTrainingConfig`."""
+        return self.objective.adversarial.start.in_steps(images, self.training.batch_size)

@@ -1,15 +1,23 @@
-"""Reading `params/*.yaml`: YAML 1.2 as DVC reads it, deep merge of subtrees, errors that name file and key."""
+"""Reading `params/*.yaml`: YAML 1.2 as DVC reads it, deep merge of subtrees, errors that name file, line and key.
 
-from collections.abc import Iterable
+`3` and `3.0` are one value: a number without a fraction is read as a whole number, so that Snakemake, DVC and the keys of
+results agree on what has changed.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from favae.config.errors import ConfigError
+from favae.config.errors import BadKey, ConfigError, closest
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -23,7 +31,16 @@ def _read(path: Path, mtime_ns: int) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: expected a mapping at the top level, found {type(loaded).__name__}")
-    return loaded
+    return _whole_numbers(loaded)
+
+
+def _whole_numbers(value: Any) -> Any:
+    """The same with every 3.0 written 3, in mappings and lists too."""
+    if isinstance(value, dict):
+        return {key: _whole_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -36,11 +53,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def subtree(path: Path, key: str) -> dict[str, Any]:
-    """The mapping below the top-level `key` of a file. Raises ConfigError listing the keys there are."""
+    """The mapping below the top-level `key` of a file. Raises ConfigError naming the closest ones."""
     tree = read_yaml(path)
     if key not in tree:
-        there = ", ".join(k for k in tree if not k.startswith("_"))
-        raise ConfigError(f"{path}: no key {key!r}; there are: {there}")
+        raise ConfigError(f"{path}: no key {key!r}; {closest(key, (k for k in tree if not k.startswith('_')))}")
     if not isinstance(tree[key], dict):
         raise ConfigError(f"{path}: {key}: expected a mapping, found {tree[key]!r}")
     return tree[key]
@@ -58,27 +74,123 @@ def deep_merge(trees: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def validate(schema: type[S], tree: dict[str, Any], where: str) -> S:
-    """`tree` as an instance of `schema`. Raises ConfigError with one line a problem: where, key, found, expected."""
+Sources = Sequence[tuple[Path, str | None]]  # (file, key) of each subtree that was merged; key None = whole file
+Keys = tuple[str | int, ...]
+
+
+def validate(
+    schema: type[S] | Callable[[Mapping[str, Any]], type[S]], tree: dict[str, Any], where: str, sources: Sources = ()
+) -> S:
+    """`tree` as an instance of `schema`, or of the schema that this function chooses for it.
+
+    Types are taken as JSON has them: neither `'24'` nor `true` is a number.
+
+    Raises ConfigError with one line per problem: file, line and key where `sources` tell them (else `where`), what was found,
+    what was expected.
+    """
     try:
-        return schema.model_validate(tree)
+        chosen: type[S] = schema if isinstance(schema, type) else schema(tree)
+        return chosen.model_validate_json(json.dumps(tree, default=str), strict=True)
+    except BadKey as error:
+        raise ConfigError(at(error.keys, str(error), where, sources)) from None
     except ValidationError as error:
-        lines = []
+        problems: dict[Keys, list[str]] = {}
         for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"]) or "(whole block)"
-            message = problem["msg"].removeprefix("Value error, ")
-            if problem["type"] == "extra_forbidden":
-                message = f"unknown key; known here: {', '.join(_known_keys(schema, problem['loc']))}"
-            found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
-            lines.append(f"{where}: {key}: {message}{found}")
+            keys = _keys_in(tree, problem)
+            problems.setdefault(keys, []).append(_sentence(chosen, keys, problem))
+        lines = [at(keys, " or ".join(texts), where, sources) for keys, texts in problems.items()]
         raise ConfigError("\n".join(lines)) from error
 
 
+def at(keys: Keys, message: str, where: str, sources: Sources = ()) -> str:
+    """One line of an error: the file and line of the key that counts, or of the closest block around it; key; message."""
+    found = [(_line_of(path, (key, *keys) if key else keys), path) for path, key in sources]
+    (depth, line), path = max(reversed(found), key=lambda place: place[0][0], default=((0, 0), Path()))
+    place = f"{path}:{line}" if depth > 1 else where
+    return f"{place}: {'.'.join(map(str, keys)) or '(whole block)'}: {message}"
+
+
+def _line_of(path: Path, keys: Keys) -> tuple[int, int]:
+    """(how many of the keys there are in a file, line of the last of these)."""
+    node, line, depth = YAML(typ="safe", pure=True).compose(path.read_text()), 0, 0
+    for key in keys:
+        found = _child(node, key)
+        if found is None:
+            break
+        (line, node), depth = found, depth + 1
+    return depth, line
+
+
+def _child(node: Node | None, key: str | int) -> tuple[int, Node] | None:
+    """(line, value) of a key, in a mapping or in those it merges with `<<`, or of an item of a list."""
+    if isinstance(node, SequenceNode) and isinstance(key, int) and key < len(node.value):
+        return node.value[key].start_mark.line + 1, node.value[key]
+    if not isinstance(node, MappingNode):
+        return None
+    for name, value in node.value:
+        if name.value == str(key):
+            return name.start_mark.line + 1, value
+    for name, value in node.value:
+        if name.value == "<<":
+            merged = value.value if isinstance(value, SequenceNode) else [value]
+            return next((found for inner in merged if (found := _child(inner, key))), None)
+    return None
+
+
+def _keys_in(tree: Any, problem: ErrorDetails) -> Keys:
+    """The location of a problem without pydantic's names for the members of a union."""
+    keys: list[str | int] = []
+    for part in problem["loc"]:
+        inside = part in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(part, int)
+        if inside:
+            tree = tree[part]
+        if inside or (problem["type"] == "missing" and part is problem["loc"][-1]):
+            keys.append(part)
+    if problem["type"].startswith("union_tag"):
+        keys.append(str(problem["ctx"]["discriminator"]).strip("'"))
+    return tuple(keys)
+
+
+def _sentence(schema: type[BaseModel], keys: Keys, problem: ErrorDetails) -> str:
+    """What is wrong and what was expected."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key; {closest(str(keys[-1]), _known_keys(schema, problem['loc']))}"
+    if kind == "missing":
+        return "missing: give it a value"
+    if kind == "union_tag_not_found":
+        return f"missing: give one of {context['discriminator']}"
+    if kind == "union_tag_invalid":
+        return f"found {context['tag']!r}; {closest(context['tag'], _quoted(context['expected_tags']))}"
+    if kind == "literal_error" and isinstance(problem["input"], str) and (choices := _quoted(context["expected"])):
+        return f"found {problem['input']!r}; {closest(problem['input'], choices)}"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return message + ("" if isinstance(problem["input"], dict) else f" (found {json.dumps(problem['input'])})")
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall("'([^']*)'", text)
+
+
 def _known_keys(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Names that are allowed beside the last part of `location`."""
-    current: Any = schema
+    """Names that are allowed beside the last part of `location`, through unions, lists and annotations."""
+    current: list[Any] = [schema]
     for part in location[:-1]:
-        field = getattr(current, "model_fields", {}).get(part)
-        candidates = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
-        current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), current)
-    return sorted(getattr(current, "model_fields", {}))
+        blocks = [block for candidate in current for block in _blocks_of(candidate)]
+        fields = [block.model_fields[part].annotation for block in blocks if part in block.model_fields]
+        tagged = [block for block in blocks if _tag(block) == part]
+        current = fields or tagged or blocks
+    return sorted({name for candidate in current for block in _blocks_of(candidate) for name in block.model_fields})
+
+
+def _blocks_of(annotation: Any) -> list[type[BaseModel]]:
+    """Schemas that occur in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [block for inner in getattr(annotation, "__args__", ()) for block in _blocks_of(inner)]
+
+
+def _tag(block: type[BaseModel]) -> Any:
+    """The value of `kind` that names a member of a union."""
+    kind = block.model_fields.get("kind")
+    return next(iter(getattr(kind.annotation, "__args__", ())), None) if kind else None

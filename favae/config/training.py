@@ -1,16 +1,17 @@
-"""Parameters of the one training loop, whatever it trains."""
+"""Parameters of the one training loop, whatever it trains, and what every training of an autoencoder can tell."""
 
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from favae.config.base import Duration, Positive, Schema
+from favae.config.base import Duration, Positive, Schema, Seed
+from favae.config.evaluation import LpipsNet
 
 
 class TrainingConfig(Schema):
     """How long, how fast, how safely a model is trained. `batch_size` is global: it is divided among the ranks."""
 
-    seed: int
+    seed: Seed
     batch_size: Positive
     length: Duration
     validate_every: Duration
@@ -40,3 +41,22 @@ class TrainingConfig(Schema):
                 f"accumulation {self.accumulation} is more parts than batch_size {self.batch_size} has images"
             )
         return self
+
+
+class AutoencoderTrainingConfig(Schema):
+    """Everything that decides the weights of one autoencoder, its data set apart. Subclasses add `model` and `objective`."""
+
+    training: TrainingConfig
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether an adversarial step passes through the whole model a second time."""
+        return False
+
+    def pretrained_networks(self) -> set[LpipsNet]:
+        """LPIPS networks whose weights the training needs."""
+        return set()
+
+    def adversarial_start(self, images: int) -> int | None:
+        """Step from which a discriminator takes part, on a training split of so many images; None without one."""
+        return None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from favae.config.base import Schema
-from favae.config.errors import ConfigError, closest
+from favae.config.errors import ConfigError, closest, say_once
 from favae.config.load import deep_merge, read_yaml, subtree, validate
 from favae.jobs.groups import Cell, Cells, expand
 from favae.jobs.report_rows import expand_figures, expand_tables, names_of_rows
@@ -58,7 +58,7 @@ class Job:
     def config(self) -> Schema:
         """The validated parameters. Raises ConfigError."""
         own = {k: v for k, v in self.parameters.items() if k not in self.stage.shared}
-        return validate(self.stage.load_config(self.parameters), own, self.where)
+        return validate(self.stage.load_config(), own, self.where, self.sources)
 
     @cached_property
     def identity(self) -> str:
@@ -132,40 +132,32 @@ class Grid:
         return Job(self.scale, stage, name, cell.roles, tuple(sources), version, inputs, self.cells_by_stage)
 
     def check(self) -> None:
-        """Validate every job and what must agree between jobs. Raises ConfigError with all problems, one a line."""
-        problems: list[str] = []
+        """Validate every job, build every network and loss, compare what must agree between jobs.
+
+        Raises ConfigError with all problems of the first of these that has any, one per line.
+        """
+        from favae.jobs.buildable import unbuildable
+
+        for problems in (self._invalid(), unbuildable(self), self._disagreements()):
+            if lines := say_once(problems):
+                raise ConfigError("\n".join(lines))
+
+    def _invalid(self) -> Iterator[tuple[str, str]]:
         for job in self:
             try:
                 job.config  # noqa: B018  (validation is the point)
             except ConfigError as error:
-                problems.append(str(error))
-        if not problems:
-            problems = list(self._disagreements())
-        if problems:
-            raise ConfigError("\n".join(problems))
+                yield from ((job.name, line) for line in str(error).splitlines())
 
-    def _disagreements(self) -> Iterator[str]:
-        """What is valid by itself but does not fit together: image sizes, and rows of tables and figures without a cell."""
+    def _disagreements(self) -> Iterator[tuple[str, str]]:
+        """What is valid by itself but does not fit together: references, and rows of tables and figures without a cell."""
         for recipe in {cell.recipe for cells in self.cells_by_stage.values() for cell in cells.values()}:
             names_of_rows(recipe)
         for job in self:
             if job.stage.collects:
-                yield from (f"{job.where}: {problem}" for problem in self._dangling(job))
+                yield from ((job.name, f"{job.where}: {problem}") for problem in self._dangling(job))
             if "reference" in job.roles:
-                yield from (f"{job.where}: {problem}" for problem in self._unfit_reference(job))
-            if job.stage.name == "train_autoencoder":
-                model = job
-            elif {"dataset", "model"} <= set(job.roles):
-                model = self.job("train_autoencoder", job.roles["model"])
-            else:
-                continue
-            size = self.job("prepare_dataset", job.roles["dataset"]).parameters.get("image_size")
-            wanted = model.parameters["model"]["image_size"]
-            if size != wanted:
-                yield (
-                    f"{job.where}: model.image_size is {wanted}, but data set {job.roles['dataset']!r} "
-                    f"is prepared at {size} pixels"
-                )
+                yield from ((job.name, f"{job.where}: {problem}") for problem in self._unfit_reference(job))
 
     def _unfit_reference(self, job: Job) -> Iterator[str]:
         """Where the real images behind an evaluation's reference statistics are not those it compares with."""

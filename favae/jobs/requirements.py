@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from favae.config.cat import CatConfig, ClipTextConfig, GenerateConfig
-from favae.config.companions import CompanionConfig, PerceptualTermConfig
-from favae.config.evaluation import EvaluationConfig, ReferenceConfig
-from favae.config.favae import FavaeConfig
+from favae.config.evaluation import EvaluationConfig, LpipsNet, ReferenceConfig
+from favae.config.training import AutoencoderTrainingConfig
 from favae.jobs.grid import Job
 from favae.runtime import paths
 
@@ -98,12 +97,8 @@ def _missing_packages() -> Iterator[Need]:
 def _weights_of_training(job: Job) -> Iterator[str]:
     """Declared weights without which a job cannot run."""
     config = job.config
-    networks: list[str] = []
-    if isinstance(config, FavaeConfig) and config.objective.perceptual.weight:
-        networks = [config.objective.perceptual.network]
-    if isinstance(config, CompanionConfig):
-        networks = [term.network for term in config.objective.terms.values() if isinstance(term, PerceptualTermConfig)]
-    yield from _lpips_files(networks)
+    if isinstance(config, AutoencoderTrainingConfig):
+        yield from _lpips_files(config.pretrained_networks())
     if isinstance(config, CatConfig) and isinstance(config.text, ClipTextConfig):
         yield config.text.weights
 
@@ -121,9 +116,8 @@ def _weights_of_metrics(job: Job) -> Iterator[str]:
             yield from (n for n in protocol.feature_networks if n not in _WITHOUT_WEIGHTS)
 
 
-def _lpips_files(networks: Iterable[str]) -> Iterator[str]:
+def _lpips_files(networks: Iterable[LpipsNet]) -> Iterator[str]:
     for network in networks:
-        if network != "none":
-            from favae.pretrained.lpips import LPIPS_WEIGHTS
+        from favae.pretrained.lpips import LPIPS_WEIGHTS
 
-            yield LPIPS_WEIGHTS[network]  # type: ignore[index]
+        yield LPIPS_WEIGHTS[network]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from favae.config.base import Schema
 from favae.runtime import paths
 
 Where = Literal["result", "curves", "report"]
@@ -51,7 +50,8 @@ class Stage:
 
     Args:
         purpose: in a few words, for a reader of `dvc.yaml`.
-        config: `module:class` of its parameters. Imported when needed: planning must not wait for other stages' schemas.
+        config: `module:name` of the class of its parameters, or of a function that chooses it. Imported when needed: planning must not
+            wait for other stages' schemas.
         inputs: role -> stage; a cell names one cell of that stage for each role.
         outputs: what it writes.
         collects: stages all cells of which are inputs; such a stage has the one cell `all`.
@@ -71,13 +71,10 @@ class Stage:
     shared: tuple[str, ...] = ()
     gpu: bool = True
     local: bool = False
-    config_of_kinds: str = ""
 
-    def load_config(self, parameters: dict[str, Any]) -> type[Schema]:
-        """The class of the parameters; of a training, the one that `model.kind` names."""
-        model = parameters.get("model")
-        named = isinstance(model, dict) and "kind" in model
-        module, name = (self.config_of_kinds if named and self.config_of_kinds else self.config).split(":")
+    def load_config(self) -> Any:
+        """What `validate` takes: a class, or a function from the parameters to one."""
+        module, name = self.config.split(":")
         return getattr(importlib.import_module(module), name)
 
     @property
@@ -109,11 +106,10 @@ STAGES = {
         Stage(
             "train_autoencoder",
             "FA-VAE, VQ-GAN or an autoencoder of a companion paper on a prepared data set",
-            "favae.config.favae:FavaeConfig",
+            "favae.config.training_kinds:training_config",
             _training(Output("samples.png"), plot="train/l1"),
             inputs={"dataset": "prepare_dataset"},
             cells="{dataset}-{row}",
-            config_of_kinds="favae.config.companions:CompanionConfig",
         ),
         Stage(
             "compute_reference_statistics",

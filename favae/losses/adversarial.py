@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from favae.models.bounds import not_negative
+
 AdversarialKind = Literal["hinge", "vanilla"]
 
 
@@ -72,7 +74,12 @@ def adaptive_weight(
     Returns:
         A detached scalar, fp32, on the gradients' device. Gradients averaged over ranks beforehand give every rank the
         weight of the union of the batches; otherwise each rank has its own, as in the official code.
+
+    Raises:
+        ValueError: `maximum` or `eps` is negative.
     """
+    not_negative("adaptive_maximum", maximum)
+    not_negative("adaptive_epsilon", eps)
     reconstruction_norm = torch.linalg.vector_norm(reconstruction_gradient.detach().float())
     adversarial_norm = torch.linalg.vector_norm(adversarial_gradient.detach().float())
     return (reconstruction_norm / (adversarial_norm + eps)).clamp(0.0, maximum)

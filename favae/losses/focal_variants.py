@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from favae.models.bounds import not_negative
+
 
 def dct_matrix(length: int) -> Tensor:
     """The orthonormal DCT-II: [length, length], row k is frequency k."""
@@ -46,7 +48,7 @@ _DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class FocalVariantLoss(nn.Module):
-    """loss_weight * mean of w d^2, w = d^alpha over its maximum in an image's channel, constant to the gradient.
+    """weight * mean of w d^2, w = d^alpha over its maximum in an image's channel, constant to the gradient.
 
     d, at each pixel or frequency, is by `representation`:
     - `without_frequency`: |pred - target|, the same loss in the spatial domain;
@@ -56,16 +58,16 @@ class FocalVariantLoss(nn.Module):
     - `dct`: |DCT(pred - target)|, orthonormal DCT-II.
 
     Raises:
-        ValueError: an unknown representation, or alpha < 0.
+        ValueError: an unknown representation, weight < 0 or alpha < 0.
     """
 
-    def __init__(self, loss_weight: float, alpha: float, representation: str) -> None:
+    def __init__(self, representation: str, weight: float = 1.0, alpha: float = 1.0) -> None:
         super().__init__()
-        if representation not in _DISTANCES or alpha < 0:
-            raise ValueError(
-                f"got representation {representation!r}, alpha {alpha}; expected one of {sorted(_DISTANCES)}, alpha >= 0"
-            )
-        self.loss_weight, self.alpha, self.distance = loss_weight, alpha, _DISTANCES[representation]
+        if representation not in _DISTANCES:
+            raise ValueError(f"representation got {representation!r}; expected one of {sorted(_DISTANCES)}")
+        not_negative("weight", weight)
+        not_negative("alpha", alpha)
+        self.weight, self.alpha, self.distance = weight, alpha, _DISTANCES[representation]
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Loss of two [B,C,H,W] batches, a scalar >= 0 in fp32. Raises ValueError for shapes that differ."""
@@ -76,4 +78,4 @@ class FocalVariantLoss(nn.Module):
         d_BCHW = self.distance(pred.float(), target.float())
         w_BCHW = d_BCHW.detach() ** self.alpha
         largest = w_BCHW.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(w_BCHW.dtype).tiny)
-        return self.loss_weight * (w_BCHW / largest * d_BCHW.square()).mean()
+        return self.weight * (w_BCHW / largest * d_BCHW.square()).mean()

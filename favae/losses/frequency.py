@@ -3,6 +3,7 @@
 Tensor legend: N batch, P patches, C channels, H W patch size, V = W // 2 + 1 columns of the half spectrum, M planes.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from favae.models.bounds import not_negative, whole
 
 # Planes a CPU works on at a time: 2^18 numbers and their spectrum stay in the cache. A GPU takes all at once.
 _CPU_BLOCK = 1 << 18
@@ -109,14 +112,14 @@ def _half_of_matrix(matrix: Tensor, shape: torch.Size) -> Tensor:
 
 
 class FocalFrequencyLoss(nn.Module):
-    """Focal frequency loss: loss_weight * mean of w |F(pred) - F(target)|^2 over samples, channels and frequencies.
+    """Focal frequency loss: weight * mean of w |F(pred) - F(target)|^2 over samples, channels and frequencies.
 
     F is the orthonormal 2-D DFT of a channel, w = |F(pred) - F(target)|^alpha over its maximum in that sample and
     channel, a constant to the gradient (paper, equations 8 to 10; values and gradients are those of the authors'
-    package focal-frequency-loss 0.3.0). Because F keeps energy (Parseval), 0 <= loss <= loss_weight * MSE.
+    package focal-frequency-loss 0.3.0). Because F keeps energy (Parseval), 0 <= loss <= weight * MSE.
 
     Args:
-        loss_weight: factor on the result.
+        weight: factor on the result.
         alpha: exponent of the weights, >= 0; 1 in the paper, 0 gives the mean squared error.
         patch_factor: the image is cut into patch_factor x patch_factor patches, each with its own spectrum (Table 10).
         ave_spectrum: compare spectra averaged over the batch, for unpaired batches.
@@ -124,12 +127,12 @@ class FocalFrequencyLoss(nn.Module):
         batch_matrix: one maximum for the whole batch.
 
     Raises:
-        ValueError: alpha < 0 or patch_factor < 1.
+        ValueError: weight < 0, alpha < 0 or patch_factor < 1.
     """
 
     def __init__(
         self,
-        loss_weight: float = 1.0,
+        weight: float = 1.0,
         alpha: float = 1.0,
         patch_factor: int = 1,
         ave_spectrum: bool = False,
@@ -137,11 +140,10 @@ class FocalFrequencyLoss(nn.Module):
         batch_matrix: bool = False,
     ) -> None:
         super().__init__()
-        if alpha < 0 or patch_factor < 1:
-            raise ValueError(
-                f"FFL got alpha={alpha}, patch_factor={patch_factor}; expected alpha >= 0, patch_factor >= 1"
-            )
-        self.loss_weight = loss_weight
+        not_negative("weight", weight)
+        not_negative("alpha", alpha)
+        whole("patch_factor", patch_factor)
+        self.weight = weight
         self.patch_factor = patch_factor
         self.ave_spectrum = ave_spectrum
         self._weighting = _Weighting(alpha, log_matrix, batch_matrix)
@@ -163,7 +165,7 @@ class FocalFrequencyLoss(nn.Module):
         if self.ave_spectrum:
             dtype = _at_least_fp32(pred, target)
             pred, target = (batch.mean(0, keepdim=True, dtype=dtype) for batch in (pred, target))
-        return self.loss_weight * self._distance(pred, target, matrix)
+        return self.weight * self._distance(pred, target, matrix)
 
     def of_difference(self, diff_NCHW: Tensor, matrix: Tensor | None = None) -> Tensor:
         """Unweighted loss of the difference pred - target, [N, C, H, W]; the DFT is linear."""
@@ -183,6 +185,9 @@ class FocalFrequencyLoss(nn.Module):
         p = self.patch_factor
         n, c, height, width = x_NCHW.shape
         if height % p or width % p:
-            raise ValueError(f"FFL got images of {height}x{width}; patch_factor {p} must divide height and width")
+            raise ValueError(
+                f"patch_factor got {p} for images of {height}x{width}; it must divide height and width: "
+                f"use for example {math.gcd(p, height, width)}"
+            )
         x_NCpHpW = x_NCHW.reshape(n, c, p, height // p, p, width // p)
         return x_NCpHpW.permute(0, 2, 4, 1, 3, 5).flatten(1, 2).contiguous()

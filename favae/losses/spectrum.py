@@ -5,17 +5,17 @@ Tensor legend: B batch, C channels, H W feature size, k kernel size.
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from favae.losses.frequency import FocalFrequencyLoss
+from favae.models.bounds import not_negative, whole
+from favae.models.precision import full_precision
 
-SpectrumLossKind = Literal["none", "ffl", "sl", "dsl"]
 Sharing = Literal["pairwise", "per_feature"]
 SigmaIndex = Literal["paper", "official"]
-DetachTaps = Literal["no", "yes"]
 PAIRS = 4
 
 
@@ -28,8 +28,11 @@ def gaussian_kernel_1d(kernel_size: int, sigma: Tensor) -> Tensor:
     Raises:
         ValueError: the kernel size is no positive odd number.
     """
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size got {kernel_size}; expected a positive odd number")
+    whole("kernel_size", kernel_size, 4095)
+    if kernel_size % 2 == 0:
+        raise ValueError(
+            f"kernel_size got {kernel_size}; expected an odd number: use {kernel_size - 1} or {kernel_size + 1}"
+        )
     radius = kernel_size // 2
     n_k = torch.arange(-radius, radius + 1, dtype=sigma.dtype, device=sigma.device)
     # softmax is exp over its sum, so nothing under- or overflows.
@@ -41,8 +44,8 @@ def _blur_matrix(size: int, kernel_k: Tensor) -> Tensor:
     radius = kernel_k.numel() // 2
     if radius >= size:
         raise ValueError(
-            f"a blur of kernel_size {kernel_k.numel()} got a feature of size {size}; expected more than {radius}, "
-            "because it is reflected at its borders: use a smaller kernel_size or larger images"
+            f"kernel_size got {kernel_k.numel()} for a feature of {size}x{size}, which is reflected at its borders; "
+            f"expected at most {2 * size - 1}: use that, or larger images"
         )
     positions = torch.arange(size, device=kernel_k.device)
     reach_Nk = positions[:, None] + torch.arange(-radius, radius + 1, device=kernel_k.device)
@@ -61,7 +64,7 @@ def gaussian_blur(x_BCHW: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
         ValueError: even kernel size, or one that reaches past the reflected border.
     """
     dtype = torch.promote_types(x_BCHW.dtype, torch.float32)
-    with torch.autocast(x_BCHW.device.type, enabled=False):
+    with full_precision(x_BCHW.device):
         kernel_k = gaussian_kernel_1d(kernel_size, sigma.to(dtype))
         height, width = x_BCHW.shape[-2:]
         rows_HH = _blur_matrix(height, kernel_k)
@@ -74,14 +77,16 @@ class _PairLoss(nn.Module):
 
     Args:
         weight: factor on the result; 0.01 in every released configuration.
-        detach_taps: "no" lets the loss move encoder and decoder (official code); "yes" holds the taps still, so that
+        detach_taps: False lets the loss move encoder and decoder (official code); True holds the taps still, so that
             the encoder cannot lower the loss by shrinking its features.
+
+    Raises:
+        ValueError: weight < 0.
     """
 
-    def __init__(self, weight: float, detach_taps: DetachTaps) -> None:
+    def __init__(self, weight: float = 0.01, detach_taps: bool = False) -> None:
         super().__init__()
-        if detach_taps not in ("no", "yes"):
-            raise ValueError(f"detach_taps got {detach_taps!r}; expected 'no' or 'yes'")
+        not_negative("weight", weight)
         self.weight = weight
         self.detach_taps = detach_taps
         self.ffl = FocalFrequencyLoss()
@@ -95,7 +100,7 @@ class _PairLoss(nn.Module):
         losses = [self._pair_loss(i, tap, complement) for i, (tap, complement) in enumerate(pairs)]
         if len(losses) != PAIRS:
             raise ValueError(
-                f"got {len(losses)} pairs of features; expected {PAIRS}: a model with fcm 'none' has no spectrum loss"
+                f"a spectrum loss got {len(losses)} pairs of features; expected {PAIRS}: with fcm 'none' set its kind to 'none'"
             )
         return self.weight * torch.stack(losses).mean()
 
@@ -105,7 +110,7 @@ class _PairLoss(nn.Module):
                 f"pair {i} has shapes {tuple(tap_BCHW.shape)} and {tuple(complement_BCHW.shape)}; expected equal ones: "
                 "tap A_i goes with complement C_(3-i)"
             )
-        if self.detach_taps == "yes":
+        if self.detach_taps:
             tap_BCHW = tap_BCHW.detach()
         dtype = torch.promote_types(tap_BCHW.dtype, torch.float32)
         return self.ffl.of_difference(self._difference(i, tap_BCHW.to(dtype), complement_BCHW.to(dtype)))
@@ -117,9 +122,6 @@ class _PairLoss(nn.Module):
 
 class FeatureFrequencyLoss(_PairLoss):
     """FFL of the features as they are, without a filter (paper Table 2, row 5: "FFL on 4 features")."""
-
-    def __init__(self, weight: float = 0.01, detach_taps: DetachTaps = "no") -> None:
-        super().__init__(weight, detach_taps)
 
     def _difference(self, i: int, tap_BCHW: Tensor, complement_BCHW: Tensor) -> Tensor:
         return complement_BCHW - tap_BCHW
@@ -139,10 +141,8 @@ class SpectrumLoss(_PairLoss):
 
     sigma: Tensor
 
-    def __init__(
-        self, kernel_size: int = 5, sigma: float = 3.0, weight: float = 0.01, detach_taps: DetachTaps = "no"
-    ) -> None:
-        super().__init__(weight, detach_taps)
+    def __init__(self, kernel_size: int = 5, sigma: float = 3.0, **shared: Any) -> None:
+        super().__init__(**shared)
         self.kernel_size = kernel_size
         self.register_buffer("sigma", torch.tensor(_positive(sigma)), persistent=False)
         gaussian_kernel_1d(kernel_size, self.sigma)  # refuses an even size now rather than in training
@@ -181,18 +181,19 @@ class DynamicSpectrumLoss(_PairLoss):
         self,
         kernel_size: int = 9,
         sigma: float = 3.0,
-        weight: float = 0.01,
         sharing: Sharing = "pairwise",
         sigma_index: SigmaIndex = "paper",
-        detach_taps: DetachTaps = "no",
+        **shared: Any,
     ) -> None:
-        super().__init__(weight, detach_taps)
+        super().__init__(**shared)
         if sharing not in ("pairwise", "per_feature"):
             raise ValueError(f"sharing got {sharing!r}; expected 'pairwise' or 'per_feature'")
         if sigma_index not in ("paper", "official"):
             raise ValueError(f"sigma_index got {sigma_index!r}; expected 'paper' or 'official'")
         if sharing == "per_feature" and sigma_index == "official":
-            raise ValueError("sigma_index 'official' mixes up shared sigmas; use it with sharing 'pairwise' only")
+            raise ValueError(
+                "sigma_index 'official' mixes up shared sigmas; it needs sharing 'pairwise', not 'per_feature'"
+            )
         initial = torch.full((PAIRS,), _positive(sigma))
         gaussian_kernel_1d(kernel_size, initial[0])  # refuses an even size now rather than in training
         self.kernel_size = kernel_size
@@ -236,31 +237,25 @@ class NoSpectrumLoss(nn.Module):
         return self.zero
 
 
-def build_spectrum_loss(
-    kind: SpectrumLossKind,
-    *,
-    weight: float = 0.01,
-    kernel_size: int = 9,
-    sigma: float = 3.0,
-    sharing: Sharing = "pairwise",
-    sigma_index: SigmaIndex = "paper",
-    detach_taps: DetachTaps = "no",
-) -> nn.Module:
+_KINDS: dict[str, type[nn.Module]] = {
+    "none": NoSpectrumLoss,
+    "ffl": FeatureFrequencyLoss,
+    "sl": SpectrumLoss,
+    "dsl": DynamicSpectrumLoss,
+}
+
+
+def build_spectrum_loss(kind: str, **arguments: Any) -> nn.Module:
     """The loss on the four pairs of features: a module from pairs to a scalar, with the learnable sigmas as parameters.
 
-    "none", "ffl" (`FeatureFrequencyLoss`), "sl" (`SpectrumLoss`) or "dsl" (`DynamicSpectrumLoss`); each takes the
-    arguments that concern it.
+    "none", "ffl" (`FeatureFrequencyLoss`), "sl" (`SpectrumLoss`) or "dsl" (`DynamicSpectrumLoss`), with that class' arguments.
 
     Raises:
-        ValueError: unknown kind, or arguments that the class refuses.
+        ValueError: unknown kind, unknown arguments, or values that the class refuses.
     """
-    match kind:
-        case "none":
-            return NoSpectrumLoss()
-        case "ffl":
-            return FeatureFrequencyLoss(weight, detach_taps)
-        case "sl":
-            return SpectrumLoss(kernel_size, sigma, weight, detach_taps)
-        case "dsl":
-            return DynamicSpectrumLoss(kernel_size, sigma, weight, sharing, sigma_index, detach_taps)
-    raise ValueError(f"spectrum loss got kind {kind!r}; expected 'none', 'ffl', 'sl' or 'dsl'")
+    if kind not in _KINDS:
+        raise ValueError(f"spectrum.kind got {kind!r}; expected one of {list(_KINDS)}")
+    try:
+        return _KINDS[kind](**arguments)
+    except TypeError as error:
+        raise ValueError(f"spectrum got {sorted(arguments)} for kind {kind!r}: {error}") from error

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from favae.losses.bands import at_each_window
+from favae.models.bounds import above_zero, not_negative, whole
 
 
 def gaussian_window(size: int, sigma: float) -> Tensor:
@@ -17,35 +18,41 @@ def gaussian_window(size: int, sigma: float) -> Tensor:
 
 
 class SSIMLoss(nn.Module):
-    """loss_weight * -mean SSIM, over images, channels and the positions at which the 11x11 window fits.
+    """weight * -mean SSIM, over images, channels and the positions at which the 11x11 window fits.
 
     Constants are those of the paper and of `tf.image.ssim`, which the official STFT-VAE code calls: sigma 1.5, K1 = 0.01,
     K2 = 0.03. The Gaussian is separable, so windows are two small matrix products instead of a depthwise convolution.
 
     Args:
-        loss_weight: factor on the result.
+        weight: factor on the result.
         data_range: largest minus smallest value that images can take (1 for [0, 1], 2 for [-1, 1]).
         size: side of the window in pixels.
         sigma: of the Gaussian, in pixels.
+
+    Raises:
+        ValueError: an argument out of range.
     """
 
     window: Tensor
 
-    def __init__(self, loss_weight: float = 1.0, data_range: float = 1.0, size: int = 11, sigma: float = 1.5) -> None:
+    def __init__(self, weight: float = 1.0, data_range: float = 1.0, size: int = 11, sigma: float = 1.5) -> None:
         super().__init__()
-        self.loss_weight = loss_weight
+        not_negative("weight", weight)
+        whole("size", size)
+        above_zero("sigma", sigma)
+        self.weight = weight
         self.size = size
         self.constants = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
         self.register_buffer("window", gaussian_window(size, sigma), persistent=False)
         self._bands: dict[tuple[int, torch.device], Tensor] = {}
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Loss of two [B,C,H,W] batches, a scalar in [-loss_weight, loss_weight].
+        """Loss of two [B,C,H,W] batches, a scalar in [-weight, weight].
 
         Raises:
             ValueError: shapes that differ, or images smaller than the window.
         """
-        return -self.loss_weight * self.similarity(pred, target).mean()
+        return -self.weight * self.similarity(pred, target).mean()
 
     def similarity(self, pred: Tensor, target: Tensor) -> Tensor:
         """SSIM at every position, [B,C,h,w] in [-1, 1], computed in fp32."""

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from favae.losses.bands import at_each_window
+from favae.models.bounds import SIDE, not_negative, whole
+from favae.models.precision import full_precision
 
 # Added to real parts before the phase is taken (official code), so that empty windows have one: 0.
 _EPSILON = 1e-6
@@ -103,7 +105,7 @@ class _WeightedDifference(torch.autograd.Function):
 
 
 class STFTLoss(nn.Module):
-    """loss_weight * mean over images of L_freq.
+    """weight * mean over images of L_freq.
 
     `form="paper"`: 2-D transform of windows under a Hann window (`taper`), the whole spectrum, weights by distance from DC.
     `form="official"`: what the released code computes. Its transform runs along rows only, the Hann window is switched off,
@@ -111,13 +113,16 @@ class STFTLoss(nn.Module):
     by both. Phases are subtracted without wrapping in either form, as printed and as released.
 
     Args:
-        loss_weight: lambda_freq.
+        weight: lambda_freq.
         amplitude: factor on differences of amplitude.
         phase: factor on differences of phase; the paper's lambda is phase / amplitude.
         window: side L in pixels; the image's side makes it a global Fourier transform.
         stride: pixels between windows.
         form: see above.
         taper: `hann`, or `none` for the plain Fourier transform; the official form has none.
+
+    Raises:
+        ValueError: an argument out of range, or an unknown variant.
     """
 
     weights: Tensor
@@ -126,7 +131,7 @@ class STFTLoss(nn.Module):
 
     def __init__(
         self,
-        loss_weight: float = 1.0,
+        weight: float = 1.0,
         amplitude: float = 0.1,
         phase: float = 0.9,
         window: int = 16,
@@ -136,8 +141,14 @@ class STFTLoss(nn.Module):
     ) -> None:
         super().__init__()
         if form not in ("paper", "official"):
-            raise ValueError(f"form must be 'paper' or 'official', got {form!r}")
-        self.loss_weight, self.amplitude, self.phase = loss_weight, amplitude, phase
+            raise ValueError(f"form got {form!r}; expected 'paper' or 'official'")
+        if taper not in ("hann", "none"):
+            raise ValueError(f"taper got {taper!r}; expected 'hann' or 'none'")
+        for name, factor in (("weight", weight), ("amplitude", amplitude), ("phase", phase)):
+            not_negative(name, factor)
+        whole("window", window, SIDE, least=4)
+        whole("stride", stride, SIDE)
+        self.weight, self.amplitude, self.phase = weight, amplitude, phase
         self.window, self.stride, self.form = window, stride, form
         edge = hann_window(window) if taper == "hann" and form == "paper" else torch.ones(window, dtype=torch.float64)
         half = window // 2
@@ -163,13 +174,13 @@ class STFTLoss(nn.Module):
         """
         if pred.shape != target.shape or pred.ndim != 4 or min(pred.shape[-2:]) < self.window:
             raise ValueError(
-                f"STFT loss got shapes {tuple(pred.shape)} and {tuple(target.shape)}; expected the same [B,C,H,W] twice, "
-                f"at least {self.window} pixels wide and high"
+                f"STFT loss with window {self.window} got shapes {tuple(pred.shape)} and {tuple(target.shape)}; expected the "
+                f"same [B,C,H,W] twice, at least {self.window} pixels wide and high: use a smaller window or larger images"
             )
         weights_PQ = self._for_size(pred)[2]
         ours, theirs = self._transform(pred), self._transform(target.detach())
         total = _WeightedDifference.apply(ours, theirs, weights_PQ, self.amplitude, self.phase)
-        return self.loss_weight * total / len(pred)
+        return self.weight * total / len(pred)
 
     def spectrum(self, image: Tensor) -> Tensor:
         """Complex spectra of all windows of [B,C,H,W]: [B,C,K,K,U,V]."""
@@ -181,7 +192,7 @@ class STFTLoss(nn.Module):
     def _transform(self, image: Tensor) -> Tensor:
         """Spectra of all windows as two matrix products, which at some tens of pixels is faster than cutting and FFTs: [B*C,R,Q]."""
         rows_RH, columns_WQ, _ = self._for_size(image)
-        with torch.autocast(image.device.type, enabled=False):
+        with full_precision(image.device):
             across = image.to(rows_RH.dtype).flatten(0, 1) @ columns_WQ  # [B*C,H,2Q]
             return rows_RH @ across.unflatten(2, (2, -1)).flatten(1, 2)  # complex times complex: [R,2H] @ [2H,Q]
 

@@ -11,6 +11,7 @@ from favae.losses.frequency import FocalFrequencyLoss
 from favae.losses.spectral_regularization import SpectralRegularization
 from favae.losses.ssim import SSIMLoss
 from favae.losses.stft import STFTLoss
+from favae.models.bounds import not_negative
 
 
 class PixelLoss(nn.Module):
@@ -19,7 +20,8 @@ class PixelLoss(nn.Module):
     def __init__(self, kind: str, weight: float = 1.0) -> None:
         super().__init__()
         if kind not in ("mse", "l1"):
-            raise ValueError(f"kind must be 'mse' or 'l1', got {kind!r}")
+            raise ValueError(f"kind got {kind!r}; expected 'mse' or 'l1'")
+        not_negative("weight", weight)
         self.distance = F.mse_loss if kind == "mse" else F.l1_loss
         self.weight = weight
 
@@ -28,21 +30,26 @@ class PixelLoss(nn.Module):
         return self.weight * self.distance(pred.float(), target.float())
 
 
-def _build_ffl(
-    data_range: float, weight: float, alpha: float, patch_factor: int, representation: str, spectra: str
-) -> nn.Module:
-    if representation != "full":
-        return FocalVariantLoss(weight, alpha, representation)
-    return FocalFrequencyLoss(weight, alpha, patch_factor, ave_spectrum=spectra == "batch_mean")
+def _build_ffl(representation: str = "full", spectra: str = "image", **given: Any) -> nn.Module:
+    if representation == "full":
+        if spectra not in ("image", "batch_mean"):
+            raise ValueError(f"spectra got {spectra!r}; expected 'image' or 'batch_mean'")
+        return FocalFrequencyLoss(ave_spectrum=spectra == "batch_mean", **given)
+    if spectra != "image" or given.pop("patch_factor", 1) != 1:
+        raise ValueError(
+            f"patch_factor and spectra belong to representation 'full'; leave them out for {representation!r}"
+        )
+    return FocalVariantLoss(representation=representation, **given)
 
 
+# By kind; the argument is the width of the images' scale.
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mse": lambda data_range, **given: PixelLoss("mse", **given),
     "l1": lambda data_range, **given: PixelLoss("l1", **given),
-    "ssim": lambda data_range, weight, **given: SSIMLoss(weight, data_range, **given),
-    "ffl": _build_ffl,
-    "spectral_regularization": lambda data_range, weight: SpectralRegularization(weight, data_range),
-    "stft": lambda data_range, weight, **given: STFTLoss(weight, **given),
+    "ssim": lambda data_range, **given: SSIMLoss(data_range=data_range, **given),
+    "ffl": lambda data_range, **given: _build_ffl(**given),
+    "spectral_regularization": lambda data_range, **given: SpectralRegularization(data_range=data_range, **given),
+    "stft": lambda data_range, **given: STFTLoss(**given),
 }
 
 
@@ -50,8 +57,11 @@ def build_term(kind: str, data_range: float, **arguments: Any) -> nn.Module:
     """The term `kind` with its arguments; `data_range` is the width of the scale of the images, 1 or 2.
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: an unknown kind, unknown arguments, or values that the term refuses.
     """
     if kind not in _BUILDERS:
-        raise ValueError(f"unknown term {kind!r}; there are: {', '.join(_BUILDERS)}")
-    return _BUILDERS[kind](data_range=data_range, **arguments)
+        raise ValueError(f"kind of a term got {kind!r}; expected one of {list(_BUILDERS)}")
+    try:
+        return _BUILDERS[kind](data_range=data_range, **arguments)
+    except TypeError as error:
+        raise ValueError(f"a term of kind {kind!r} got {sorted(arguments)}: {error}") from error

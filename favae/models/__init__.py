@@ -1,23 +1,42 @@
 """Networks; they need torch and nothing else of this package."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from favae.models.cat import CAT, cat_parameter_groups
 from favae.models.decoder import Decoding
 from favae.models.discriminators import PatchDiscriminator
 from favae.models.encoder import Encoding
 from favae.models.favae import FAVAE, FAVAEOutput
 from favae.models.ffl import FflVAE, VanillaAutoencoder
-from favae.models.latent import LatentModel, Posterior
+from favae.models.latent import Autoencoder, LatentModel, Posterior
 from favae.models.quantizers import Quantized, build_quantizer
 from favae.models.stft_vae import StftVAE
 from favae.models.text_encoder import LearnedTextEncoder
 
-# By `kind` of their parameters.
-LATENT_MODELS: dict[str, type[LatentModel]] = {"stft_vae": StftVAE, "ffl_ae": VanillaAutoencoder, "ffl_vae": FflVAE}
+AUTOENCODERS: dict[str, type[Autoencoder]] = {
+    model.kind: model for model in (FAVAE, StftVAE, VanillaAutoencoder, FflVAE)
+}
+
+
+def build_autoencoder(config: Mapping[str, Any]) -> Autoencoder:
+    """The autoencoder of a `model:` block: its `kind`, one of AUTOENCODERS, and that class' arguments.
+
+    Raises:
+        ValueError: unknown kind or keys, or values the class refuses.
+    """
+    arguments = dict(config)
+    kind = arguments.pop("kind", None)
+    if kind not in AUTOENCODERS:
+        raise ValueError(f"model.kind got {kind!r}; expected one of {sorted(AUTOENCODERS)}")
+    return AUTOENCODERS[kind].from_config(arguments)
+
 
 __all__ = [
+    "AUTOENCODERS",
     "CAT",
     "FAVAE",
-    "LATENT_MODELS",
+    "Autoencoder",
     "Decoding",
     "Encoding",
     "FAVAEOutput",
@@ -29,6 +48,7 @@ __all__ = [
     "Quantized",
     "StftVAE",
     "VanillaAutoencoder",
+    "build_autoencoder",
     "build_quantizer",
     "cat_parameter_groups",
 ]

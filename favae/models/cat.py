@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from favae.models.bounds import CODES, DEPTH, WIDTH, above_zero, below_one, whole
 from favae.models.cat_layers import CatBlock, GainNorm, KeyValue
 from favae.models.sampling import sample_codes, top_k_filter, top_p_filter
 
@@ -44,7 +45,7 @@ class CAT(nn.Module):
             the first logits of order sqrt(dim) and the first losses far above ln(codes); dim**-0.5 starts near it.
 
     Raises:
-        ValueError: a size is not positive, or an option is unknown.
+        ValueError: a size or a number is out of range, or an option is unknown.
     """
 
     offsets_NN: Tensor
@@ -72,8 +73,10 @@ class CAT(nn.Module):
         rows, columns = grid
         sizes = {"codes": codes, "grid": min(grid), "layers": layers, "dim": dim, "heads": heads, "head_dim": head_dim}
         sizes |= {"text_dim": text_dim, "feedforward_multiplier": feedforward_multiplier}
-        if min(sizes.values()) < 1:
-            raise ValueError(f"CAT needs positive sizes, got {sizes}")
+        for name, size in sizes.items():
+            whole(name, size, {"codes": CODES, "layers": DEPTH, "grid": 1024}.get(name, WIDTH))
+        below_one("dropout", dropout)
+        above_zero("token_embedding_std", token_embedding_std)
         self.codes, self.tokens, self.text_dim = codes, rows * columns, text_dim
         self.token_embedding = nn.Embedding(codes, dim)
         self.row_position = nn.Parameter(torch.empty(rows, dim))
@@ -263,7 +266,7 @@ def raster_offsets(rows: int, columns: int) -> Tensor:
     return down_NN * (2 * columns - 1) + right_NN
 
 
-def cat_parameter_groups(model: nn.Module, weight_decay: float, no_decay: NoDecay = "official") -> list[dict[str, Any]]:
+def cat_parameter_groups(model: nn.Module, weight_decay: float, no_decay: NoDecay) -> list[dict[str, Any]]:
     """Split the trainable parameters of CAT, and of a text encoder trained with it, into AdamW's two groups.
 
     "official" exempts what the official code exempts: biases, embedding tables (so the tied output too) and

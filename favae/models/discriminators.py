@@ -4,6 +4,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from favae.models.bounds import whole
+
 DiscriminatorInit = Literal["pytorch", "normal"]
 _LEAK = 0.2
 
@@ -23,15 +25,17 @@ class PatchDiscriminator(nn.Module):
             from N(1, 0.02), as DCGAN and pix2pix do.
 
     Raises:
-        ValueError: `layers` < 1 or unknown `init`.
+        ValueError: a size out of range, or unknown `init`.
     """
 
     def __init__(
         self, in_channels: int = 3, base_channels: int = 64, layers: int = 3, init: DiscriminatorInit = "pytorch"
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise ValueError(f"discriminator.layers got {layers}; expected at least 1")
+        whole("discriminator.layers", layers, 12)
+        whole("discriminator.base_channels", base_channels)
+        whole("discriminator.in_channels", in_channels, 64)
+        self.smallest_side = 3 * 2**layers  # the two convolutions of stride 1 lose a position each
         if init not in ("pytorch", "normal"):
             raise ValueError(f"discriminator.init got {init!r}; expected 'pytorch' or 'normal'")
         stack: list[nn.Module] = [nn.Conv2d(in_channels, base_channels, 4, stride=2, padding=1), nn.LeakyReLU(_LEAK)]
@@ -50,7 +54,12 @@ class PatchDiscriminator(nn.Module):
             self.apply(_init_normal)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] -> logits [B, 1, h, w], large for real."""
+        """Images [B, C, H, W] in [-1, 1] -> logits [B, 1, h, w], large for real. Raises ValueError for too small ones."""
+        if min(x_BCHW.shape[-2:]) < self.smallest_side:
+            raise ValueError(
+                f"discriminator.layers: images of {tuple(x_BCHW.shape[-2:])} pixels leave no logits; expected sides of at "
+                f"least {self.smallest_side}: use fewer layers or larger images"
+            )
         return self.stack(x_BCHW)
 
 

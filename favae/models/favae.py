@@ -3,16 +3,17 @@
 Tensor legend: B batch, C channels, H W image size, h w latent size, d latent channels, K codes.
 """
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, get_args
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from favae.models.bounds import DEPTH, SIDE, above_zero, below_one, whole
 from favae.models.decoder import Decoder, Decoding
 from favae.models.encoder import Encoder, Encoding
 from favae.models.fcm import FcmKind
+from favae.models.latent import Autoencoder
 from favae.models.layers import Recompute, group_norm
 from favae.models.quantizers import Quantized, build_quantizer
 
@@ -40,7 +41,7 @@ class FAVAEOutput(NamedTuple):
         return zip(self.taps, reversed(self.complements), strict=False)
 
 
-class FAVAE(nn.Module):
+class FAVAE(Autoencoder):
     """Encoder, quantiser and decoder of FA-VAE; with fcm="none", a VQ-GAN that differs from it in nothing else.
 
     Defaults are the published 16-fold model at 256x256. All arguments are plain values, the keys of a `model:` block.
@@ -63,6 +64,8 @@ class FAVAE(nn.Module):
     Raises:
         ValueError: values that do not fit each other, naming the key to change.
     """
+
+    kind = "favae"
 
     def __init__(
         self,
@@ -93,36 +96,29 @@ class FAVAE(nn.Module):
             "dropout": dropout,
             "fcm": fcm,
             "fcm_groups": fcm_groups,
-            "quantizer": dict(quantizer or _DEFAULT_QUANTIZER),
             "norm_groups": norm_groups,
             "norm_eps": norm_eps,
         }
+        _check_arguments(self._config)
         levels = _attention_levels(image_size, len(channel_multipliers), attention_resolutions)
         channels = [base_channels * multiplier for multiplier in channel_multipliers]
         norm = partial(group_norm, groups=norm_groups, eps=norm_eps)
-        latent_norm = partial(group_norm, groups=fcm_groups, eps=norm_eps)
+        latent_norm = partial(group_norm, groups=fcm_groups, eps=norm_eps, name="fcm_groups")
         self.encoder = Encoder(image_channels, channels, levels, res_blocks, latent_channels, norm, dropout)
-        self.quantizer = build_quantizer(self._config["quantizer"], latent_channels)
+        self.quantizer = build_quantizer(quantizer or _DEFAULT_QUANTIZER, latent_channels)
         self.decoder = Decoder(
             image_channels, channels, levels, res_blocks + 1, latent_channels, norm, dropout, fcm, latent_norm
         )
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Build from a `model:` block.
-
-        Raises:
-            ValueError: unknown keys, or values the constructor refuses.
-        """
-        known = set(inspect.signature(cls).parameters)
-        if unknown := sorted(set(config) - known):
-            raise ValueError(f"model got unknown keys {unknown}; expected keys among {sorted(known)}")
-        return cls(**config)
-
     @property
     def config(self) -> dict[str, Any]:
-        """All constructor arguments as plain values: `FAVAE.from_config(model.config)` has the same architecture."""
-        return {**self._config, "quantizer": dict(self._config["quantizer"])}
+        """As `Autoencoder.config`."""
+        return {**self._config, "quantizer": self.quantizer.config}
+
+    @property
+    def codes(self) -> int:
+        """K."""
+        return self.quantizer.codes
 
     @property
     def downsampling_factor(self) -> int:
@@ -165,9 +161,12 @@ class FAVAE(nn.Module):
         """Indices [B, h, w], int64 in [0, K) -> images [B, 3, H, W], not clamped."""
         return self.decode(self.quantizer.latents(indices_Bhw)).image
 
-    def reconstruct(self, x_BCHW: Tensor) -> Tensor:
-        """Images in [-1, 1] -> reconstructions, not clamped; never updates the codebook."""
-        return self.decode(self.quantize(self.encode(x_BCHW).z, update_codebook=False).z).image
+    def reconstruct_with_codes(self, x_BCHW: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images in [-1, 1] -> reconstructions, not clamped, and indices; never updates the codebook, and refuses noise."""
+        if noise_BZ is not None:
+            raise ValueError("an autoencoder with a codebook takes no noise")
+        quantized = self.quantize(self.encode(x_BCHW).z, update_codebook=False)
+        return self.decode(quantized.z).image, quantized.indices
 
     def forward(self, x_BCHW: Tensor, update_codebook: bool = True) -> FAVAEOutput:
         """Images [B, 3, H, W] in [-1, 1] -> reconstruction and all that the losses need.
@@ -183,6 +182,19 @@ class FAVAE(nn.Module):
         )
 
 
+def _check_arguments(config: Mapping[str, Any]) -> None:
+    """Ranges of single arguments; what does not fit together is refused where it meets. Raises ValueError."""
+    whole("image_size", config["image_size"], SIDE)
+    whole("image_channels", config["image_channels"], 64)
+    whole("res_blocks", config["res_blocks"], DEPTH)
+    for name in ("base_channels", "latent_channels", "fcm_groups", "norm_groups"):
+        whole(name, config[name])
+    for multiplier in config["channel_multipliers"][:16]:
+        whole("channel_multipliers", multiplier, 1024)
+    below_one("dropout", config["dropout"])
+    above_zero("norm_eps", config["norm_eps"])
+
+
 def _attention_levels(image_size: int, levels: int, attention_resolutions: Sequence[int]) -> list[int]:
     """Levels whose resolution is listed.
 
@@ -190,12 +202,12 @@ def _attention_levels(image_size: int, levels: int, attention_resolutions: Seque
         ValueError: no levels, a size that cannot be halved often enough, or a listed resolution that no level has.
     """
     if levels < 1:
-        raise ValueError("channel_multipliers is empty; give one multiplier a level")
+        raise ValueError("channel_multipliers is empty; give one multiplier per level")
     factor = 2 ** (levels - 1)
     if image_size < 1 or image_size % factor:
         raise ValueError(
-            f"image_size got {image_size}; {levels} channel_multipliers down-sample by {factor}, "
-            f"so it must be a positive multiple of {factor}"
+            f"image_size got {image_size}; {levels} channel_multipliers down-sample by {factor}, so expected a multiple of "
+            f"{factor}: use {max(1, image_size // factor) * factor} or {(max(1, image_size // factor) + 1) * factor}"
         )
     resolutions = [image_size // 2**level for level in range(levels)]
     if absent := sorted(set(attention_resolutions) - set(resolutions)):

@@ -64,8 +64,9 @@ class AttentionFCM(nn.Module):
         super().__init__()
         if channels % ATTENTION_HEADS:
             raise ValueError(
-                f"the attention FCM got {channels} channels; its {ATTENTION_HEADS} heads need a multiple of "
-                f"{ATTENTION_HEADS}: choose fcm 'conv' or 'residual', or change latent_channels"
+                f"fcm 'attention' got a feature of {channels} channels; its {ATTENTION_HEADS} heads need a multiple of "
+                f"{ATTENTION_HEADS}: choose latent_channels and base_channels so (for example "
+                f"{-(-channels // ATTENTION_HEADS) * ATTENTION_HEADS}), or fcm 'conv' or 'residual'"
             )
         self.norm = norm(channels)
         self.layer = nn.TransformerEncoderLayer(

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from favae.models.bounds import SIDE, whole
 from favae.models.latent import LatentModel, Posterior, VariationalModel
 
 _INIT_STD = 0.02
@@ -26,9 +27,14 @@ def _init_normal(root: nn.Module) -> None:
 class VanillaAutoencoder(LatentModel):
     """Linear, ReLU, linear, tanh over all pixels ("vanilla AE"; 6.304 M parameters at 64 pixels and 256 hidden units)."""
 
+    kind = "ffl_ae"
+
     def __init__(self, image_size: int = 64, image_channels: int = 3, hidden: int = 256) -> None:
         super().__init__()
-        self.config = {"image_size": image_size, "image_channels": image_channels, "hidden": hidden}
+        for name, value, most in (("image_size", image_size, SIDE), ("image_channels", image_channels, 64)):
+            whole(name, value, most)
+        whole("hidden", hidden)
+        self._config = {"image_size": image_size, "image_channels": image_channels, "hidden": hidden}
         self.shape = image_channels, image_size, image_size
         pixels = image_channels * image_size**2
         self.encoder, self.decoder = nn.Linear(pixels, hidden), nn.Linear(hidden, pixels)
@@ -52,6 +58,8 @@ class FflVAE(VariationalModel):
     transposed convolutions and ends in tanh.
     """
 
+    kind = "ffl_vae"
+
     def __init__(
         self,
         image_size: int = 64,
@@ -61,17 +69,25 @@ class FflVAE(VariationalModel):
         max_channels: int = 512,
     ) -> None:
         super().__init__()
-        self.config = {
+        self._config = {
             "image_size": image_size,
             "image_channels": image_channels,
             "latent": latent,
             "base_channels": base_channels,
             "max_channels": max_channels,
         }
+        whole("image_size", image_size, SIDE)
+        whole("image_channels", image_channels, 64)
+        for name, value in (("latent", latent), ("base_channels", base_channels), ("max_channels", max_channels)):
+            whole(name, value)
         self.latent = latent
         blocks = (image_size // _SMALLEST).bit_length() - 1
         if _SMALLEST * 2**blocks != image_size or blocks < 1:
-            raise ValueError(f"image_size got {image_size}; expected a power of two, at least {2 * _SMALLEST}")
+            nearest = max(2 * _SMALLEST, 1 << (image_size.bit_length() - 1))
+            raise ValueError(
+                f"image_size got {image_size}; expected a power of two, at least {2 * _SMALLEST}: "
+                f"use {nearest} or {2 * nearest}"
+            )
         widths = [min(base_channels * 2**i, max_channels) for i in range(blocks)]
         self.encoder = nn.Sequential(*(_down(a, b) for a, b in pairwise([image_channels, *widths])), nn.Flatten())
         self.deepest = widths[-1], _SMALLEST, _SMALLEST

@@ -1,11 +1,12 @@
-"""What the autoencoders of the companion papers share: a Gaussian posterior, or none, between two halves of one network.
+"""What all autoencoders share, and the Gaussian posterior, or none, of those of the companion papers.
 
 Tensor legend: B batch, C channels, H W pixels, Z latent size.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +27,67 @@ class Posterior(NamedTuple):
         return -0.5 * (1 + self.log_variance - self.log_variance.exp() - self.mean.square()).sum(1)
 
 
-class LatentModel(nn.Module, ABC):
-    """An autoencoder without codebook. `latent` is Z of a variational one; a plain one has 0 and no posterior."""
+class Autoencoder(nn.Module, ABC):
+    """Images to reconstructions. All constructor arguments are plain values, the keys of a `model:` block beside its `kind`.
 
+    Attributes:
+        kind: name of the network in parameters and saved models.
+        latent: Z of a variational autoencoder, whose prior is N(0, 1); 0 for others.
+        codes: size K of the codebook; None without one.
+    """
+
+    kind: ClassVar[str]
     latent: int = 0
-    config: dict[str, Any]  # constructor arguments
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Build from constructor arguments. Raises TypeError for unknown ones."""
+        """Build from constructor arguments.
+
+        Raises:
+            ValueError: unknown arguments, or values the constructor refuses.
+        """
+        known = set(inspect.signature(cls).parameters)
+        if unknown := sorted(set(config) - known):
+            raise ValueError(f"model got unknown keys {unknown}; expected keys among {sorted(known)}")
         return cls(**config)
+
+    @property
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """All constructor arguments as plain values: `from_config(model.config)` has the same architecture."""
+
+    @property
+    def codes(self) -> int | None:
+        """K of the codebook, None without one."""
+        return None
+
+    @abstractmethod
+    def decode(self, z_BZ: Tensor, /) -> Any:
+        """From the latent back to images; see the subclass."""
+
+    @abstractmethod
+    def reconstruct_with_codes(
+        self, image_BCHW: Tensor, noise_BZ: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Images in [-1, 1] -> reconstructions [B,C,H,W], and indices [B,h,w] where there is a codebook.
+
+        `noise_BZ` from N(0, 1) samples the latent of a variational autoencoder; without it, its mean is used.
+        """
+
+    def reconstruct(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> Tensor:
+        """Reconstructions alone."""
+        return self.reconstruct_with_codes(image_BCHW, noise_BZ)[0]
+
+
+class LatentModel(Autoencoder):
+    """An autoencoder without codebook. `latent` is Z of a variational one; a plain one has 0 and no posterior."""
+
+    _config: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """As `Autoencoder.config`."""
+        return dict(self._config)
 
     @abstractmethod
     def forward(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, Posterior | None]:
@@ -45,9 +97,9 @@ class LatentModel(nn.Module, ABC):
     def decode(self, z_BZ: Tensor) -> Tensor:
         """Images [B,C,H,W] of latents, fp32 on the scale of [-1, 1]."""
 
-    def reconstruct(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> Tensor:
-        """Reconstructions alone."""
-        return self(image_BCHW, noise_BZ)[0]
+    def reconstruct_with_codes(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, None]:
+        """As `Autoencoder.reconstruct_with_codes`."""
+        return self(image_BCHW, noise_BZ)[0], None
 
 
 class VariationalModel(LatentModel):

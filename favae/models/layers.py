@@ -3,6 +3,7 @@
 Tensor legend: B batch, C channels, H W spatial size, N = H*W tokens.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -18,16 +19,16 @@ Norm = Callable[
 ]  # channels -> normalisation layer, so that one choice of groups serves a whole network
 
 
-def group_norm(channels: int, groups: int, eps: float) -> nn.GroupNorm:
-    """Group normalisation over `channels` (Wu & He 2018), with its affine map.
+def group_norm(channels: int, groups: int, eps: float, name: str = "norm_groups") -> nn.GroupNorm:
+    """Group normalisation over `channels` (Wu & He 2018), with its affine map; `name` is the argument that gave `groups`.
 
     Raises:
         ValueError: `groups` does not divide `channels`.
     """
     if groups < 1 or channels % groups:
         raise ValueError(
-            f"group norm got {groups} groups for {channels} channels; groups must divide the channels: "
-            "set norm_groups (or fcm_groups) to a divisor"
+            f"{name} got {groups} for a layer of {channels} channels; groups must divide the channels: "
+            f"use for example {math.gcd(channels, max(groups, 1))}"
         )
     return nn.GroupNorm(groups, channels, eps=eps)
 

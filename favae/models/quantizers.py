@@ -11,6 +11,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from favae.models.bounds import CODES, whole
+from favae.models.precision import full_precision
+
 CodeOutput = Literal["raw", "normalized"]
 BetaOn = Literal["codebook", "commitment"]
 
@@ -38,21 +41,27 @@ class Quantizer(nn.Module):
         dim: D, or None for D = C. Where D != C, a linear map leads into the code space and another one back.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size out of range.
     """
 
     codebook: Tensor  # [K, D], a buffer or a parameter
 
     def __init__(self, channels: int, codes: int, dim: int | None) -> None:
         super().__init__()
-        if channels < 1 or codes < 1 or (dim is not None and dim < 1):
-            raise ValueError(f"a quantiser got channels={channels}, codes={codes}, dim={dim}; all must be at least 1")
+        whole("quantizer.channels", channels)
+        whole("quantizer.codes", codes, CODES)
+        whole("quantizer.dim", channels if dim is None else dim)
         self.channels = channels
         self.codes = codes
         self.dim = dim or channels
         projects = self.dim != channels
         self.project_in = nn.Linear(channels, self.dim) if projects else nn.Identity()
         self.project_out = nn.Linear(self.dim, channels) if projects else nn.Identity()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """`kind` and all arguments but `channels`, as plain values."""
+        return {"codes": self.codes, "dim": self.dim}
 
     def forward(self, z_BChw: Tensor, update: bool = True) -> Quantized:
         """Quantise a latent [B, C, h, w].
@@ -66,7 +75,7 @@ class Quantizer(nn.Module):
         if z_BChw.ndim != 4 or z_BChw.shape[1] != self.channels:
             raise ValueError(f"the quantiser got shape {tuple(z_BChw.shape)}; expected [B, {self.channels}, h, w]")
         # Statistics and distances lose codes in 16 bits, so autocast stops here.
-        with torch.autocast(z_BChw.device.type, enabled=False):
+        with full_precision(z_BChw.device):
             z_ND = self._to_codes(z_BChw)
             indices_N = self._nearest(z_ND.detach())
             e_ND = self._lookup(indices_N)
@@ -86,7 +95,7 @@ class Quantizer(nn.Module):
         For a batch that went through the model with `update=False`, in one piece or in several: statistics of all pieces
         together count as one batch.
         """
-        with torch.autocast(z_BChw.device.type, enabled=False):
+        with full_precision(z_BChw.device):
             self._update(self._to_codes(z_BChw), indices_Bhw.reshape(-1))
 
     def latents(self, indices_Bhw: Tensor) -> Tensor:
@@ -103,7 +112,7 @@ class Quantizer(nn.Module):
                 f"indices have shape {tuple(indices_Bhw.shape)}; expected [B, h, w]: reshape them row-major"
             )
         b, h, w = indices_Bhw.shape
-        with torch.autocast(indices_Bhw.device.type, enabled=False):
+        with full_precision(indices_Bhw.device):
             q_NC = self.project_out(self._lookup(indices_Bhw.reshape(-1)))
         return self._to_map(q_NC, torch.Size((b, self.channels, h, w)))
 
@@ -176,6 +185,16 @@ class CosineQuantizer(Quantizer):
         nn.init.kaiming_uniform_(codebook_KD)
         self.register_buffer("codebook", F.normalize(codebook_KD[0], dim=-1))
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """As `Quantizer.config`."""
+        return super().config | {
+            "kind": "cosine",
+            "decay": self.decay,
+            "output": self.output,
+            "dead_code_threshold": self.dead_code_threshold,
+        }
+
     def _nearest(self, z_ND: Tensor) -> Tensor:
         # The length of z scales a whole row and so cannot change its argmax: only the codes are normalised.
         return (z_ND @ F.normalize(self.codebook, dim=-1).T).argmax(dim=-1)
@@ -239,6 +258,11 @@ class EuclideanQuantizer(Quantizer):
         self.beta = beta
         self.beta_on = beta_on
         self.codebook = nn.Parameter(torch.empty(codes, self.dim).uniform_(-1.0 / codes, 1.0 / codes))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """As `Quantizer.config`."""
+        return super().config | {"kind": "euclidean", "beta": self.beta, "beta_on": self.beta_on}
 
     def _nearest(self, z_ND: Tensor) -> Tensor:
         # |z|^2 is the same for all codes: argmin |z - e|^2 = argmax <z, e> - |e|^2 / 2.

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from favae.models.bounds import SIDE, whole
 from favae.models.latent import Posterior, VariationalModel
 
 _FIRST, _SECOND = 32, 64  # channels of the two convolutions
@@ -100,11 +101,25 @@ class StftVAE(VariationalModel):
     Images are [B,1,H,W] in [-1, 1], H = W = `image_size`, a multiple of 4. Inside, pixels are in [0, 1] and the output has no
     activation, as in the official code; so outputs may leave [-1, 1]. 69,989 parameters at 28 pixels and Z = 2.
     Weights are initialised as TensorFlow does: Glorot uniform, biases 0.
+
+    Raises:
+        ValueError: a size out of range, or an image that cannot be halved twice.
     """
+
+    kind = "stft_vae"
 
     def __init__(self, image_size: int = 28, image_channels: int = 1, latent: int = 2) -> None:
         super().__init__()
-        self.config = {"image_size": image_size, "image_channels": image_channels, "latent": latent}
+        whole("image_size", image_size, SIDE)
+        whole("image_channels", image_channels, 64)
+        whole("latent", latent)
+        if image_size % 4 or image_size < 8:
+            smaller = max(8, image_size // 4 * 4)
+            raise ValueError(
+                f"image_size got {image_size}; expected a multiple of 4, at least 8, because it is halved twice: "
+                f"use {smaller} or {smaller + 4}"
+            )
+        self._config = {"image_size": image_size, "image_channels": image_channels, "latent": latent}
         self.latent, self.quarter = latent, image_size // 4
         features = _SECOND * ((((image_size - 1) // 2) - 1) // 2) ** 2
         self.encoder = nn.Sequential(

@@ -3,8 +3,12 @@
 Legend: B batch, T text tokens, D width. Token id 0 is padding.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+from favae.models.bounds import CODES, DEPTH, WIDTH, below_one, whole
 
 
 class LearnedTextEncoder(nn.Module):
@@ -18,14 +22,17 @@ class LearnedTextEncoder(nn.Module):
         dropout: inside the transformer layers.
 
     Raises:
-        ValueError: a size is not positive, or `heads` does not divide `dim`.
+        ValueError: a size or `dropout` is out of range, or `heads` does not divide `dim`.
     """
 
-    def __init__(self, vocab_size: int, dim: int, layers: int, heads: int, max_tokens: int, dropout: float = 0.0):
+    def __init__(self, vocab_size: int, dim: int, layers: int, heads: int, max_tokens: int, dropout: float):
         super().__init__()
         sizes = {"vocab_size": vocab_size, "dim": dim, "layers": layers, "heads": heads, "max_tokens": max_tokens}
-        if min(sizes.values()) < 1 or dim % heads:
-            raise ValueError(f"LearnedTextEncoder needs positive sizes and heads that divide dim, got {sizes}")
+        for name, size in sizes.items():
+            whole(name, size, {"vocab_size": CODES, "layers": DEPTH}.get(name, WIDTH))
+        if dim % heads:
+            raise ValueError(f"heads got {heads}; expected a divisor of dim {dim}: for example {math.gcd(heads, dim)}")
+        below_one("dropout", dropout)
         self.dim, self.max_tokens = dim, max_tokens
         self.token_embedding = nn.Embedding(vocab_size, dim)
         self.position = nn.Parameter(torch.empty(max_tokens, dim))

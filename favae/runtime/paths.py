@@ -99,6 +99,11 @@ def git_record() -> Path:
     return STATE / "head.json"
 
 
+def facts() -> Path:
+    """What planning knows of networks and losses, kept until their sources change (`favae.jobs.facts`)."""
+    return DATA / "state" / "facts.json"
+
+
 def raw_root() -> Path:
     """Folder of the raw data sets: `$FAVAE_RAW`, or `data/raw`."""
     return Path(os.environ.get("FAVAE_RAW", DATA / "raw"))

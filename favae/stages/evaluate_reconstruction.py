@@ -14,7 +14,7 @@ from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvalu
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.protocol import MetricResult
 from favae.jobs.grid import Job
-from favae.models import FAVAE, LatentModel
+from favae.models import Autoencoder
 from favae.results.publish import Outcome
 from favae.runtime import paths
 from favae.runtime.cpu import choose_device, device_name
@@ -38,13 +38,11 @@ def run(job: Job, context: Context) -> Outcome:
     device = choose_device(context.threads)
     model, split = inputs.model(device), inputs.split(protocol.split)
     reference = inputs.reference(protocol.split)
-    codes = model.quantizer.codes if isinstance(model, FAVAE) else None
-    evaluator = ReconstructionEvaluator(protocol, device, codebook_size=codes, reference=reference)
+    evaluator = ReconstructionEvaluator(protocol, device, codebook_size=model.codes, reference=reference)
     count = len(split) if protocol.n == "all" else min(protocol.n, len(split))
-    reconstruct = _reconstruction(model, protocol, count)
-    examples = _evaluate(evaluator, reconstruct, split, count, f"evaluating {job.cell}")
+    examples = _evaluate(evaluator, _reconstruction(model, protocol, count), split, count, f"evaluating {job.cell}")
     results = evaluator.result()
-    if isinstance(model, LatentModel) and model.latent:
+    if model.latent:
         examples |= _from_prior(model)
     if protocol.synthesis == "prior":
         results |= _synthesis(model, protocol, count, reference, device)
@@ -83,25 +81,19 @@ def _collect(examples: Examples, chosen: Sequence[int], stored: Tensor, image: T
         examples["id"].append(ids[i])
 
 
-def _reconstruction(model: FAVAE | LatentModel, protocol: EvaluationConfig, count: int) -> Reconstruct:
+def _reconstruction(model: Autoencoder, protocol: EvaluationConfig, count: int) -> Reconstruct:
     """A function of images and their rows in the split: reconstructions, and code indices where there is a codebook."""
-    if isinstance(model, FAVAE):
-
-        def by_codes(image: Tensor, rows: range) -> tuple[Tensor, Tensor | None]:
-            quantized = model.quantize(model.encode(image).z, update_codebook=False)
-            return model.decode(quantized.z).image, quantized.indices
-
-        return by_codes
     noise = drawn_latents(count, model.latent) if model.latent and protocol.latent == "sample" else None
 
-    def by_latents(image: Tensor, rows: range) -> tuple[Tensor, Tensor | None]:
-        return model.reconstruct(image, None if noise is None else noise[rows.start : rows.stop].to(image.device)), None
+    def reconstruct(image: Tensor, rows: range) -> tuple[Tensor, Tensor | None]:
+        own = None if noise is None else noise[rows.start : rows.stop].to(image.device)
+        return model.reconstruct_with_codes(image, own)
 
-    return by_latents
+    return reconstruct
 
 
 @torch.inference_mode()
-def _from_prior(model: LatentModel) -> Examples:
+def _from_prior(model: Autoencoder) -> Examples:
     """Images of latents drawn from N(0, 1) and, of two-dimensional ones, of a grid of its quantiles (Kingma and Welling)."""
     device = next(model.parameters()).device
     latents = {"drawn": drawn_latents(_DRAWN, model.latent)}
@@ -113,14 +105,14 @@ def _from_prior(model: LatentModel) -> Examples:
 
 @torch.inference_mode()
 def _synthesis(
-    model: FAVAE | LatentModel,
+    model: Autoencoder,
     protocol: EvaluationConfig,
     count: int,
     reference: Mapping[str, FeatureStatistics],
     device: torch.device,
 ) -> dict[str, MetricResult]:
     """Frechet distances of `count` images drawn from the prior. Raises ValueError for a model without one."""
-    if not (isinstance(model, LatentModel) and model.latent):
+    if not model.latent:
         raise ValueError("synthesis: prior needs a variational autoencoder; set it to none for this model")
     evaluator = GenerationEvaluator(protocol, device, reference=reference)
     for latents in drawn_latents(count, model.latent, seed=1).split(protocol.batch_size):

@@ -126,8 +126,8 @@ def _sample(
         guidance=guidance,
         top_k=config.top_k,
         top_p=config.top_p,
-        temperature=config.temperature,
         generator=generator,
+        **({"temperature": config.temperature} if "temperature" in config.model_fields_set else {}),
     )
     side = decoder.latent_size
     return decoder.decode_indices(indices.view(-1, side, side))

@@ -11,7 +11,7 @@ from favae.data.tokens import TokenSplit
 from favae.evaluation.frechet import FeatureStatistics, load_reference
 from favae.inference.export import TextToImage, load_any_autoencoder, load_autoencoder, load_text_to_image
 from favae.jobs.grid import Job
-from favae.models import FAVAE, LatentModel
+from favae.models import FAVAE, Autoencoder
 from favae.results.cards import read_card
 from favae.runtime import paths
 
@@ -48,7 +48,7 @@ class Inputs:
         """Code indices and captions of a split."""
         return TokenSplit(self._folder("tokens"), name)
 
-    def model(self, device: torch.device) -> FAVAE | LatentModel:
+    def model(self, device: torch.device) -> Autoencoder:
         """The trained autoencoder, of any kind."""
         return load_any_autoencoder(self._folder("model"), device)
 

@@ -1,6 +1,7 @@
 """Stage `train_autoencoder`: an autoencoder of any kind on a prepared data set."""
 
 import logging
+from typing import cast
 
 import torch
 
@@ -10,6 +11,7 @@ from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.inference.export import save_weights
 from favae.jobs.grid import Job
+from favae.models import Autoencoder
 from favae.results.publish import Outcome
 from favae.runtime import paths
 from favae.stages.context import Context, config_of
@@ -42,7 +44,9 @@ def run(job: Job, context: Context) -> Outcome:
     plan = Plan.of(config.training, len(train))
     result = Loop(task, plan, context.state, ranks, config.training, job.cell).run(batches.iter_from)
     if ranks.is_main:
-        save_weights(context.build, result.exported, {"kind": "autoencoder", "model": config.model.model_dump()})
+        model = cast(Autoencoder, task.modules["model"])
+        exported = {"kind": "autoencoder", "model": {"kind": model.kind, **model.config}}
+        save_weights(context.build, result.exported, exported)
         save_image(result.image, context.build / paths.SAMPLES)
         write_curves(job, result)
     return training_outcome(job, result, ranks, artifacts=[paths.SAMPLES])
@@ -51,7 +55,7 @@ def run(job: Job, context: Context) -> Outcome:
 def _task(config: FavaeConfig | CompanionConfig, inputs: Inputs, train: PreparedSplit, ranks: Ranks) -> Task:
     if isinstance(config, CompanionConfig):
         return VaeTask(config, train, inputs.split_if_any("val"), ranks)
-    start = config.objective.adversarial.start.in_steps(len(train), config.training.batch_size)
+    start = config.adversarial_start(len(train))
     log_rule(config.training, config.optimizer, ranks)
     log.info("the discriminator takes part from step %d, %d images seen", start, start * config.training.batch_size)
     return AutoencoderTask(config, inputs.split("val"), ranks, start, _lpips(config, ranks.device))

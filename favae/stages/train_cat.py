@@ -28,7 +28,7 @@ def run(job: Job, context: Context) -> Outcome:
     train, val = inputs.tokens("train"), inputs.tokens("val")
     torch.manual_seed(config.training.seed)
     text = build_text_encoder(_text_config(config), (caption for _, caption in train.pairs))
-    arguments = {"codes": train.codes, "grid": train.grid, "text_dim": text.dim, **config.model.model_dump()}
+    arguments = {"codes": train.codes, "grid": train.grid, "text_dim": text.dim, **config.model.given()}
     plan = Plan.of(config.training, len(train))
     warmup = config.optimizer.warmup.in_steps(len(train), config.training.batch_size)
     log_rule(config.training, config.optimizer, ranks)
@@ -48,7 +48,7 @@ def run(job: Job, context: Context) -> Outcome:
 
 
 def _text_config(config: CatConfig) -> dict[str, Any]:
-    arguments = config.text.model_dump()
+    arguments = config.text.given()
     if isinstance(config.text, ClipTextConfig):
         found = find_weights(config.text.weights)
         if isinstance(found, MissingWeights):

@@ -33,10 +33,11 @@ def build_text_encoder(config: Mapping[str, Any], captions: Iterable[str] = ()) 
         raise ValueError(f"text encoder {kind!r} does not know {unknown}, expected keys {sorted(known[kind])}")
     if kind == "clip":
         return ClipText(**options)
-    max_tokens, min_count = options.pop("max_tokens", 64), options.pop("min_count", 1)
     words = options.pop("words", None)
+    min_count = {name: options.pop(name) for name in ("min_count",) if name in options}
+    length = {name: options.pop(name) for name in ("max_tokens",) if name in options}
     if words is None:
-        tokenizer = WordTokenizer.from_captions(captions, max_tokens, min_count)
+        tokenizer = WordTokenizer.from_captions(captions, **length, **min_count)
     else:
-        tokenizer = WordTokenizer(words, max_tokens)
+        tokenizer = WordTokenizer(words, **length)
     return LearnedText(tokenizer, **options)

@@ -12,12 +12,14 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
+from favae.models.precision import full_precision
 from favae.runtime.torchvision import ensure_torchvision
 
 if TYPE_CHECKING:
     from open_clip.transformer import TextTransformer
 
 TextMask = Literal["official", "length"]
+VIT_L_14 = "ViT-L-14-quickgelu"
 WEIGHTS_HELP = (
     "get ViT-L-14.pt from https://openaipublic.azureedge.net/clip/models/"
     "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836/ViT-L-14.pt (declared in params/weights.yaml)"
@@ -46,7 +48,7 @@ class ClipText(nn.Module):
 
     trainable = False
 
-    def __init__(self, weights: str, model: str = "ViT-L-14-quickgelu", mask: TextMask = "official"):
+    def __init__(self, weights: str, model: str = VIT_L_14, mask: TextMask = "official"):
         super().__init__()
         if mask not in ("official", "length"):
             raise ValueError(f"mask is {mask!r}, expected 'official' or 'length'")
@@ -74,7 +76,7 @@ class ClipText(nn.Module):
     @torch.no_grad()
     def encode(self, ids_BT: Tensor) -> Tensor:
         """Ids [B,77] -> [B,77,D], ln_final(last layer) @ text_projection, fp32 also under autocast, no gradient."""
-        with torch.autocast(ids_BT.device.type, enabled=False):
+        with full_precision(ids_BT.device):
             return self.tower(ids_BT)
 
     def config(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def clip_tokenizer() -> Any:
     return SimpleTokenizer()
 
 
-def text_tower(model: str) -> "TextTransformer":
+def text_tower(model: str = VIT_L_14) -> "TextTransformer":
     """CLIP text transformer with random weights that returns every position projected: [B,77] ids -> [B,77,D].
 
     Raises:

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from favae.models.bounds import whole
+
 PADDING, UNKNOWN, START = 0, 1, 2
+MAX_TOKENS = 64
 SPECIAL = ("<padding>", "<unknown>", "<start>")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[.,;:!?]")
 
@@ -23,24 +26,26 @@ class WordTokenizer:
         ValueError: the vocabulary is empty or has duplicates, or `max_tokens` is below 1.
     """
 
-    def __init__(self, words: list[str], max_tokens: int):
+    def __init__(self, words: list[str], max_tokens: int = MAX_TOKENS):
         if not words or len(set(words)) != len(words):
             raise ValueError(f"vocabulary of {len(words)} words, {len(set(words))} different: give distinct words")
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens is {max_tokens}, expected at least 1 (the start token)")
+        whole("max_tokens", max_tokens)  # the start token is one
         self.words, self.max_tokens = list(words), max_tokens
         self.truncated = 0
         self._ids = {word: index for index, word in enumerate(self.words, start=len(SPECIAL))}
 
     @classmethod
-    def from_captions(cls, captions: Iterable[str], max_tokens: int, min_count: int = 1) -> "WordTokenizer":
+    def from_captions(
+        cls, captions: Iterable[str], max_tokens: int = MAX_TOKENS, min_count: int = 1
+    ) -> "WordTokenizer":
         """Vocabulary of all words seen at least `min_count` times, most frequent first, ties alphabetical.
 
         The result depends on the captions, not on their order.
 
         Raises:
-            ValueError: no word is frequent enough.
+            ValueError: no word is frequent enough, or a number is out of range.
         """
+        whole("min_count", min_count, 1_000_000_000)
         counts = Counter(word for caption in captions for word in split_words(caption))
         words = sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
         if not words:

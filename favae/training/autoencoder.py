@@ -1,13 +1,14 @@
 """Training FA-VAE and VQ-GAN: the total objective of the paper, G and D steps in one forward pass."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from favae.config.errors import blaming
 from favae.config.favae import FavaeConfig
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit, iterate_batches
@@ -18,6 +19,41 @@ from favae.models.favae import FAVAEOutput
 from favae.training.distributed import ImageMeans, Ranks, average, average_gradients
 
 _SAMPLES = 8
+
+
+class Networks(NamedTuple):
+    """All that is built of the parameters of a training."""
+
+    model: FAVAE
+    discriminator: PatchDiscriminator
+    spectrum: nn.Module
+    image_ffl: FocalFrequencyLoss
+
+
+def build_networks(config: FavaeConfig) -> Networks:
+    """Networks and losses with fresh weights, on the default device.
+
+    Raises:
+        BadKey: a constructor refuses a block of the parameters.
+    """
+    model, objective = config.model.given(), config.objective
+    del model["kind"]
+    with blaming("model"):
+        favae = FAVAE.from_config(model)
+    with blaming("objective", "adversarial", "discriminator"):
+        judge = PatchDiscriminator(favae.config["image_channels"], **objective.adversarial.discriminator.given())
+    with blaming("objective", "spectrum"):
+        spectrum = build_spectrum_loss(**objective.spectrum.given())
+    with blaming("objective", "image_ffl"):
+        image_ffl = FocalFrequencyLoss(**objective.image_ffl.given())
+    return Networks(favae, judge, spectrum, image_ffl)
+
+
+def adaptive_bounds(config: FavaeConfig) -> dict[str, float]:
+    """Arguments of `adaptive_weight`, as far as the parameters give them."""
+    names = {"adaptive_maximum": "maximum", "adaptive_epsilon": "eps"}
+    given = config.objective.adversarial.given()
+    return {argument: given[name] for name, argument in names.items() if name in given}
 
 
 class AutoencoderTask:
@@ -38,12 +74,11 @@ class AutoencoderTask:
             lpips,
         )
         objective = config.objective
-        self.model = FAVAE.from_config(config.model.model_dump()).to(ranks.device)
-        self.discriminator = PatchDiscriminator(
-            config.model.image_channels, **objective.adversarial.discriminator.model_dump()
-        ).to(ranks.device)
-        self.spectrum = build_spectrum_loss(**objective.spectrum.model_dump()).to(ranks.device)
-        self.image_ffl = FocalFrequencyLoss(objective.image_ffl.weight, objective.image_ffl.alpha)
+        networks = build_networks(config)
+        self.model = networks.model.to(ranks.device)
+        self.discriminator = networks.discriminator.to(ranks.device)
+        self.spectrum = networks.spectrum.to(ranks.device)
+        self.image_ffl = networks.image_ffl
         self.measured_ffl = FocalFrequencyLoss()  # on val at weight 1 for every model, the baseline included
         self.adversarial = build_adversarial_loss(objective.adversarial.loss)
         modules = {"model": self.model, "discriminator": self.discriminator, "spectrum": self.spectrum}
@@ -123,7 +158,7 @@ class AutoencoderTask:
         reconstruction, losses = self._reconstruction_loss(image, picture)
         (gradient,) = torch.autograd.grad(reconstruction, picture)
         total = gradient.clone()
-        if objective.image_ffl.weight:
+        if self.image_ffl.weight:
             losses["image_ffl"] = self.image_ffl(picture, image)
             total += torch.autograd.grad(losses["image_ffl"], picture)[0]
         if adversarial:
@@ -157,7 +192,7 @@ class AutoencoderTask:
         ]
         if adversarial.adaptive_scope == "world":
             at_weight = [average(g) for g in at_weight]
-        return adaptive_weight(at_weight[0], at_weight[1], adversarial.adaptive_maximum, adversarial.adaptive_epsilon)
+        return adaptive_weight(at_weight[0], at_weight[1], **adaptive_bounds(self.config))
 
     def _discriminator_step(self, parts: Sequence[Tensor], fakes: Sequence[Tensor]) -> dict[str, Tensor]:
         if self.config.objective.adversarial.reconstruction == "recompute":

@@ -1,6 +1,7 @@
 """Training the autoencoders of the companion papers: one network, one optimiser, a sum of terms and the KL divergence."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,14 @@ from favae.config.companions import (
     ConstantRateConfig,
     CyclicRateConfig,
     PerceptualTermConfig,
-    TermConfig,
 )
+from favae.config.errors import blaming
+from favae.config.evaluation import LpipsNet
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit, iterate_batches
 from favae.data.pixels import side_by_side, to_float
 from favae.losses import build_term
-from favae.models import LATENT_MODELS
+from favae.models import LatentModel, build_autoencoder
 from favae.training.distributed import ImageMeans, Ranks, average_gradients
 
 _SAMPLES = 8
@@ -41,20 +43,49 @@ def drawn_latents(n: int, size: int, seed: int = 0) -> Tensor:
 class _Perceptual(nn.Module):
     """weight * mean LPIPS of images in [-1, 1]."""
 
-    def __init__(self, term: PerceptualTermConfig) -> None:
+    def __init__(self, term: PerceptualTermConfig, load: Callable[[LpipsNet], nn.Module]) -> None:
         super().__init__()
-        from favae.pretrained.lpips import load_lpips
-
-        self.weight, self.lpips = term.weight, load_lpips(term.network)
+        self.weight, self.lpips = term.weight, load(term.network)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         return self.weight * self.lpips(pred, target).mean()
 
 
-def _build(term: TermConfig, data_range: float) -> nn.Module:
-    if isinstance(term, PerceptualTermConfig):
-        return _Perceptual(term)
-    return build_term(data_range=data_range, **term.model_dump())
+def build_model(config: CompanionConfig) -> LatentModel:
+    """The network with fresh weights, on the default device. Raises BadKey where its constructor refuses the parameters."""
+    with blaming("model"):
+        return cast(LatentModel, build_autoencoder(config.model.given()))
+
+
+def build_terms(
+    config: CompanionConfig, perceptual: Callable[[LpipsNet], nn.Module] | None = None
+) -> dict[str, nn.Module]:
+    """The terms of the objective by name; `perceptual` gives the LPIPS of a network (default: with its declared weights).
+
+    Raises:
+        BadKey: a constructor refuses a term, or LPIPS is asked to compare images that are not in [-1, 1].
+    """
+    terms: dict[str, nn.Module] = {}
+    for name, term in config.objective.terms.items():
+        with blaming("objective", "terms", name):
+            if isinstance(term, PerceptualTermConfig):
+                if config.objective.scale != "signed":
+                    raise ValueError("LPIPS compares images in [-1, 1]: set objective.scale to signed")
+                terms[name] = _Perceptual(term, perceptual or _load_lpips)
+            else:
+                terms[name] = build_term(data_range=data_range(config), **term.given())
+    return terms
+
+
+def data_range(config: CompanionConfig) -> float:
+    """Width of the scale on which the objective compares images."""
+    return 1.0 if config.objective.scale == "unit" else 2.0
+
+
+def _load_lpips(network: LpipsNet) -> nn.Module:
+    from favae.pretrained.lpips import load_lpips
+
+    return load_lpips(network)
 
 
 class VaeTask:
@@ -68,13 +99,10 @@ class VaeTask:
             raise ValueError("the data set has no val split to choose by: set training.selection to 'last'")
         self.config, self.val, self.ranks = config, val, ranks
         self.shown = train if val is None else val
-        arguments = config.model.model_dump(exclude={"kind"})
-        self.model = LATENT_MODELS[config.model.kind].from_config(arguments).to(ranks.device)
+        self.model = build_model(config).to(ranks.device)
         if config.training.memory_format == "channels_last":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        data_range = 1.0 if config.objective.scale == "unit" else 2.0
-        terms = {name: _build(term, data_range) for name, term in config.objective.terms.items()}
-        self.terms = nn.ModuleDict(terms).to(ranks.device)
+        self.terms = nn.ModuleDict(build_terms(config)).to(ranks.device)
         self.modules: Mapping[str, nn.Module] = {"model": self.model}
         self.forward = torch.compile(self.model) if config.training.compile == "default" else self.model
         adam = Adam(

@@ -6,9 +6,10 @@ import pytest
 
 from favae.config.base import Duration
 from favae.config.errors import ConfigError
-from favae.config.favae import FavaeConfig
 from favae.config.load import deep_merge, read_yaml, validate
+from favae.config.training_kinds import training_config
 from favae.jobs.grid import load_grid
+from favae.runtime.hashes import canonical_json
 
 
 def write(path: Path, text: str) -> Path:
@@ -21,6 +22,11 @@ def test_yaml_is_version_1_2(tmp_path: Path) -> None:
     assert tree["lr"] == 2e-6
     assert tree["switch"] == "on"
     assert tree["merged"] == {"x": 1, "y": 2}
+
+
+def test_a_whole_number_is_one_value_however_it_is_written(tmp_path: Path) -> None:
+    tree = read_yaml(write(tmp_path / "a.yaml", "a: 3.0\nb: [1.0, 2.5, {c: -0.0}]\nd: 1e3\n"))
+    assert canonical_json(tree) == '{"a":3,"b":[1,2.5,{"c":0}],"d":1000}'
 
 
 @pytest.mark.parametrize("text", ["a: [1, 2", "- 1\n- 2\n"])
@@ -47,7 +53,16 @@ def test_merge_leaves_its_inputs_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "steps"), [("3 steps", 3), ("2 epochs", 24), ("0.5 epochs", 6), ("80 images", 10), ("1_000 steps", 1000)]
+    ("text", "steps"),
+    [
+        ("3 steps", 3),
+        ("1 step", 1),
+        ("1 epoch", 12),
+        ("2 epochs", 24),
+        ("0.5 epochs", 6),
+        ("80 images", 10),
+        ("1_000 steps", 1000),
+    ],
 )
 def test_durations_in_steps(text: str, steps: int) -> None:
     assert Duration.model_validate(text).in_steps(dataset_size=100, batch_size=8) == steps
@@ -66,14 +81,18 @@ def favae_parameters() -> dict:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": {"imge_size": 64}}, r"model\.imge_size: unknown key; known here: .*image_size"),
-        ({"model": {"base_channels": "many"}}, r"model\.base_channels: .*integer.*\(found 'many'\)"),
-        ({"model": {"image_size": 26}}, r"image_size 26 is not divisible by the factor 4"),
-        ({"model": {"norm_groups": 3}}, r"norm_groups 3 does not divide 8 channels"),
-        ({"model": {"fcm": "none"}}, r"compares FCM features, but model\.fcm is 'none'"),
-        ({"objective": {"spectrum": {"kernel_size": 4}}}, r"kernel_size: must be odd \(found 4\)"),
-        ({"objective": {"spectrum": {"kernel_size": 13}}}, r"kernel_size 13 is too large for the 6x6 latent"),
-        ({"objective": {"spectrum": {"kind": "fft"}}}, r"objective\.spectrum.*dsl"),
+        ({"model": {"imge_size": 64}}, r"model\.imge_size: unknown key; did you mean 'image_size' or [^,]*$"),
+        ({"model": {"quantizer": {"decai": 0.8}}}, r"model\.quantizer\.decai: unknown key; did you mean 'decay'"),
+        ({"model": {"base_channels": "many"}}, r'model\.base_channels: .*integer.*\(found "many"\)'),
+        ({"model": {"base_channels": "24"}}, r'model\.base_channels: .*integer.*\(found "24"\)'),
+        ({"model": {"base_channels": None}}, r"model\.base_channels: .*integer.*\(found null\)"),
+        ({"model": {"fcm": "convolution"}}, r"model\.fcm: found 'convolution'; did you mean 'conv'"),
+        ({"model": {"kind": "fa-vae"}}, r"model\.kind: found 'fa-vae'; did you mean 'favae'"),
+        ({"objective": {"spectrum": {"kind": "fft"}}}, r"objective\.spectrum\.kind: found 'fft'; did you mean 'ffl'"),
+        ({"optimizer": {"base_lr": True}}, r"optimizer\.base_lr: .*number.*\(found true\)"),
+        ({"optimizer": {"sigma_lr": "mean"}}, r"optimizer\.sigma_lr: .*number.* or .*'main'"),
+        ({"training": {"seed": -1}}, r"training\.seed: .*greater than or equal to 0 \(found -1\)"),
+        ({"training": {"batch_size": 10**12}}, r"training\.batch_size: .*less than or equal to 1000000000"),
         ({"training": {"length": "3 hours"}}, r"training\.length: expected a duration as in '20 epochs'"),
         ({"optimizer": {"base_lr": -1}}, r"optimizer\.base_lr: .*greater than 0"),
         ({"objective": {"adversarial": {"codebook_update": "official"}}}, r"needs reconstruction: recompute"),
@@ -81,7 +100,7 @@ def favae_parameters() -> dict:
 )
 def test_bad_training_parameters_name_file_key_and_expectation(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        validate(FavaeConfig, deep_merge([favae_parameters(), change]), "params/x.yaml: row")
+        validate(training_config, deep_merge([favae_parameters(), change]), "params/x.yaml: row")
     assert str(caught.value).startswith("params/x.yaml: row: ")
 
 

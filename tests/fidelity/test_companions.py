@@ -25,9 +25,8 @@ from favae.config.companions import (
 )
 from favae.config.evaluation import EvaluationConfig
 from favae.jobs.grid import Grid, Job, load_grid
-from favae.jobs.latent_costs import latent_model_cost
 from favae.jobs.resources import resources_of
-from favae.models import LATENT_MODELS
+from favae.models import AUTOENCODERS
 from favae.stages.evaluate_reconstruction import _reconstruction
 from favae.stages.runner import run_job
 
@@ -123,7 +122,7 @@ def test_image_to_image_and_stylegan_rows_are_shown_as_not_run() -> None:
 def test_costs_are_those_that_torch_counts(
     config: StftVaeModelConfig | FflAutoencoderModelConfig | FflVaeModelConfig,
 ) -> None:
-    model = LATENT_MODELS[config.kind].from_config(config.model_dump(exclude={"kind"})).eval()
+    model = AUTOENCODERS[config.kind].from_config(config.model_dump(exclude={"kind"})).eval()
     cost = latent_model_cost(config)
     assert cost.parameters == sum(p.numel() for p in model.parameters())
     image = torch.zeros(4, config.image_channels, config.image_size, config.image_size)
@@ -229,7 +228,7 @@ def test_from_raw_digits_to_table_and_figures(small_stft: Grid) -> None:
 
 def test_sampled_latents_do_not_depend_on_the_batch() -> None:
     torch.manual_seed(0)
-    model = LATENT_MODELS["stft_vae"]().eval()
+    model = AUTOENCODERS["stft_vae"]().eval()
     image = torch.rand(6, 1, 28, 28) * 2 - 1
     sampled = _reconstruction(model, EvaluationConfig(latent="sample"), 6)
     whole = sampled(image, range(6))[0]

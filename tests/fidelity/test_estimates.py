@@ -5,13 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-from typer.testing import CliRunner
-
-from favae.cli.main import app
-from favae.config.cat import CatModelConfig
-from favae.config.favae import DiscriminatorConfig, FavaeConfig, FavaeModelConfig
 from favae.jobs.costs import (
     Cost,
     autoencoder_cost,
@@ -22,6 +15,13 @@ from favae.jobs.costs import (
     encoder_cost,
     vgg_cost,
 )
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
+
+from favae.cli.main import app
+from favae.config.cat import CatModelConfig
+from favae.config.favae import DiscriminatorConfig, FavaeConfig, FavaeModelConfig
 from favae.jobs.estimates import _LPIPS_SHARE, UnknownSize, autoencoder_flops, estimate
 from favae.jobs.grid import Grid, load_grid
 from favae.jobs.resources import known_sizes, resources_of

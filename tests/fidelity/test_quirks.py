@@ -111,7 +111,7 @@ SWITCHES = [
     # quirk, parameter, default, the other published or corrected value
     ("1", "train_autoencoder.objective.spectrum.sigma_index", "paper", "official"),
     ("2", "train_autoencoder.optimizer.sigma_lr", 2.0e-7, "main"),
-    ("3", "train_autoencoder.objective.spectrum.detach_taps", "no", "yes"),
+    ("3", "train_autoencoder.objective.spectrum.detach_taps", False, True),
     ("14", "train_autoencoder.objective.adversarial.discriminator.init", "pytorch", "normal"),
     ("17", "train_autoencoder.objective.adversarial.codebook_update", "once", "official"),
     ("17", "train_autoencoder.objective.adversarial.reconstruction", "reuse", "recompute"),
@@ -133,7 +133,7 @@ SWITCHES = [
     ("50", "train_cat.text.mask", "official", "length"),
     ("51", "train_autoencoder.training.precision", "fp32", "bf16"),
     ("51", "train_cat.training.precision", "fp32", "bf16"),
-    ("54c", "train_autoencoder.objective.spectrum.detach_taps", "no", "yes"),
+    ("54c", "train_autoencoder.objective.spectrum.detach_taps", False, True),
 ]
 
 
@@ -219,7 +219,7 @@ def test_dsl_is_the_weighted_mean_over_pairs() -> None:
         FocalFrequencyLoss()(*(gaussian_blur(x, 3, torch.tensor(3.0)) for x in (complement, tap)))
         for tap, complement in pairs
     ]
-    code, paper = (DynamicSpectrumLoss(3, 3.0, weight)(pairs) for weight in (0.01, 0.04))
+    code, paper = (DynamicSpectrumLoss(3, 3.0, weight=weight)(pairs) for weight in (0.01, 0.04))
     torch.testing.assert_close(code, 0.01 * sum(each) / 4)
     torch.testing.assert_close(paper, 0.01 * sum(each))
 

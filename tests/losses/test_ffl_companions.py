@@ -39,12 +39,12 @@ def distances(pair: tuple[Tensor, Tensor]) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("representation", ["without_frequency", "without_phase", "without_amplitude", "dct"])
 def test_values_are_the_written_out_sums(pair: tuple[Tensor, Tensor], representation: str, alpha: float) -> None:
     expected = 3 * focal(distances(pair)[representation], alpha)
-    assert FocalVariantLoss(3.0, alpha, representation)(*pair).item() == pytest.approx(expected, rel=1e-4)
+    assert FocalVariantLoss(representation, 3.0, alpha)(*pair).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_weights_are_constant_to_the_gradient(pair: tuple[Tensor, Tensor]) -> None:
     pred = pair[0].requires_grad_()
-    (gradient,) = torch.autograd.grad(FocalVariantLoss(1.0, 1.0, "without_frequency")(pred, pair[1]), pred)
+    (gradient,) = torch.autograd.grad(FocalVariantLoss("without_frequency", 1.0, 1.0)(pred, pair[1]), pred)
     difference = (pred - pair[1]).detach()
     weights = difference.abs() / difference.abs().amax((-2, -1), keepdim=True)
     torch.testing.assert_close(gradient, 2 * weights * difference / difference.numel())
@@ -53,19 +53,19 @@ def test_weights_are_constant_to_the_gradient(pair: tuple[Tensor, Tensor]) -> No
 def test_what_each_representation_cannot_see(pair: tuple[Tensor, Tensor]) -> None:
     _, target = pair
     moved = target.roll(3, -1)  # amplitudes of a circular shift are the same
-    assert FocalVariantLoss(1.0, 1.0, "without_phase")(moved, target).item() == pytest.approx(0, abs=1e-10)
-    assert FocalVariantLoss(1.0, 1.0, "without_amplitude")(moved, target).item() > 0.1
+    assert FocalVariantLoss("without_phase", 1.0, 1.0)(moved, target).item() == pytest.approx(0, abs=1e-10)
+    assert FocalVariantLoss("without_amplitude", 1.0, 1.0)(moved, target).item() > 0.1
     louder = 2 * target  # phases of a scaled image are the same
-    assert FocalVariantLoss(1.0, 1.0, "without_amplitude")(louder, target).item() == pytest.approx(0, abs=1e-9)
-    assert FocalVariantLoss(1.0, 1.0, "without_phase")(louder, target).item() > 0.1
+    assert FocalVariantLoss("without_amplitude", 1.0, 1.0)(louder, target).item() == pytest.approx(0, abs=1e-9)
+    assert FocalVariantLoss("without_phase", 1.0, 1.0)(louder, target).item() > 0.1
 
 
 def test_every_orthonormal_transform_without_focal_weights_is_the_mean_squared_error(
     pair: tuple[Tensor, Tensor],
 ) -> None:
     mse = (pair[0] - pair[1]).square().mean().item()
-    assert FocalVariantLoss(1.0, 0.0, "dct")(*pair).item() == pytest.approx(mse, rel=1e-5)
-    assert FocalVariantLoss(1.0, 0.0, "without_frequency")(*pair).item() == pytest.approx(mse, rel=1e-5)
+    assert FocalVariantLoss("dct", 1.0, 0.0)(*pair).item() == pytest.approx(mse, rel=1e-5)
+    assert FocalVariantLoss("without_frequency", 1.0, 0.0)(*pair).item() == pytest.approx(mse, rel=1e-5)
     assert FocalFrequencyLoss(alpha=0.0)(*pair).item() == pytest.approx(mse, rel=1e-5)
     identity = dct_matrix(7) @ dct_matrix(7).T
     torch.testing.assert_close(identity, torch.eye(7, dtype=torch.float64))
@@ -76,7 +76,7 @@ def test_terms_lead_to_the_loss_that_their_parameters_name(pair: tuple[Tensor, T
     found = build_term("ffl", data_range=2.0, **given)(*pair)
     assert found.item() == FocalFrequencyLoss(2.0, patch_factor=2)(*pair).item()
     dct = build_term("ffl", data_range=2.0, **given | {"patch_factor": 1, "representation": "dct"})(*pair)
-    assert dct.item() == FocalVariantLoss(2.0, 1.0, "dct")(*pair).item()
+    assert dct.item() == FocalVariantLoss("dct", 2.0, 1.0)(*pair).item()
     average = build_term("ffl", data_range=2.0, **given | {"patch_factor": 1, "spectra": "batch_mean"})(*pair)
     assert average.item() == FocalFrequencyLoss(2.0, ave_spectrum=True)(*pair).item()
 
@@ -103,8 +103,8 @@ def test_cross_entropy_of_profiles_is_least_where_they_agree(pair: tuple[Tensor,
 
 def test_what_they_cannot_compare_is_refused(pair: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ValueError, match="expected one of"):
-        FocalVariantLoss(1.0, 1.0, "full")
-    for loss in (FocalVariantLoss(1.0, 1.0, "dct"), SpectralRegularization()):
+        FocalVariantLoss("full", 1.0, 1.0)
+    for loss in (FocalVariantLoss("dct", 1.0, 1.0), SpectralRegularization()):
         with pytest.raises(ValueError, match="expected the same"):
             loss(pair[0], pair[1][:1])
     flat = torch.zeros(1, 3, 8, 8)

@@ -189,13 +189,13 @@ def test_refuses_images_that_do_not_fit(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_size": 33}, "image_size got 33"),
+        ({"image_size": 33}, "image_size got 33.* use 32 or 34"),
         ({"channel_multipliers": []}, "channel_multipliers is empty"),
         ({"attention_resolutions": [16, 5]}, r"attention_resolutions got \[5\]"),
-        ({"norm_groups": 3}, "3 groups for 8 channels"),
-        ({"fcm_groups": 3}, "3 groups for 8 channels"),
+        ({"norm_groups": 3}, "norm_groups got 3 for a layer of 8 channels.* use for example 1"),
+        ({"fcm_groups": 3}, "fcm_groups got 3 for a layer of 8 channels"),
         ({"fcm": "wavelet"}, "fcm got 'wavelet'"),
-        ({"fcm": "attention", "latent_channels": 4}, "attention FCM got 4 channels"),
+        ({"fcm": "attention", "latent_channels": 4}, "fcm 'attention' got a feature of 4 channels.*for example 8"),
         ({"quantizer": {"kind": "cosine"}}, "quantizer.codes is missing"),
         ({"z_channels": 8}, r"unknown keys \['z_channels'\]"),
     ],

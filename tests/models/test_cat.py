@@ -222,7 +222,7 @@ class CatWithText(nn.Module):
     def __init__(self):
         super().__init__()
         self.cat = small()
-        self.text = LearnedTextEncoder(vocab_size=7, dim=6, layers=1, heads=2, max_tokens=TEXT)
+        self.text = LearnedTextEncoder(vocab_size=7, dim=6, layers=1, heads=2, max_tokens=TEXT, dropout=0.0)
 
 
 @pytest.mark.parametrize("no_decay", ["official", "standard"])
@@ -262,8 +262,8 @@ def test_parameter_groups_decay_what_each_rule_says():
     [
         ({"relative_position": "none"}, "relative_position"),
         ({"key_value": True}, "key_value"),
-        ({"layers": 0}, "positive"),
-        ({"grid": (0, 4)}, "positive"),
+        ({"layers": 0}, "layers got 0"),
+        ({"grid": (0, 4)}, "grid got 0"),
     ],
 )
 def test_wrong_options_are_refused(options, words):

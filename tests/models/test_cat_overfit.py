@@ -38,7 +38,7 @@ def train(tokens, captions, steps=250):
     every = [caption for two in captions for caption in two]
     text = build_text_encoder({"kind": "learned", "dim": 32, "layers": 1, "heads": 2, "max_tokens": 48}, every)
     cat = CAT(codes=CODES, grid=(SIDE, SIDE), layers=2, dim=64, heads=4, head_dim=16, text_dim=32, dropout=0.0)
-    groups = cat_parameter_groups(torch.nn.ModuleList((cat, text)), 0.01)
+    groups = cat_parameter_groups(torch.nn.ModuleList((cat, text)), 0.01, "official")
     optimizer = torch.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.95))
     ids, mask = text.tokenize(every)
     targets = tokens.repeat_interleave(2, dim=0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from favae.models import LATENT_MODELS, FflVAE, VanillaAutoencoder
+from favae.models import AUTOENCODERS, FflVAE, VanillaAutoencoder
 
 
 def test_vanilla_autoencoder_has_the_published_size() -> None:
@@ -54,8 +54,8 @@ def test_a_size_that_does_not_end_at_four_is_refused() -> None:
         FflVAE(4)
 
 
-@pytest.mark.parametrize("kind", LATENT_MODELS)
+@pytest.mark.parametrize("kind", AUTOENCODERS)
 def test_configuration_rebuilds_the_model(kind: str) -> None:
-    model = LATENT_MODELS[kind]()
-    again = LATENT_MODELS[kind].from_config(model.config)
+    model = AUTOENCODERS[kind]()
+    again = AUTOENCODERS[kind].from_config(model.config)
     again.load_state_dict(model.state_dict())

@@ -246,7 +246,7 @@ def test_two_processes_learn_the_codebook_of_one_on_both_batches(tmp_path: Path)
         ({"kind": "cosine", "codes": 8, "beta": 0.25}, "unexpected keyword argument 'beta'"),
         ({"kind": "cosine", "codes": 8, "decay": 1.5}, "quantizer.decay got 1.5"),
         ({"kind": "cosine", "codes": 8, "output": "unit"}, "quantizer.output got 'unit'"),
-        ({"kind": "cosine", "codes": 0}, "codes=0"),
+        ({"kind": "cosine", "codes": 0}, "quantizer.codes got 0"),
         ({"kind": "euclidean", "codes": 8, "beta": -1.0}, "quantizer.beta got -1.0"),
         ({"kind": "euclidean", "codes": 8, "beta_on": "both"}, "quantizer.beta_on got 'both'"),
     ],

@@ -56,7 +56,7 @@ def test_long_captions_are_cut_and_counted():
         (lambda: WordTokenizer.from_captions(CAPTIONS, 4, min_count=99), "99 times"),
         (lambda: WordTokenizer(["a", "a"], 4), "distinct"),
         (lambda: WordTokenizer(["a"], 0), "max_tokens"),
-        (lambda: LearnedTextEncoder(5, 10, 1, 3, 4), "divide"),
+        (lambda: LearnedTextEncoder(5, 10, 1, 3, 4, 0.0), "heads got 3; expected a divisor of dim 10"),
         (lambda: build_text_encoder({"kind": "bert"}), r"'bert', expected one of \['learned', 'clip'\]"),
         (lambda: build_text_encoder({**CONFIG, "width": 3}, CAPTIONS), r"\['width'\]"),
     ],
@@ -68,7 +68,7 @@ def test_wrong_configurations_are_refused(make, words):
 
 def test_encoder_ignores_padding_and_survives_an_empty_caption():
     torch.manual_seed(0)
-    encoder = LearnedTextEncoder(vocab_size=8, dim=16, layers=2, heads=2, max_tokens=6).eval()
+    encoder = LearnedTextEncoder(vocab_size=8, dim=16, layers=2, heads=2, max_tokens=6, dropout=0.0).eval()
     short = torch.tensor([[2, 3, 4]])
     padded = torch.tensor([[2, 3, 4, 0, 0, 0]])
     torch.testing.assert_close(encoder(padded)[:, :3], encoder(short))
@@ -79,7 +79,7 @@ def test_encoder_ignores_padding_and_survives_an_empty_caption():
 
 def test_encoder_sees_words_and_their_order_both_ways():
     torch.manual_seed(0)
-    encoder = LearnedTextEncoder(vocab_size=8, dim=16, layers=2, heads=2, max_tokens=6).eval()
+    encoder = LearnedTextEncoder(vocab_size=8, dim=16, layers=2, heads=2, max_tokens=6, dropout=0.0).eval()
     first, swapped = encoder(torch.tensor([[2, 3, 4]])), encoder(torch.tensor([[2, 4, 3]]))
     assert not torch.allclose(first[:, 0], swapped[:, 0], atol=1e-5)
 
