@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from favae.losses.frequency import FocalFrequencyLoss
 from favae.losses.gan_regularization import AcrossRanks
-from favae.losses.ranks import mean_over_ranks
+from favae.models.ranks import mean_over_ranks
 
 BatchSpectra = Literal["batch_mean", "batch_power"]
 _SMALLEST_POWER = 1e-12  # keeps the gradient of the square root finite where a frequency is absent

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from favae.losses.ranks import mean_over_ranks
+from favae.models.ranks import mean_over_ranks
 
 AcrossRanks = Literal["global", "local"]
 

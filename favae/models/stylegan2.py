@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from favae.losses.ranks import mean_over_ranks
 from favae.models.equalized import EqualizedLinear, ModulatedConv2d, Modulation, scaled_leaky_relu
 from favae.models.fir import Fir
+from favae.models.ranks import mean_over_ranks
 
 Noise = Literal["random", "fixed", "none"]
 

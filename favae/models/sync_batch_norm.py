@@ -6,7 +6,7 @@ torch's own needs a GPU. Tensor legend: B batch, C channels, H W pixels.
 import torch
 from torch import Tensor, nn
 
-from favae.losses.ranks import mean_over_ranks, several_ranks
+from favae.models.ranks import mean_over_ranks, several_ranks
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):

@@ -47,7 +47,7 @@ def test_a_row_of_a_recipe_is_trained_evaluated_and_shown_with_nothing_else_edit
     before = {job.name for job in Grid(scale)}
     row = """
 r12-conv-k7:
-  model: {fcm: conv, quantizer: *quantizer}
+  model: {kind: favae, fcm: conv, quantizer: *quantizer}
   objective: {<<: *terms, spectrum: {<<: *pairwise, kernel_size: 7}}
   optimizer: *optimizer
 """
@@ -98,7 +98,9 @@ def test_bad_groups_are_refused_with_file_place_and_the_nearest_name(
 
 def test_a_model_must_fit_its_data_set(params: Path) -> None:
     edit(params / "demo.yaml", "tiles: {image_size: 48}", "tiles: {image_size: 32}")
-    with pytest.raises(ConfigError, match=r"image_size is 48, but data set 'natural' is prepared at 32 pixels"):
+    with pytest.raises(
+        ConfigError, match=r"demo\.yaml:\d+: model\.image_size: is 48, but data set 'natural' is prepared at 32 pixels"
+    ):
         Grid("demo").check()
 
 
