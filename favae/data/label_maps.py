@@ -1,0 +1,200 @@
+"""Label and instance maps as files: class indices, colours, and CelebAMask-HQ's one file per part.
+
+Arrays are [H, W]. How a map becomes a network's input is in `favae.models.label_maps`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from favae.data.images import SIXTEEN_BIT_MODES, BadImage
+
+DONT_CARE = 255
+
+# Colours of the right halves of pix2pix's Facades, in CMP's order (by sight): background, facade, window, door, cornice,
+# sill, balcony, blind, decoration, moulding, pillar, shop.
+FACADES_COLOURS: tuple[tuple[int, int, int], ...] = (
+    (0, 0, 222),
+    (0, 48, 255),
+    (0, 128, 255),
+    (1, 207, 255),
+    (32, 255, 224),
+    (112, 254, 142),
+    (192, 255, 63),
+    (255, 240, 1),
+    (255, 159, 0),
+    (255, 80, 0),
+    (254, 0, 0),
+    (174, 0, 1),
+)
+
+# Class of each part, 0 being background; a later part covers an earlier one.
+CELEBAMASK_PARTS: tuple[str, ...] = (
+    "skin",
+    "nose",
+    "eye_g",
+    "l_eye",
+    "r_eye",
+    "l_brow",
+    "r_brow",
+    "l_ear",
+    "r_ear",
+    "mouth",
+    "u_lip",
+    "l_lip",
+    "hair",
+    "hat",
+    "ear_r",
+    "neck_l",
+    "neck",
+    "cloth",
+)
+CELEBAMASK_FLIP_PAIRS: tuple[tuple[int, int], ...] = ((4, 5), (6, 7), (8, 9))
+_CELEBAMASK_PER_FOLDER = 2000
+_LOSSY = ("JPEG", "WEBP")
+
+
+def read_label_map(path: Path, classes: int, dont_care: bool = False) -> np.ndarray:
+    """Class indices, uint8, of a grey or palette image whose values are classes.
+
+    Args:
+        path: file to read.
+        classes: classes are 0 to classes - 1.
+        dont_care: whether 255 marks pixels without a class.
+
+    Raises:
+        BadImage: missing or no image; 16-bit, colour or lossy, none of which holds 8-bit indices; a class out of range.
+    """
+    image = _open(path)
+    if image.mode in SIXTEEN_BIT_MODES:
+        raise BadImage(str(path), f"mode {image.mode}, 16 bits; expected 8-bit class indices (is it an instance map?)")
+    if image.mode not in ("L", "P", "1"):
+        raise BadImage(str(path), f"mode {image.mode}; expected class indices in a grey or palette image, not colours")
+    if image.format in _LOSSY:
+        raise BadImage(str(path), f"{image.format} blurs class indices; expected a lossless format such as PNG")
+    labels = np.asarray(image, dtype=np.uint8)
+    wrong = labels[(labels >= classes) & ~(dont_care & (labels == DONT_CARE))]
+    if wrong.size:
+        raise BadImage(
+            str(path),
+            f"class {wrong.max()} in {wrong.size:,} pixels; expected 0 to {classes - 1}" + _hint(wrong, dont_care),
+        )
+    return labels
+
+
+def read_instance_map(path: Path) -> np.ndarray:
+    """Instance ids, int32, of an 8- or 16-bit grey image.
+
+    Raises:
+        BadImage: missing, no image, or in colour.
+    """
+    image = _open(path)
+    if image.mode not in ("L", "P", *SIXTEEN_BIT_MODES):
+        raise BadImage(str(path), f"mode {image.mode}; expected instance ids in 8 or 16 bits")
+    return np.asarray(image).astype(np.int32)
+
+
+def nearest_colour(pixels_HWC: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Index of the nearest colour of each pixel, uint8 [H, W]; JPEG makes a border of one or two pixels uncertain.
+
+    Raises:
+        ValueError: pixels that are not uint8 [H, W, 3].
+    """
+    if pixels_HWC.dtype != np.uint8 or pixels_HWC.ndim != 3 or pixels_HWC.shape[2] != 3:
+        raise ValueError(f"colours got {pixels_HWC.dtype} of shape {pixels_HWC.shape}; expected uint8 [H, W, 3]")
+    pixels = pixels_HWC.astype(np.int32)
+    nearest = np.full(pixels.shape[:2], np.iinfo(np.int32).max, np.int32)
+    labels = np.zeros(pixels.shape[:2], np.uint8)
+    for index, colour in enumerate(colours):
+        distance = np.square(pixels - np.asarray(colour, np.int32)).sum(2)
+        closer = distance < nearest
+        labels[closer], nearest[closer] = index, distance[closer]
+    return labels
+
+
+def merge_celebamask(annotations: Path, number: int) -> np.ndarray:
+    """Classes 0 to 18, uint8, of CelebAMask-HQ's files `<number // 2000>/<number as 00000>_<part>.png`, one per part.
+
+    The layout is the authors' description; it was not compared with the published archive.
+
+    Raises:
+        BadImage: no part of that number, unlike sizes, or a file that is no image.
+    """
+    folder = annotations / str(number // _CELEBAMASK_PER_FOLDER)
+    parts = {part: folder / f"{number:05d}_{part}.png" for part in CELEBAMASK_PARTS}
+    labels: np.ndarray | None = None
+    for value, (part, path) in enumerate(parts.items(), start=1):
+        if not path.is_file():
+            continue
+        mask = np.asarray(_open(path).convert("L")) > 127
+        labels = np.zeros(mask.shape, np.uint8) if labels is None else labels
+        if mask.shape != labels.shape:
+            raise BadImage(
+                str(path), f"{part} has the shape {mask.shape}, another part {labels.shape}; expected one size"
+            )
+        labels[mask] = value
+    if labels is None:
+        raise BadImage(str(parts["skin"]), f"no part of image {number} exists; expected files such as this one")
+    return labels
+
+
+def swap_classes(labels: np.ndarray, flip_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Labels with the classes of each pair exchanged: what a mirrored map with left and right classes needs."""
+    table = np.arange(256, dtype=np.uint8)
+    for left, right in flip_pairs:
+        table[left], table[right] = right, left
+    return table[labels]
+
+
+def crop_and_flip(
+    arrays: Mapping[str, np.ndarray],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    flip: bool,
+    flip_pairs: Sequence[tuple[int, int]] = (),
+) -> dict[str, np.ndarray]:
+    """The same window and the same mirror image of all arrays of a pair.
+
+    Args:
+        arrays: by name, [H, W] or [H, W, C], of one height and width; `labels` gets its left and right classes exchanged
+            when mirrored.
+        corner: top and left of the window.
+        size: its height and width.
+        flip: mirror left and right.
+        flip_pairs: classes to exchange.
+
+    Raises:
+        ValueError: unlike sizes, or a window that leaves them.
+    """
+    shapes = {name: array.shape[:2] for name, array in arrays.items()}
+    if len(set(shapes.values())) != 1:
+        raise ValueError(f"a pair got arrays of unlike sizes: {shapes}; expected one height and width")
+    (height, width), (top, left) = next(iter(shapes.values())), corner
+    if min(corner) < 0 or top + size[0] > height or left + size[1] > width:
+        raise ValueError(f"the window {size} at {corner} leaves an image of {height}x{width}; choose a smaller one")
+    cut = {name: array[top : top + size[0], left : left + size[1]] for name, array in arrays.items()}
+    if not flip:
+        return cut
+    mirrored = {name: array[:, ::-1] for name, array in cut.items()}
+    if flip_pairs and "labels" in mirrored:
+        mirrored["labels"] = swap_classes(mirrored["labels"], flip_pairs)
+    return mirrored
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise BadImage(str(path), "missing") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise BadImage(str(path), f"not an image, truncated or corrupt: {error}") from None
+    return image
+
+
+def _hint(wrong: np.ndarray, dont_care: bool) -> str:
+    if not dont_care and (wrong == DONT_CARE).all():
+        return "; where 255 marks pixels without a class, set dont_care"
+    return "; correct the number of classes"

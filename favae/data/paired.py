@@ -1,0 +1,284 @@
+"""Paired data sets: an image and what it is generated from, in published layouts or a user's own; nothing is decoded.
+
+A pair's files are compared by name, so that a missing partner is found before anything runs; sizes are compared by
+`check_sizes`, which reads headers only.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from PIL import Image, UnidentifiedImageError
+
+from favae.config.dataset import Split
+from favae.data.images import BadImage
+from favae.data.records import SPLITS, name_hash
+
+Half = Literal["whole", "left", "right"]
+Direction = Literal["a_to_b", "b_to_a"]
+SizeRule = Literal["equal", "proportional"]
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+_NAMED = 3  # files that a message names
+_OWN_PARTS: tuple[tuple[str, Split], ...] = (("train", "train"), ("val", "val"), ("test", "test"))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One side of a pair: a file, or half of it. `half` counts as seen, "left" being columns 0 to width / 2 - 1."""
+
+    path: Path
+    half: Half = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What is generated and from what.
+
+    Attributes:
+        id: unique name within the data set.
+        split: train, val or test.
+        condition: the network's input: a label map, edges, or another image.
+        image: the real image.
+        instances: file of instance ids of the condition's size, or None.
+    """
+
+    id: str
+    split: Split
+    condition: Part
+    image: Part
+    instances: Path | None = None
+
+
+def side_by_side_pairs(root: Path, direction: Direction, parts: Sequence[tuple[str, Split]] = _OWN_PARTS) -> list[Pair]:
+    """`<part>/<name>`: A in the left half, B in the right one (pix2pix).
+
+    Args:
+        root: folder of the data set.
+        direction: "a_to_b" generates the right half from the left one, "b_to_a" the reverse.
+        parts: subfolders and the split that each is; the first must exist, others are read where they do.
+
+    Raises:
+        ValueError: unknown direction, no images in the first part, or two files of one name.
+    """
+    if direction not in get_args(Direction):
+        raise ValueError(f"paired data got direction {direction!r}; expected 'a_to_b' or 'b_to_a'")
+    condition: Half = "left" if direction == "a_to_b" else "right"
+    image: Half = "right" if direction == "a_to_b" else "left"
+    pairs = []
+    for number, (part, split) in enumerate(parts):
+        if number and not (root / part).is_dir():
+            continue
+        for name, path in _by_name(root / part).items():
+            pairs.append(Pair(f"{part}/{name}", split, Part(path, condition), Part(path, image)))
+    return pairs
+
+
+def facades_pairs(root: Path) -> list[Pair]:
+    """Facades of pix2pix: photo left, labels right, labels to photo; published as 400 / 100 / 106."""
+    return side_by_side_pairs(root, "b_to_a")
+
+
+def edges_to_shoes_pairs(root: Path) -> list[Pair]:
+    """edges2shoes of pix2pix: `<n>_AB.jpg`, edges left, photo right; published as 49,825 train and 200 val.
+
+    There is no published test part: the published val is `test` here, and `val` is taken out of train by `carve_pairs`.
+    """
+    return side_by_side_pairs(root, "a_to_b", (("train", "train"), ("val", "test")))
+
+
+def folder_pairs(root: Path, condition: str = "A", image: str = "B") -> list[Pair]:
+    """Two folders with the same names, whatever the suffix; subfolders train, val, test are splits, without them all train.
+
+    Raises:
+        ValueError: a missing folder, a file without partner, two files of one name, or files beside the splits.
+    """
+    conditions, images = (_by_name(root / folder) for folder in (condition, image))
+    _same_names({condition: conditions, image: images}, root)
+    in_splits = [name.split("/")[0] in SPLITS for name in conditions]
+    if any(in_splits) and not all(in_splits):
+        outside = next(name for name, inside in zip(conditions, in_splits, strict=True) if not inside)
+        raise ValueError(f"{root / condition / outside} lies outside train, val and test, where others are; move it")
+    return [
+        Pair(name, _split_of(name) if all(in_splits) else "train", Part(conditions[name]), Part(images[name]))
+        for name in sorted(conditions)
+    ]
+
+
+def celebamask_pairs(root: Path, masks: Path) -> list[Pair]:
+    """CelebAMask-HQ: `CelebA-HQ-img/<n>.jpg` and merged masks `<masks>/<n>.png` (see `favae.data.label_maps`).
+
+    Published as 30,000 images of 1024 pixels whose masks have 512: check with sizes "proportional". The data set has no
+    split of its own for this use: all train, see `split_by_order`.
+
+    Raises:
+        ValueError: a missing folder, or an image or mask without partner.
+    """
+    images, labels = _by_name(root / "CelebA-HQ-img"), _by_name(masks)
+    _same_names({"CelebA-HQ-img": images, masks.name: labels}, root)
+    return [Pair(name, "train", Part(labels[name]), Part(images[name])) for name in sorted(images)]
+
+
+def cityscapes_pairs(root: Path) -> list[Pair]:
+    """Cityscapes: `leftImg8bit/<split>/<city>/<stem>_leftImg8bit.png`, label and instance ids in `gtFine`.
+
+    Published as 2,975 / 500; the labels of the published test part are dummies, so that its val is `test` here and
+    `val` is taken out of train by `carve_pairs`.
+
+    Raises:
+        ValueError: a missing folder, or an image or map without partner.
+    """
+    pairs = []
+    parts: tuple[tuple[str, Split], ...] = (("train", "train"), ("val", "test"))
+    for part, split in parts:
+        images = _by_name(root / "leftImg8bit" / part, "_leftImg8bit")
+        labels = _by_name(root / "gtFine" / part, "_gtFine_labelIds")
+        instances = _by_name(root / "gtFine" / part, "_gtFine_instanceIds")
+        _same_names({f"leftImg8bit/{part}": images, f"gtFine/{part}": labels, "instances": instances}, root)
+        pairs += [
+            Pair(f"{part}/{name}", split, Part(labels[name]), Part(images[name]), instances[name])
+            for name in sorted(images)
+        ]
+    return pairs
+
+
+def ade20k_pairs(root: Path) -> list[Pair]:
+    """ADE20K of the scene parsing challenge: `images` and `annotations`, published as 20,210 training, 2,000 validation.
+
+    The published validation part is `test` here.
+
+    Raises:
+        ValueError: a missing folder, or an image or annotation without partner.
+    """
+    pairs = []
+    parts: tuple[tuple[str, Split], ...] = (("training", "train"), ("validation", "test"))
+    for part, split in parts:
+        images, labels = (_by_name(root / kind / part) for kind in ("images", "annotations"))
+        _same_names({f"images/{part}": images, f"annotations/{part}": labels}, root)
+        pairs += [Pair(f"{part}/{name}", split, Part(labels[name]), Part(images[name])) for name in sorted(images)]
+    return pairs
+
+
+def split_by_order(pairs: Sequence[Pair], train: int, val: int) -> list[Pair]:
+    """The first `train` pairs by id train, the next `val` are val, the rest test.
+
+    Raises:
+        ValueError: a negative number, or more than there are pairs.
+    """
+    if min(train, val) < 0 or train + val > len(pairs):
+        raise ValueError(f"split got {train} train and {val} val of {len(pairs)} pairs; expected at most all of them")
+    ordered = sorted(pairs, key=lambda pair: pair.id)
+    return [
+        replace(pair, split="train" if number < train else "val" if number < train + val else "test")
+        for number, pair in enumerate(ordered)
+    ]
+
+
+def carve_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Move `count` training pairs, those with the smallest name hash, to val.
+
+    Raises:
+        ValueError: nothing would be left to train on.
+    """
+    train = [pair for pair in pairs if pair.split == "train"]
+    if count and count >= len(train):
+        raise ValueError(f"val_from_train is {count} of {len(train)} training pairs; give a smaller number")
+    chosen = {p.id for p in sorted(train, key=lambda p: (name_hash(p.id), p.id))[:count]}
+    return [replace(p, split="val") if p.split == "train" and p.id in chosen else p for p in pairs]
+
+
+def count_pairs(pairs: Iterable[Pair]) -> dict[Split, int]:
+    """Number of pairs in each of train, val, test."""
+    counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    for pair in pairs:
+        counts[pair.split] += 1
+    return counts
+
+
+def check_sizes(pair: Pair, rule: SizeRule = "equal") -> tuple[int, int]:
+    """Width and height of the pair's image, from headers.
+
+    Args:
+        pair: which.
+        rule: "equal": both sides have one size; "proportional": one aspect ratio.
+
+    Raises:
+        BadImage: a file that is missing or no image, halves of an odd width, or unlike sizes.
+    """
+    image, condition = _size(pair.image), _size(pair.condition)
+    proportional = image[0] * condition[1] == image[1] * condition[0]
+    if image != condition and not (rule == "proportional" and proportional):
+        raise BadImage(
+            str(pair.condition.path),
+            f"{condition[0]}x{condition[1]} pixels, but its image {pair.image.path.name} has {image[0]}x{image[1]}; "
+            "expected " + ("one size" if rule == "equal" else "one aspect ratio"),
+        )
+    if pair.instances is not None and _size(Part(pair.instances)) != condition:
+        raise BadImage(str(pair.instances), f"another size than its label map {pair.condition.path.name}")
+    return image
+
+
+def _size(part: Part) -> tuple[int, int]:
+    try:
+        with Image.open(part.path) as image:
+            width, height = image.size
+    except FileNotFoundError:
+        raise BadImage(str(part.path), "missing") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise BadImage(str(part.path), f"not an image: {error}") from None
+    if part.half == "whole":
+        return width, height
+    if width % 2:
+        raise BadImage(str(part.path), f"{width} pixels wide; expected two halves side by side, an even width")
+    return width // 2, height
+
+
+def _images_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"the raw-data folder {folder} does not exist; put the data set there or correct `root`")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if not found:
+        raise ValueError(f"no images in {folder}; looked for {', '.join(sorted(IMAGE_SUFFIXES))} at any depth")
+    return found
+
+
+def _by_name(folder: Path, ending: str = "") -> dict[str, Path]:
+    """Files by relative name without suffix and `ending`; those without the ending are left out."""
+    found: dict[str, Path] = {}
+    for path in _images_in(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if not name.endswith(ending):
+            continue
+        name = name.removesuffix(ending)
+        if name in found:
+            raise ValueError(f"{found[name]} and {path} have one name; remove one of them")
+        found[name] = path
+    return found
+
+
+def _same_names(sides: dict[str, dict[str, Path]], root: Path) -> None:
+    """Raise ValueError naming files of one side that another lacks."""
+    everything = set().union(*sides.values())
+    for side, files in sides.items():
+        missing = sorted(everything - set(files))
+        if missing:
+            shown = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+            raise ValueError(
+                f"{root}: {len(missing)} of {len(everything)} pairs have no partner in {side}: {shown}; add the files or "
+                "remove their partners"
+            )
+
+
+def _split_of(name: str) -> Split:
+    splits: dict[str, Split] = {split: split for split in SPLITS}
+    return splits[name.split("/")[0]]
+
+
+PAIR_READERS: dict[str, Callable[[Path], list[Pair]]] = {
+    "facades": facades_pairs,
+    "edges2shoes": edges_to_shoes_pairs,
+    "cityscapes": cityscapes_pairs,
+    "ade20k": ade20k_pairs,
+    "folders": folder_pairs,
+}
