@@ -132,7 +132,7 @@ def _open_shards(folder: Path, split: Split, positions: list[tuple[int, int]]) -
     expected: dict[int, int] = defaultdict(int)
     for shard, row in positions:
         if row != expected[shard] or shard != len(expected) - 1:
-            raise ValueError(f"{folder / 'index.csv'}: rows of {split} shard {shard} are not in order; prepare again")
+            raise ValueError(f"{folder / paths.INDEX}: rows of {split} shard {shard} are not in order; prepare again")
         expected[shard] += 1
     return [_open_shard(folder / shard_name(split, shard), rows) for shard, rows in expected.items()]
 
