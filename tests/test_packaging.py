@@ -28,7 +28,7 @@ USED_OTHERWISE = {
     "scipy": ("favae/evaluation/frechet.py", "calculate_frechet_distance"),
     "snakemake-executor-plugin-slurm": ("workflow/profiles/slurm/config.yaml", "executor: slurm"),
     "pytest-timeout": ("pyproject.toml", "timeout = "),
-    "pytest-xdist": ("Makefile", "pytest -q -n auto"),
+    "pytest-xdist": ("Makefile", " -n "),
     "ruff": ("Makefile", "ruff check"),
     "mypy": ("Makefile", "mypy"),
     "snakefmt": ("Makefile", "snakefmt"),
