@@ -68,6 +68,10 @@ def test_models_and_losses_import_only_torch(path: Path) -> None:
         assert top in allowed or name.startswith(("favae.models", "favae.losses")), f"{path.name} imports {name}"
 
 
+def test_only_the_command_line_uses_the_benchmarks() -> None:
+    assert {package for package, below in graph().items() if "bench" in below} <= {"cli"}
+
+
 def test_models_and_losses_load_nothing_of_the_workflow() -> None:
     code = (
         "import sys, favae.models, favae.losses\n"

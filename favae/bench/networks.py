@@ -98,7 +98,7 @@ def random_digits(count: int) -> Batch:
 
 
 def random_batch(count: int, side: int) -> Batch:
-    """Stored pictures, coarse noise made smooth: uint8 [count, 3, side, side]."""
+    """Stored images, coarse noise made smooth: uint8 [count, 3, side, side]."""
     coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
     return Batch((smooth * 255).to(torch.uint8), torch.arange(count).numpy(), [])

@@ -1,6 +1,6 @@
-"""Straightforward references, written as the official code does things: what the benchmarks compare with.
+"""Straightforward references, written as the official code does things, for benchmarks and tests of equality.
 
-Nothing else may use them. Each says what it does the slow way.
+Each says what it does the slow way. Nothing else in the package imports them (`tests/test_layering.py`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -90,18 +90,18 @@ class OfficialStep:
 
     def _generator_step(self, image_BCHW: Tensor) -> dict[str, Tensor]:
         output = self.model(image_BCHW)
-        picture = output.reconstruction
-        losses = {"l1": (picture - image_BCHW).abs().mean(), "lpips": self.lpips(picture, image_BCHW).mean()}
+        restored = output.reconstruction
+        losses = {"l1": (restored - image_BCHW).abs().mean(), "lpips": self.lpips(restored, image_BCHW).mean()}
         reconstruction = losses["l1"] + losses["lpips"]
-        losses["adversarial"] = -self.discriminator(picture).mean()
+        losses["adversarial"] = -self.discriminator(restored).mean()
         at_last = [
             torch.autograd.grad(loss, self.model.last_layer_weight, retain_graph=True)[0].norm()
             for loss in (reconstruction, losses["adversarial"])
         ]
         omega = (at_last[0] / (at_last[1] + 1e-4)).clamp(0.0, 1e4).detach()
         losses |= {"adaptive_weight": omega, "commitment": output.commitment_loss}
-        losses |= {"image_ffl": self.ffl(picture, image_BCHW), "spectrum": self.spectrum(output.pairs())}
-        self.ffl(picture, image_BCHW)  # for the log
+        losses |= {"image_ffl": self.ffl(restored, image_BCHW), "spectrum": self.spectrum(output.pairs())}
+        self.ffl(restored, image_BCHW)  # for the log
         total = reconstruction + losses["commitment"] + losses["image_ffl"] + losses["spectrum"]
         total = total + self.adversarial_weight * omega * losses["adversarial"]
         self.generator_optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""The page of results: Markdown tables, and pictures of some."""
+"""The page of results: Markdown tables, and images of some."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ def write_page(
     tables: Sequence[tuple[Section, Sequence[Row], str]],
     not_run: Sequence[str],
 ) -> None:
-    """Write the page, and beside it a picture `<page>-<name>.png` of every section that has bars.
+    """Write the page, and beside it an image `<page>-<name>.png` of every section that has bars.
 
     Args:
         path: of the page.
@@ -49,9 +49,9 @@ def write_page(
         head = [line(section.columns), line(["---"] * len(section.columns))]
         parts += [heading(section), section.note, "\n".join([*head, *map(line, rows)])]
         if section.bars:
-            picture = path.with_name(f"{path.stem}-{name}.png")
-            _draw(section, rows, picture)
-            parts.append(f"![{section.title}]({picture.name})")
+            image = path.with_name(f"{path.stem}-{name}.png")
+            _draw(section, rows, image)
+            parts.append(f"![{section.title}]({image.name})")
     write_text(path, "\n\n".join(parts) + "\n")
 
 

@@ -12,7 +12,7 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="Rounds of each at most; medians are printed.")] = 15,
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    write: Annotated[Path | None, typer.Option(help="Also write a Markdown page, with pictures beside it.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Also write a Markdown page, with images beside it.")] = None,
 ) -> None:
     """Measure the project on this machine: against peers, against the machine's floor, and by part.
 
@@ -27,7 +27,7 @@ def bench(
     known = sections()
     chosen = names or list(known)
     if unknown := sorted(set(chosen) - set(known)):
-        raise ValueError(f"unknown benchmarks {', '.join(unknown)}; there are: {', '.join(known)}")
+        raise ValueError(f"unknown benchmarks {', '.join(unknown)}; available: {', '.join(known)}")
     settings = Settings(
         size="quick" if quick else "full",
         rounds=repeats,

@@ -126,11 +126,11 @@ contract.register(app)
 
 @app.command()
 def reconstruct(
-    images: Annotated[list[Path], typer.Argument(help="Picture files or folders of pictures.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders of images.")],
     model: Annotated[Path, typer.Option(help="Folder with model.safetensors and config.json.")],
     out: Annotated[Path, typer.Option(help="Folder for the reconstructions (PNG).")],
 ) -> None:
-    """Reconstruct your own pictures, of any size and mode.
+    """Reconstruct your own images, of any size and mode.
 
     Example: favae reconstruct photo.jpg --model data/demo/train_autoencoder/natural-f4-favae --out out
     """

@@ -134,7 +134,7 @@ def _data(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"]) -> str:
         return f"{dataset}: size known once prepared"
     counts = ", ".join(f"{split} {sizes[dataset][split]:,}" for split in ("train", "val", "test"))
     captions = captions_of(grid, dataset) if job.stage.name == "train_cat" else 1
-    return f"{dataset}: {counts}" + (f"; {captions} captions an image" if captions > 1 else "")
+    return f"{dataset}: {counts}" + (f"; {captions} captions per image" if captions > 1 else "")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

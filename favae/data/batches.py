@@ -20,7 +20,7 @@ _PURPOSES = ("order", "captions", "flip")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pictures uint8 [B,C,H,W], their rows in the split int64 [B], and one caption each ([] where there are none)."""
+    """Images uint8 [B,C,H,W], their rows in the split int64 [B], and one caption each ([] where there are none)."""
 
     images: torch.Tensor
     rows: np.ndarray
@@ -34,16 +34,16 @@ class TrainingBatches:
     `batch_size * world_size` is dropped. A global batch is dealt out in consecutive parts, so two processes with batch
     4 see together exactly what one process with batch 8 sees.
 
-    A picture with n captions shows another one each epoch, all n in n epochs, starting at a seeded one. (The official
-    code counts each pair of picture and caption as one sample; its epoch is n of these.)
+    An image with n captions shows another one each epoch, all n in n epochs, starting at a seeded one. (The official
+    code counts each pair of image and caption as one sample; its epoch is n of these.)
 
     Args:
-        split: where pictures come from.
-        batch_size: pictures per process and step.
+        split: where images come from.
+        batch_size: images per process and step.
         seed: of order, captions and augmentation.
         rank: of this process.
         world_size: number of processes.
-        augment: `none` (official FA-VAE) or `flip`, a left-right mirror image of half of the pictures.
+        augment: `none` (official FA-VAE) or `flip`, a left-right mirror image of half of the images.
         prefetch: batches that `iter_from` prepares ahead in a thread; 0 for none.
 
     Raises:
@@ -66,7 +66,7 @@ class TrainingBatches:
             )
         if batch_size * world_size > len(split):
             raise ValueError(
-                f"a batch of {batch_size} on {world_size} processes needs {batch_size * world_size} pictures, but the "
+                f"a batch of {batch_size} on {world_size} processes needs {batch_size * world_size} images, but the "
                 f"{split.split} split of {split.folder} has {len(split)}; give a smaller batch_size"
             )
         if augment not in ("none", "flip"):

@@ -17,17 +17,17 @@ _CANDIDATES = 16  # images looked at in each part, by `example_rows`
 
 
 class PreparedSplit:
-    """One split of a prepared data set. Legend: B pictures, C channels, H W pixels.
+    """One split of a prepared data set. Legend: B images, C channels, H W pixels.
 
     Rows are numbered 0..len-1 in the order of `index.csv`. Pixels stay on disk until asked for.
 
     Attributes:
-        ids: the pictures' names.
+        ids: the images' names.
         labels: class indices, or None where the data set has none.
-        sources: the files that the pictures were made from, as in the index.
+        sources: the files that the images were made from, as in the index.
 
     Raises:
-        ValueError: files missing, cut short, or not matching the index; or a split without pictures.
+        ValueError: files missing, cut short, or not matching the index; or a split without images.
     """
 
     def __init__(self, folder: Path, split: Split) -> None:
@@ -46,7 +46,7 @@ class PreparedSplit:
                 self.labels.append(int(row["label"]) if row["label"] else None)
                 positions.append((int(row["shard"]), int(row["row"])))
         if not positions:
-            raise ValueError(f"{self.folder} has no {split} pictures; choose another split or prepare with one")
+            raise ValueError(f"{self.folder} has no {split} images; choose another split or prepare with one")
         self._shards = _open_shards(self.folder, split, positions)
         self._starts = np.cumsum([0, *(len(s) for s in self._shards)])
         self._captions = _read_captions(self.folder / paths.CAPTIONS, set(self.ids))
@@ -56,19 +56,19 @@ class PreparedSplit:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of every picture."""
+        """(channels, height, width) of every image."""
         height, width, channels = self._shards[0].shape[1:]
         return channels, height, width
 
     def images(self, rows: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Pictures as stored: uint8 [B,C,H,W] in the order of `rows`.
+        """Images as stored: uint8 [B,C,H,W] in the order of `rows`.
 
         Raises:
             IndexError: for a row outside 0..len-1.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
-            raise IndexError(f"rows {rows.min()}..{rows.max()} of a split of {len(self)} pictures")
+            raise IndexError(f"rows {rows.min()}..{rows.max()} of a split of {len(self)} images")
         channels, height, width = self.image_shape
         x_BCHW = np.empty((len(rows), channels, height, width), dtype=np.uint8)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
@@ -79,12 +79,12 @@ class PreparedSplit:
         return torch.from_numpy(x_BCHW)
 
     def captions(self, row: int) -> list[str]:
-        """The captions of one picture, as published; empty where the data set has none."""
+        """The captions of one image, as published; empty where the data set has none."""
         return self._captions.get(self.ids[row], [])
 
 
 def has_split(folder: Path, split: Split) -> bool:
-    """Whether a prepared data set has pictures in a split."""
+    """Whether a prepared data set has images in a split."""
     return (Path(folder) / shard_name(split, 0)).is_file()
 
 
@@ -132,7 +132,7 @@ def _open_shards(folder: Path, split: Split, positions: list[tuple[int, int]]) -
     expected: dict[int, int] = defaultdict(int)
     for shard, row in positions:
         if row != expected[shard] or shard != len(expected) - 1:
-            raise ValueError(f"{folder / 'index.csv'}: rows of {split} shard {shard} are not in order; prepare again")
+            raise ValueError(f"{folder / paths.INDEX}: rows of {split} shard {shard} are not in order; prepare again")
         expected[shard] += 1
     return [_open_shard(folder / shard_name(split, shard), rows) for shard, rows in expected.items()]
 

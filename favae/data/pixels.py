@@ -19,5 +19,5 @@ def to_uint8(image_BCHW: Tensor) -> Tensor:
 
 
 def side_by_side(rows: Sequence[Tensor]) -> Tensor:
-    """Stack batches [B,C,H,W] in [-1, 1] as the rows of one picture, uint8 [len(rows)*H, B*W, 3]."""
+    """Stack batches [B,C,H,W] in [-1, 1] as the rows of one image, uint8 [len(rows)*H, B*W, 3]."""
     return torch.cat([torch.cat(list(to_uint8(row)), dim=1) for row in rows], dim=0)

@@ -14,7 +14,7 @@ def shard_name(split: Split, shard: int) -> str:
 
 
 class ShardWriter:
-    """Writes one split's pictures into shards of `rows` pictures each. Use as a context manager.
+    """Writes one split's images into shards of `rows` images each. Use as a context manager.
 
     NumPy pads a `.npy` header so that the first axis can grow in place: the header is written again, with the true
     number of rows, when a shard is closed.
@@ -30,7 +30,7 @@ class ShardWriter:
         self._row = 0
 
     def append(self, pixels: np.ndarray) -> tuple[int, int]:
-        """Write one picture, uint8 of the writer's image shape; returns its (shard, row)."""
+        """Write one image, uint8 of the writer's image shape; returns its (shard, row)."""
         if pixels.dtype != np.uint8 or pixels.shape != self._image_shape:
             raise ValueError(f"got {pixels.dtype} {pixels.shape}, expected uint8 {self._image_shape}")
         if self._row == self._rows:

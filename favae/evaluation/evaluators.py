@@ -115,7 +115,7 @@ class ReconstructionEvaluator:
         return values
 
     def per_image(self) -> pd.DataFrame:
-        """One row an image, ordered by `id`; a column for each metric that has a value for one image."""
+        """One row per image, ordered by `id`; a column for each metric that has a value for one image."""
         return self.totals.per_image()
 
     def spectrum(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Metrics of one image against its original, batched: one value an image, no state.
+"""Metrics of one image against its original, batched: one value per image, no state.
 
 Legend: B batch, C channels, H W pixels. `levels` are float32 pixel values on the scale 0..255 of stored images.
 """
@@ -69,7 +69,7 @@ def lfd(mse_B: Tensor, height: int, width: int) -> Tensor:
     """Log frequency distance (focal frequency loss paper) from `mse`: [B].
 
     Defined as ln(mean over channels and frequencies of |F(original) - F(other)|^2 + 1) with the unnormalised DFT of
-    0..255 images. By Parseval's theorem that is ln(H W MSE_255 + 1): PSNR on another scale, not a second witness.
+    0..255 images. By Parseval's theorem that is ln(H W MSE_255 + 1): PSNR on another scale, not independent evidence.
     """
     return torch.log1p(height * width * mse_B * _UNIT**2)
 

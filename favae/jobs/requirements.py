@@ -16,6 +16,7 @@ from favae.runtime import paths
 if TYPE_CHECKING:
     from favae.pretrained.weights import MissingWeights
 
+_EXTRAS = ("workflow", "metrics")  # of pyproject.toml: what jobs import
 _WITHOUT_WEIGHTS = ("randconv",)  # feature networks that need no file; the others are named as theirs is
 
 
@@ -88,9 +89,12 @@ def _missing_weights(
 
 
 def _missing_packages() -> Iterator[Need]:
+    """Packages of the core and of the extras that jobs import, but that are not installed."""
     for requirement in importlib.metadata.requires("favae") or []:
         name = re.split(r"[\s;<>=!~\[(]", requirement, maxsplit=1)[0]
-        if "extra ==" not in requirement and not any(importlib.metadata.distributions(name=name)):
+        extra = re.search(r"extra == .(\w+)", requirement)
+        wanted = extra is None or extra[1] in _EXTRAS
+        if wanted and not any(importlib.metadata.distributions(name=name)):
             yield Need(f"the Python package {name}: make setup", blocks=True)
 
 

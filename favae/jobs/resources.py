@@ -9,7 +9,7 @@ from favae.jobs.estimates import Estimate, Sizes, declared_sizes, estimate
 from favae.jobs.grid import Grid, Job, load_grid
 
 _BASE_MB = 1500  # python, torch and Snakemake's own process beside it
-_PREPARE_THREADS = 8  # decoding and resizing, one process each; Snakemake gives what a smaller machine has
+_PREPARE_THREADS = 8  # decoding and resizing; Snakemake gives what a smaller machine has
 _LIGHT = {"make_tables", "make_figures"}
 _HOST_MB = 16_000  # a network that needs more trains on a GPU, and then its activations are not the host's
 _SHORT, _LONG = 4 * 60, 24 * 60  # minutes; a training that is cut off goes on from its checkpoint

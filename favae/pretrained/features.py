@@ -1,4 +1,4 @@
-"""Feature networks for Frechet distances: images in [0, 1] in, one feature vector an image out.
+"""Feature networks for Frechet distances: images in [0, 1] in, one feature vector per image out.
 
 Only `inception` gives FID. The others measure the same kind of distance where Inception's weights are not at hand, and
 their numbers are comparable with nothing but themselves.

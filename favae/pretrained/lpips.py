@@ -34,7 +34,7 @@ class LPIPS(nn.Module):
         return super().train(False)
 
     def forward(self, first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
-        """Distance of images in [-1, 1], one value a pair: [B]. One-channel images are repeated to three.
+        """Distance of images in [-1, 1], one value per pair: [B]. One-channel images are repeated to three.
 
         The unit normalisation of features is PyTorch's, as in the official FA-VAE code: the lpips package divides by a
         square root whose gradient at an all-zero feature is NaN.

@@ -54,7 +54,7 @@ def find_weights(name: str, catalogue: WeightsConfig | None = None) -> FoundWeig
     """
     catalogue = catalogue or load_catalogue()
     if name not in catalogue.weights:
-        raise ValueError(f"no weights named {name!r}; declared are: {', '.join(catalogue.weights)}")
+        raise ValueError(f"no weights named {name!r}; available: {', '.join(catalogue.weights)}")
     refused = []
     for declared in catalogue.weights[name].files:
         for folder in search_folders(catalogue):

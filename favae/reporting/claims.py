@@ -1,4 +1,4 @@
-"""Claims of a paper held against our numbers: "this row is better than those", with the spread over runs as the yardstick."""
+"""Claims of a paper checked with our numbers: "this row is better than those", judged by the spread over runs."""
 
 import math
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,6 @@
-"""Figures that show pictures: reconstructions with their spectra, and samples with their captions.
+"""Figures that show images: reconstructions with their spectra, and samples with their captions.
 
-Legend: H W pixels, k examples. Pictures are uint8 [H,W,3].
+Legend: H W pixels, k examples. Images are uint8 [H,W,3].
 """
 
 import textwrap
@@ -15,11 +15,11 @@ from favae.reporting.results import Results
 from favae.reporting.style import GREY, bare, new_figure
 from favae.runtime import paths
 
-Rows = list[tuple[str, np.ndarray, list[float] | None]]  # label, pictures [k,H,W,3], PSNR of each
+Rows = list[tuple[str, np.ndarray, list[float] | None]]  # label, images [k,H,W,3], PSNR of each
 
 
 def draw_reconstructions(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """Held-out images over their reconstructions, one row a model; beside each its log-power spectrum.
+    """Held-out images over their reconstructions, one row per model; beside each its log-power spectrum.
 
     Raises:
         ValueError: cells that were not evaluated on the same images.
@@ -37,10 +37,10 @@ def draw_reconstructions(config: FigureConfig, style: FigureStyleConfig, results
 
 
 class _Sheet:
-    """Two blocks of square axes, pictures at the left and spectra at the right, in aligned rows; inches."""
+    """Two blocks of square axes, images at the left and spectra at the right, in aligned rows; inches."""
 
     LABEL, BETWEEN, BAR = 0.25, 0.2, 0.45  # left of, between and right of the blocks
-    HEADER, BELOW, GAP = 0.55, 0.21, 0.05  # above all rows, below each row, right of each picture
+    HEADER, BELOW, GAP = 0.55, 0.21, 0.05  # above all rows, below each row, right of each image
 
     def __init__(self, rows: int, columns: int, width: float, title: str) -> None:
         self.columns, self.width = columns, width
@@ -49,7 +49,7 @@ class _Sheet:
         self.figure = new_figure(width, self.height, title, layout=None)
 
     def axes(self, row: int, column: int, block: int) -> Axes:
-        """Axes of a picture (block 0) or a spectrum (block 1)."""
+        """Axes of an image (block 0) or a spectrum (block 1)."""
         x = self.LABEL + (block * self.columns + column) * (self.side + self.GAP) + block * self.BETWEEN
         y = self.height - self.HEADER - row * (self.side + self.BELOW) - self.side
         axes = self._add(x, y, self.side)
@@ -65,14 +65,14 @@ class _Sheet:
 
 
 def _lay_out(rows: Rows, style: FigureStyleConfig, title: str) -> Figure:
-    spectra = [[log_power(picture) for picture in pictures] for _, pictures, _ in rows]
+    spectra = [[log_power(image) for image in images] for _, images, _ in rows]
     low, high = np.percentile(spectra[0], [1, 99.9])  # one scale, that of the originals
     sheet = _Sheet(len(rows), len(rows[0][1]), style.width, title)
-    for i, (name, pictures, psnr) in enumerate(rows):
-        for k, picture in enumerate(pictures):
+    for i, (name, images, psnr) in enumerate(rows):
+        for k, image in enumerate(images):
             left, right = sheet.axes(i, k, 0), sheet.axes(i, k, 1)
-            left.imshow(picture, interpolation="nearest")
-            image = right.imshow(spectra[i][k], cmap="magma", vmin=low, vmax=high, interpolation="nearest")
+            left.imshow(image, interpolation="nearest")
+            shown = right.imshow(spectra[i][k], cmap="magma", vmin=low, vmax=high, interpolation="nearest")
             if psnr is not None:
                 left.set_xlabel(f"{psnr[k]:.1f} dB", size=0.85 * style.font_size, color=GREY, labelpad=2)
             if k == 0:
@@ -80,24 +80,24 @@ def _lay_out(rows: Rows, style: FigureStyleConfig, title: str) -> Figure:
             if i == k == 0:
                 left.set_title("Image, PSNR below")
                 right.set_title("Log-power spectrum (dB), zero frequency at the centre")
-    bar = sheet.figure.colorbar(image, cax=sheet.bar_axes())
+    bar = sheet.figure.colorbar(shown, cax=sheet.bar_axes())
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=0.75 * style.font_size, length=2, pad=1)
     return sheet.figure
 
 
-def log_power(picture_HW3: np.ndarray) -> np.ndarray:
+def log_power(image_HW3: np.ndarray) -> np.ndarray:
     """Power of the orthonormal 2-D DFT of 0..255 levels, mean over channels, in dB, zero frequency centred: [H,W].
 
     The floor is that of the log spectral error: the power of rounding to integers.
     """
-    spectrum_HW3 = np.fft.fft2(picture_HW3.astype(np.float64), axes=(0, 1), norm="ortho")
+    spectrum_HW3 = np.fft.fft2(image_HW3.astype(np.float64), axes=(0, 1), norm="ortho")
     power_HW = (np.abs(spectrum_HW3) ** 2).mean(-1)
     return 10 * np.log10(np.fft.fftshift(power_HW) + POWER_FLOOR)
 
 
 def draw_samples(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """One column a caption: the real image over the samples of every cell at each guidance scale.
+    """One column per caption: the real image over the samples of every cell at each guidance scale.
 
     Raises:
         ValueError: cells that were not sampled from the same captions.
@@ -116,9 +116,9 @@ def draw_samples(config: FigureConfig, style: FigureStyleConfig, results: Result
     lines = max(caption.count("\n") + 1 for caption in captions)
     figure = new_figure(style.width, len(rows) * side + lines * 1.3 * size / 72 + 0.4, config.title)
     grid = figure.subplots(len(rows), len(captions), squeeze=False)
-    for axes_row, (label, pictures) in zip(grid, rows):
-        for axes, picture in zip(axes_row, pictures):
-            axes.imshow(picture, interpolation="nearest")
+    for axes_row, (label, images) in zip(grid, rows):
+        for axes, image in zip(axes_row, images):
+            axes.imshow(image, interpolation="nearest")
             bare(axes)
         axes_row[0].set_ylabel(label)
     for axes, caption in zip(grid[0], captions):

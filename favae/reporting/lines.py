@@ -22,7 +22,7 @@ _HEIGHT = 3.4
 
 
 def draw_spectrum_error(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """Mean absolute log-power error over spatial frequency, one curve a model, frequency bands shaded."""
+    """Mean absolute log-power error over spatial frequency, one curve per model, frequency bands shaded."""
     panels = list(dict.fromkeys(series.panel for series in config.series))
     figure = new_figure(style.width, _HEIGHT, config.title)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
@@ -120,7 +120,7 @@ def _without_text(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str
 
 
 def _mark_gan(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str, str]) -> None:
-    """A dotted line at the first step at which a discriminator's loss is logged: one for all, or one a model."""
+    """A dotted line at the first step at which a discriminator's loss is logged: one for all, or one per model."""
     starts = {
         label: int(table.loc[table["train/discriminator"].notna(), "step"].min())
         for label, table in tables.items()
@@ -135,7 +135,7 @@ def _mark_gan(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str, st
 
 
 def draw_sigma(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """Learned standard deviations of the DSL filters over steps, one panel a model.
+    """Learned standard deviations of the DSL filters over steps, one panel per model.
 
     Solid: sigma of the encoder feature (pair-wise DSL: of both); dashed: of the complement where it has its own.
 

@@ -13,7 +13,7 @@ from favae.jobs.grid import Job
 from favae.results.cards import read_card
 from favae.runtime import paths
 
-FROM_PRIOR = ("drawn", "grid")  # pictures that have no original
+FROM_PRIOR = ("drawn", "grid")  # images that have no original
 KEY_DIGITS = 12  # of a content key, as printed
 
 
@@ -48,14 +48,14 @@ class Results:
         """A CSV file of a result, ids as text."""
         return pd.read_csv(self.folders[name] / file, dtype={"id": str})
 
-    def pictures(self, name: str) -> dict[str, np.ndarray]:
+    def images(self, name: str) -> dict[str, np.ndarray]:
         """All arrays of `examples.npz`; a variational autoencoder has `drawn` and, of two latents, `grid`."""
         with np.load(self.folders[name] / paths.EXAMPLES, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
 
     def examples(self, name: str, wanted: int) -> dict[str, np.ndarray]:
         """`wanted` of the examples of an evaluation or a generation, evenly spread: name -> [k, ...]."""
-        examples = {key: v for key, v in self.pictures(name).items() if key not in FROM_PRIOR}
+        examples = {key: v for key, v in self.images(name).items() if key not in FROM_PRIOR}
         total = len(next(iter(examples.values())))
         chosen = np.linspace(0, total - 1, min(wanted, total)).round().astype(int)
         return {key: values[chosen] for key, values in examples.items()}

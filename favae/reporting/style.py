@@ -58,7 +58,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def bare(axes: Axes) -> None:
-    """No ticks and no frame: for pictures."""
+    """No ticks and no frame: for images."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 

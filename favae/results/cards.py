@@ -5,7 +5,6 @@ An identical rerun writes identical bytes: nothing of time, host or order of exe
 
 import json
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +38,6 @@ class Card(Schema):
     outputs: dict[str, Output]  # path -> hash and size
     summary: dict[str, Any]  # counts and other facts, deterministic
     parameters: dict[str, Any]
-
-
-class State(StrEnum):
-    """How a cell's result stands against the current parameters."""
-
-    OK = "ok"
-    MISSING = "missing"
-    STALE = "stale"
-    CORRUPT = "corrupt"
 
 
 # Parameters of a training that only divide the work: an interrupted training resumes under other values.
@@ -130,29 +120,3 @@ def read_card(path: Path) -> Card:
         return Card.model_validate_json(path.read_text())
     except ValidationError as error:
         raise ValueError(f"{path}: not a card of this version ({error.error_count()} problems); remove it") from error
-
-
-def state_of(job: Job, *, verify_bytes: bool = True) -> tuple[State, str]:
-    """How the result of `job` stands, and why in a few words. From contents only, never from times.
-
-    Without `verify_bytes`, outputs are compared by size alone.
-    """
-    try:
-        card = read_card(job.card)
-    except FileNotFoundError:
-        return State.MISSING, "no card"
-    except ValueError as error:
-        return State.CORRUPT, str(error)
-    try:
-        hashes = input_hashes(job)
-    except FileNotFoundError as error:
-        return State.STALE, f"input {error.filename} is missing"
-    if card.key != content_key(job, hashes):
-        return State.STALE, "parameters, code version or an input changed"
-    for name, output in card.outputs.items():
-        path = Path(name)
-        if not path.exists():
-            return State.MISSING, f"{name} is missing"
-        if (describe(path) != output) if verify_bytes else (size_of(path) != output.size):
-            return State.CORRUPT, f"{name} differs from what its card says"
-    return State.OK, ""

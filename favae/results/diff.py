@@ -4,7 +4,8 @@ from typing import Any
 
 from favae.config.errors import ConfigError
 from favae.jobs.grid import load_grid
-from favae.results.cards import State, input_hashes, read_card, state_of
+from favae.results.cards import input_hashes, read_card
+from favae.results.status import State, state_of
 
 
 def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:

@@ -1,4 +1,4 @@
-"""What no cell of the grid asks for: results of cells that left it, resume states of contents no longer wanted."""
+"""Leftovers: results of cells that left the grid, and resume states of contents that no cell has now."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def leftovers(scale: str | None) -> list[Path]:
 
 
 def prune(scale: str | None) -> list[Path]:
-    """Remove the leftovers of a scale; returns what was removed. What was locked can be had again from DVC's cache."""
+    """Remove the leftovers of a scale; returns what was removed. Results recorded in dvc.lock can be restored from DVC's cache."""
     found = leftovers(scale)
     for path in found:
         if path.is_dir():

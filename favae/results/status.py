@@ -1,7 +1,45 @@
 """State of every cell, from contents only."""
 
+from enum import StrEnum
+from pathlib import Path
+
 from favae.jobs.grid import Job, load_grid
-from favae.results.cards import State, state_of
+from favae.results.cards import content_key, describe, input_hashes, read_card, size_of
+
+
+class State(StrEnum):
+    """How a cell's result stands against the current parameters."""
+
+    OK = "ok"
+    MISSING = "missing"
+    STALE = "stale"
+    CORRUPT = "corrupt"
+
+
+def state_of(job: Job, *, verify_bytes: bool = True) -> tuple[State, str]:
+    """How the result of `job` stands, and why in a few words. From contents only, never from times.
+
+    Without `verify_bytes`, outputs are compared by size alone.
+    """
+    try:
+        card = read_card(job.card)
+    except FileNotFoundError:
+        return State.MISSING, "no card"
+    except ValueError as error:
+        return State.CORRUPT, str(error)
+    try:
+        hashes = input_hashes(job)
+    except FileNotFoundError as error:
+        return State.STALE, f"input {error.filename} is missing"
+    if card.key != content_key(job, hashes):
+        return State.STALE, "parameters, code version or an input changed"
+    for name, output in card.outputs.items():
+        path = Path(name)
+        if not path.exists():
+            return State.MISSING, f"{name} is missing"
+        if (describe(path) != output) if verify_bytes else (size_of(path) != output.size):
+            return State.CORRUPT, f"{name} differs from what its card says"
+    return State.OK, ""
 
 
 def statuses(scale: str | None, *, verify_bytes: bool = True) -> list[tuple[Job, State, str]]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from favae.config.training import TrainingConfig
 from favae.jobs.grid import Job
-from favae.results.cards import Card, State, content_key, input_hashes, read_card, resume_key, state_of
+from favae.results.cards import Card, content_key, input_hashes, read_card, resume_key
 from favae.results.publish import Outcome, cell_lock, publish, restore_spare
 from favae.results.run_record import now
+from favae.results.status import State, state_of
 from favae.runtime import paths
 from favae.stages.context import Context, run_stage
 

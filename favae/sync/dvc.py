@@ -9,9 +9,8 @@ from filelock import FileLock
 from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from favae.jobs.grid import Grid, load_grid
-from favae.results.cards import State
 from favae.results.publish import drop_spares
-from favae.results.status import statuses
+from favae.results.status import State, statuses
 from favae.runtime import paths
 from favae.sync.dvc_yaml import CHECK, renew
 

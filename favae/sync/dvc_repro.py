@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import psutil
 
 from favae.jobs.grid import Grid
-from favae.results.cards import State, content_key, input_hashes
+from favae.results.cards import content_key, input_hashes
 from favae.results.publish import restore_spare
-from favae.results.status import statuses
+from favae.results.status import State, statuses
 
 _TOGETHER = "FAVAE_TOGETHER"  # set in the Snakemake that runs the cells of a stage together
 

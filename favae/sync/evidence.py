@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from favae.jobs.grid import Grid, Job
-from favae.results.cards import Card, State, read_card
+from favae.results.cards import Card, read_card
 from favae.results.git import has_commit
 from favae.results.run_record import RunRecord, read_run_record
-from favae.results.status import statuses
+from favae.results.status import State, statuses
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
 from favae.sync.experiment import Run, open_experiment

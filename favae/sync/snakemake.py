@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 
 from favae.jobs.grid import Grid, Job, load_grid
-from favae.results.cards import State, state_of
 from favae.results.project_lock import project_held
+from favae.results.status import State, state_of
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Learning curves: appended line by line while a run goes on, cut back to the checkpoint when it resumes."""
+"""Learning curves: appended line by line while a run trains, cut back to the checkpoint when it resumes."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ class Curves:
 
     def cut(self, resume_step: int) -> None:
         """Remove rows after `resume_step`: a run that was killed computed them. For the process that writes, alone."""
-        kept = [row for row in self._rows() if row["step"] <= resume_step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        rows = [row for row in self._rows() if row["step"] <= resume_step]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def _rows(self) -> list[dict[str, float]]:
         if not self.path.exists():

@@ -26,7 +26,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(Exception):
-    """A signal asked the run to leave; its state is saved and the next start goes on from it."""
+    """A signal ended the run early; its state is saved and the next start resumes from it."""
 
 
 class Diverged(ArithmeticError):
@@ -38,7 +38,7 @@ def log_rule(training: TrainingConfig, optimizer: FavaeOptimizerConfig | AdamWCo
     images, world = training.batch_size, ranks.world_size
     shares = f", {images // world} on each of {world} ranks" if world > 1 else ""
     rule = f"{optimizer.base_lr:g} x {images} images" if optimizer.scaling == "linear" else "whatever the batch"
-    log.info("%d images a step%s; learning rate %g (%s)", images, shares, optimizer.learning_rate(images), rule)
+    log.info("%d images per step%s; learning rate %g (%s)", images, shares, optimizer.learning_rate(images), rule)
 
 
 @dataclass
@@ -109,7 +109,7 @@ class _Pending:
 
 
 class Loop:
-    """Trains one task to its end, from wherever the state folder says it stands."""
+    """Trains one task to its end, from where the state folder says it is."""
 
     def __init__(self, task: Task, plan: Plan, state: Path, ranks: Ranks, config: TrainingConfig, title: str) -> None:
         self.task, self.plan, self.state, self.ranks, self.config, self.title = task, plan, state, ranks, config, title
@@ -164,7 +164,7 @@ class Loop:
         if leave:  # nobody leaves before rank 0 has saved: the launcher ends all with the first that does
             any_rank(leave, self.ranks.device)
         if leave and self.step < self.plan.length:
-            raise Interrupted(f"{self.title}: stopped by a signal at step {self.step}; saved, the next start goes on")
+            raise Interrupted(f"{self.title}: stopped by a signal at step {self.step}; saved; the next start resumes")
 
     def _validate(self) -> None:
         self.metrics = self.task.validate()
@@ -198,7 +198,7 @@ class Loop:
                 "rng": rng_state(),
             },
         )
-        # Both kept checkpoints must find their best model: a killed run may go on from the older one.
+        # Both checkpoints on disk must find their best model: a killed run may resume from the older one.
         needed = {self._best_file(self._saved_best), self._best_file(self.best_step)}
         for old in set(self.state.glob("best-*.pt")) - needed:
             old.unlink()
@@ -216,7 +216,7 @@ class Loop:
         self.step, self.best_step, self.best_objective = saved["step"], saved["best_step"], saved["best_objective"]
         self.metrics, self.resumed, self._saved_best = saved["metrics"], saved["resumed"] + 1, saved["best_step"]
         self._pending.read = [(step, dict(row)) for step, row in saved["pending"]]
-        log.info("%s: going on from step %d of %d", self.title, self.step, self.plan.length)
+        log.info("%s: resuming from step %d of %d", self.title, self.step, self.plan.length)
 
     def _result(self) -> Result:
         best = torch.load(self._best_file(self.best_step), map_location="cpu", weights_only=True)

@@ -6,8 +6,7 @@ from contract_support import replace
 from tests_support import call
 
 from favae.jobs.grid import load_grid
-from favae.results.cards import State
-from favae.results.status import statuses
+from favae.results.status import State, statuses
 
 MODEL = "train_autoencoder/natural-f2-favae"
 EVALUATIONS = {f"evaluate_reconstruction/natural-f2-favae-on-{data}" for data in ("natural", "scientific")}

@@ -134,8 +134,8 @@ def test_an_error_while_reading_ahead_reaches_the_caller(prepared, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 11}, "11 on 1 processes needs 11 pictures, but the train split .* has 10"),
-        ({"batch_size": 6, "world_size": 2}, "needs 12 pictures"),
+        ({"batch_size": 11}, "11 on 1 processes needs 11 images, but the train split .* has 10"),
+        ({"batch_size": 6, "world_size": 2}, "needs 12 images"),
         ({"batch_size": 0}, "expected batch_size > 0"),
         ({"batch_size": 1, "rank": 1}, "rank 1 of 1"),
         ({"batch_size": 1, "augment": "rotate"}, "unknown augment 'rotate'"),

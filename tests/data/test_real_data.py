@@ -88,7 +88,7 @@ def test_celeba_with_the_published_test_list(real_data, tmp_path):
 def test_faces_as_a_users_own_folder(real_data, tmp_path):
     summary = _prepare(real_data / "raw", tmp_path, {"limit": {"train": 30}}, kind="folder", root="faces")
     assert summary["counts"] == {"train": 30, "val": 40, "test": 0}
-    with pytest.raises(ValueError, match="has no test pictures"):
+    with pytest.raises(ValueError, match="has no test images"):
         PreparedSplit(tmp_path, "test")
 
 

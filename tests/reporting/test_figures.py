@@ -48,16 +48,16 @@ def test_make_figures_twice_gives_the_same_bytes(job: Callable[[str], Job], edit
     assert run_job(job("make_figures")) == first
     assert {path.name: path.read_bytes() for path in FIGURES.iterdir()} == bytes_of
     for path in FIGURES.iterdir():
-        with Image.open(path) as picture:
-            assert picture.width == 400  # style.width inches at 40 dpi
-            assert set(picture.info) <= {"dpi"}  # no date, no version
+        with Image.open(path) as image:
+            assert image.width == 400  # style.width inches at 40 dpi
+            assert set(image.info) <= {"dpi"}  # no date, no version
 
 
 def test_log_power_is_the_spectrum_that_the_metric_measures() -> None:
-    picture_HW3 = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    image_HW3 = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     rings = RadialSpectrum(16, 16, SpectrumMetricConfig(rings=6))
-    mean_R = rings.power(torch.from_numpy(picture_HW3).permute(2, 0, 1)[None])[0].numpy()
-    power = 10 ** (np.fft.ifftshift(log_power(picture_HW3)).ravel() / 10)
+    mean_R = rings.power(torch.from_numpy(image_HW3).permute(2, 0, 1)[None])[0].numpy()
+    power = 10 ** (np.fft.ifftshift(log_power(image_HW3)).ravel() / 10)
     ring = rings.ring_F.numpy()
     expected = [10 * np.log10(power[ring == r].mean()) for r in range(6)]
     np.testing.assert_allclose(mean_R, expected, rtol=1e-5)
@@ -73,7 +73,7 @@ def test_log_power_of_a_wave_peaks_at_its_frequency() -> None:
     assert power.max() == pytest.approx(10 * np.log10(50**2 * 32 * 32), abs=0.05)
 
 
-def test_pictures_and_psnr_are_those_of_the_files(axes_of: Callable[[str], list[Axes]]) -> None:
+def test_images_and_psnr_are_those_of_the_files(axes_of: Callable[[str], list[Axes]]) -> None:
     folder = Path("data/demo/evaluate_reconstruction/natural-f4-vqgan-on-natural")
     images = pd.read_csv(folder / "images.csv").set_index("id")["psnr"]
     with np.load(folder / "examples.npz") as file:

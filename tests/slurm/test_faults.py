@@ -138,7 +138,7 @@ def test_it_went_on_by_itself_in_one_job_and_lost_no_step_but_those_since_the_ch
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "5")
     log = night.log(job)
     stops = [int(step) for step in re.findall(r"stopped by a signal at step (\d+); saved", log)]
-    starts = [int(step) for step in re.findall(r"going on from step (\d+) of", log)]
+    starts = [int(step) for step in re.findall(r"resuming from step (\d+) of", log)]
     assert len(starts) == 5
     assert stops == starts[:4]
     assert night.held_at[4] <= starts[4] < night.held_at[4] + CHECKPOINT_EVERY

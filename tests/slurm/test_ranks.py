@@ -47,7 +47,7 @@ def test_two_processes_train_what_one_does(run: Workflow, finished: Path, cell: 
 def test_the_log_says_who_trains_and_by_what_rule(run: Workflow) -> None:
     log = (run.project / f"data/tiny/logs/train_autoencoder/{TWO_NODES}.log").read_text()
     assert "2 processes on cpu1, cpu2" in log
-    assert "4 images a step, 2 on each of 2 ranks; learning rate" in log
+    assert "4 images per step, 2 on each of 2 ranks; learning rate" in log
     assert log.count("6/6 done") == 1, "the first rank speaks for all"
 
 

@@ -129,7 +129,7 @@ def test_one_process_unless_torchrun_says_otherwise(monkeypatch: pytest.MonkeyPa
 
 
 def test_only_rank_0_writes(tmp_path: Path) -> None:
-    """Checkpoints, best models and curves; the picture goes to MLflow from the result, which rank 0 alone publishes."""
+    """Checkpoints, best models and curves; the image goes to MLflow from the result, which rank 0 alone publishes."""
     for rank in (0, 1):
         loop = Loop(ToyTask(), Plan.of(SPEC, 100), tmp_path / str(rank), replace(RANKS, rank=rank), SPEC, "toy")
         with contextlib.suppress(FileNotFoundError):  # the best model, which in a real run rank 0 has written

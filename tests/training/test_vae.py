@@ -85,10 +85,10 @@ def test_the_objective_is_the_sum_of_the_terms_and_the_weighted_kl(split: Callab
     task = VaeTask(config(), split("train"), split("val"), RANKS)
     found = task.validate()
     image = split("val").images(range(12)).float() / 255
-    picture, posterior = task.model(2 * image - 1)
+    restored, posterior = task.model(2 * image - 1)
     assert posterior is not None
-    mse = (((picture + 1) / 2) - image).square().mean().item()
-    similarity = SSIMLoss()((picture + 1) / 2, image).item()
+    mse = (((restored + 1) / 2) - image).square().mean().item()
+    similarity = SSIMLoss()((restored + 1) / 2, image).item()
     assert found["mse"] == pytest.approx(mse, rel=1e-5)
     assert found["ssim"] == pytest.approx(2 * similarity, rel=1e-4)
     assert found["kl"] == pytest.approx(posterior.kl().mean().item(), rel=1e-5)
@@ -166,7 +166,7 @@ def test_a_window_larger_than_the_image_is_refused() -> None:
         CompanionConfig.model_validate(tree)
 
 
-def test_a_plain_autoencoder_needs_no_val_to_show_pictures(split: Callable[[str], PreparedSplit]) -> None:
+def test_a_plain_autoencoder_needs_no_val_to_show_images(split: Callable[[str], PreparedSplit]) -> None:
     tree = config().model_dump(mode="json", exclude={"training"})
     tree["training"] = TRAINING
     tree["model"] = {"kind": "ffl_ae", "image_size": 16, "image_channels": 1, "hidden": 4}

@@ -71,7 +71,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
     assert process.wait(timeout=60) == (-signal.SIGKILL if number == signal.SIGKILL else 75)
     assert not (project / "data/tiny" / "/".join(CELL) / "card.json").exists()
     done = call(project, "favae", "run", *CELL)
-    assert "going on from step" in done.stderr
+    assert "resuming from step" in done.stderr
     again = read_card(project / "data/tiny" / "/".join(CELL) / "card.json")
     assert again == whole
 
@@ -117,7 +117,7 @@ def test_stopped_in_two_processes_it_goes_on_in_one(prepared: Path, tmp_path: Pa
     assert process.wait(timeout=120) == 75
     numbers.write_text(one)
     done = call(project, "favae", "run", *CELL)
-    assert "going on from step" in done.stderr
+    assert "resuming from step" in done.stderr
     alone, card = (read_card(p / "data/tiny" / "/".join(CELL) / "card.json") for p in (prepared, project))
     assert card.key == alone.key
     assert card.summary["best_objective"] == pytest.approx(alone.summary["best_objective"], rel=0.05)

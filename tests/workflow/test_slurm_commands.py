@@ -4,9 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 from tests_support import ROOT
 
+from favae.config.load import read_yaml
 from favae.jobs.grid import STAGES, load_grid
 from favae.jobs.resources import resources_of
 from favae.runtime.slurm import requeue
@@ -137,7 +137,7 @@ def test_a_cancelled_job_is_not_put_back(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_profile_names_every_rule_that_asks_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
+    profile = read_yaml(ROOT / "slurm/config.yaml")
     grid = load_grid("paper")
     with_gpu = {stage for stage in STAGES for cell in grid.cells(stage) if resources_of(grid.job(stage, cell)).gpu}
     assert set(profile["set-resources"]) == with_gpu

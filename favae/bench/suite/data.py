@@ -27,9 +27,9 @@ from favae.runtime import paths
 _DIFFERENT, _BATCH = 16, 8
 
 
-def _write_pictures(folder: Path, count: int, side: int) -> list[Path]:
+def _write_images(folder: Path, count: int, side: int) -> list[Path]:
     """`count` JPEG files, most of them links to the first few; one more for the validation split."""
-    train, val = folder / "pictures" / "train", folder / "pictures" / "val"
+    train, val = folder / "images" / "train", folder / "images" / "val"
     train.mkdir(parents=True)
     val.mkdir()
     noise = np.random.default_rng(0)
@@ -46,12 +46,12 @@ def _write_pictures(folder: Path, count: int, side: int) -> list[Path]:
 
 
 def _read(path: Path, side: int) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
 
 
 def _spec(side: int) -> DatasetConfig:
-    layout = {"kind": "folder", "root": "pictures"}
+    layout = {"kind": "folder", "root": "images"}
     return DatasetConfig.model_validate({"layout": layout, "image_size": side})
 
 
@@ -64,7 +64,7 @@ def _preparation(peer: Literal["one process", "every core"]) -> Callable[[Settin
         )
         with TemporaryDirectory() as name, processes as pool:
             folder = Path(name)
-            files = _write_pictures(folder, count, large)
+            files = _write_images(folder, count, large)
             read = partial(_read, side=side)
 
             def run_ours() -> np.ndarray:
@@ -79,7 +79,7 @@ def _preparation(peer: Literal["one process", "every core"]) -> Callable[[Settin
 
             def agree() -> str:
                 if not np.array_equal(run_ours(), run_peer()):
-                    raise Disagreement("pixels of prepared pictures are not Pillow's")
+                    raise Disagreement("pixels of prepared images are not Pillow's")
                 return "pixels equal"
 
             yield Work(run_ours, run_peer, agree)
@@ -92,7 +92,7 @@ def _input(settings: Settings) -> Iterator[Work]:
     count, side = (24, 16) if settings.quick else (1024, 256)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        files = _write_pictures(folder, count, side)
+        files = _write_images(folder, count, side)
         shards = folder / paths.SHARDS
         shards.mkdir()
         prepare(_spec(side), folder, shards, workers=settings.threads)
@@ -131,7 +131,7 @@ SECTION = comparison(
             measures_memory=False,
         ),
         Case("the same, and Pillow on every core", _preparation("every core"), measures_memory=False),
-        Case("1024 pictures of 256 pixels, batches of 8", _input, faster=3, measures_memory=False),
+        Case("1024 images of 256 pixels, batches of 8", _input, faster=3, measures_memory=False),
     ],
     "Peer: Pillow on single files, one process. Ours also checks, hashes and indexes every file (`prepare`, in threads), and reads "
     "training batches from memory-mapped shards in a thread; both end with uint8 batches, since conversion to float is the training "

@@ -1,4 +1,4 @@
-"""Evaluation of reconstructions in one pass, against pictures on disk that every tool reads again."""
+"""Evaluation of reconstructions in one pass, against images on disk that every tool reads again."""
 
 import contextlib
 import io
@@ -41,7 +41,7 @@ class _FidNetwork(nn.Module):
 
 
 class _Tools:
-    """Write both pictures as PNG, then let each tool read them: scikit-image, NumPy, pytorch-fid."""
+    """Write both images as PNG, then let each tool read them: scikit-image, NumPy, pytorch-fid."""
 
     def __init__(self, folder: Path, protocol: EvaluationConfig, side: int) -> None:
         self.original, self.reconstruction = folder / "original", folder / "reconstruction"
@@ -54,8 +54,8 @@ class _Tools:
         """Both batches as PNG files."""
         stored = images.permute(0, 2, 3, 1).numpy(), to_uint8(reconstructions).numpy()
         for folder, batch in zip((self.original, self.reconstruction), stored, strict=True):
-            for i, picture in enumerate(batch, first):
-                Image.fromarray(picture).save(folder / f"{i:06d}.png")
+            for i, image in enumerate(batch, first):
+                Image.fromarray(image).save(folder / f"{i:06d}.png")
 
     def _pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for path in sorted(self.original.iterdir()):
@@ -81,7 +81,7 @@ class _Tools:
 
     @staticmethod
     def _lfd(a: np.ndarray, b: np.ndarray) -> float:
-        """As the focal frequency loss paper defines it: the spectra of both pictures."""
+        """As the focal frequency loss paper defines it: the spectra of both images."""
         distance = np.abs(np.fft.fft2(a, axes=(0, 1)) - np.fft.fft2(b, axes=(0, 1))) ** 2
         return float(np.log(distance.mean() + 1))
 
@@ -127,7 +127,7 @@ def _case(
         given = to_float(smooth) + 0.05 * torch.randn(smooth.shape, generator=generator)
 
         def stored() -> Iterator[Tensor]:
-            """Pictures as they come from a shard: none is kept."""
+            """Images as they come from a shard: none is kept."""
             for first in range(0, _BATCH if settings.quick else count, _BATCH):
                 yield smooth.roll(7 * first, -1)
 
@@ -179,6 +179,6 @@ SECTION = comparison(
     "Peer: originals and reconstructions written as PNG, read again by scikit-image, NumPy and pytorch-fid for each metric. "
     "Encoding and decoding are the same in both: with the paper's model, which takes seconds an image on a CPU, they hide all else. "
     "Networks with pretrained weights (LPIPS, Inception) are left out for the same reason; Frechet distances are those of "
-    "`randconv`. Ours in four times the images should need no more memory; the peer keeps its pictures on disk, and works on "
+    "`randconv`. Ours in four times the images should need no more memory; the peer keeps its images on disk, and works on "
     f"one at a time where ours takes {_BATCH}.",
 )

@@ -41,6 +41,6 @@ SECTION = Section(
     COLUMNS,
     _rows,
     "FA-VAE f = 16 with discriminator and LPIPS-VGG, one image of 128 pixels, fp32, under torch's profiler (which costs a few "
-    "percent). Forward of `everything else` is all that no part claims, gradients' accumulation and the picture's own arithmetic.",
+    "percent). Forward of `everything else` is all that no part claims, gradients' accumulation and the image's own arithmetic.",
     bars=BARS,
 )

@@ -31,13 +31,13 @@ _BATCH = 50
 
 def _prepare(digits: Tensor, folder: Path) -> PreparedSplit:
     for split, chosen in (("train", digits), ("val", digits[:1])):
-        part = folder / "pictures" / split
+        part = folder / "images" / split
         part.mkdir(parents=True)
         for i, pixels in enumerate(chosen.numpy()):
             Image.fromarray(pixels[0]).save(part / f"{i:06d}.png")
     shards = folder / paths.SHARDS
     shards.mkdir()
-    config = {"layout": {"kind": "folder", "root": "pictures"}, "image_size": 28, "channels": 1}
+    config = {"layout": {"kind": "folder", "root": "images"}, "image_size": 28, "channels": 1}
     prepare(DatasetConfig.model_validate(config), folder, shards, workers=1)
     return PreparedSplit(shards, "train")
 
@@ -55,15 +55,15 @@ class _PlainLoop:
 
     def objective(self, image: Tensor, noise: Tensor) -> Tensor:
         """L of a batch in [0, 1]."""
-        picture, kl = self.model(image, noise)
+        restored, kl = self.model(image, noise)
         total = self.config.objective.kl * kl.mean()
         for term in self.config.objective.terms.values():
             if isinstance(term, StftConfig):
-                total = total + term.weight * stft_distance(picture, image, term.amplitude, term.phase)
+                total = total + term.weight * stft_distance(restored, image, term.amplitude, term.phase)
             elif isinstance(term, SsimConfig):
-                total = total + term.weight * negative_ssim(picture, image)
+                total = total + term.weight * negative_ssim(restored, image)
             else:
-                total = total + term.weight * (picture - image).square().mean()
+                total = total + term.weight * (restored - image).square().mean()
         return total
 
     def epoch(self) -> float:

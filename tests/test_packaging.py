@@ -1,0 +1,133 @@
+"""What is imported is declared, what is declared is used, and models and losses need three packages only."""
+
+import ast
+import functools
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+ALL = [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]
+# Used without an import: distribution -> (file, what uses it there).
+USED_OTHERWISE = {
+    "jinja2": ("favae/reporting/markup.py", "to_latex"),
+    "tabulate": ("favae/reporting/markup.py", "to_markdown"),
+    "dvc": ("favae/sync/dvc.py", '"-m", "dvc"'),
+    "scikit-learn": ("favae/data/shipped.py", '"sklearn"'),
+    "scikit-image": ("favae/data/shipped.py", '"skimage"'),
+    "scipy": ("favae/evaluation/frechet.py", "calculate_frechet_distance"),
+    "snakemake-executor-plugin-slurm": ("workflow/profiles/slurm/config.yaml", "executor: slurm"),
+    "pytest-timeout": ("pyproject.toml", "timeout = "),
+    "pytest-xdist": ("Makefile", " -n "),
+    "ruff": ("Makefile", "ruff check"),
+    "mypy": ("Makefile", "mypy"),
+    "snakefmt": ("Makefile", "snakefmt"),
+}
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
+
+
+def modules_of_python(path: Path) -> Iterator[str]:
+    """Top-level modules that a file imports, anywhere in it, strings of code that tests run not included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+def modules_of_snakemake(path: Path) -> Iterator[str]:
+    """The same of a file of Snakemake's language, which is not quite Python."""
+    yield from re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@functools.cache
+def distributions(*folders: str) -> dict[str, str]:
+    """Distribution -> a file that imports it, over the Python files and Snakemake files of folders."""
+    own = {"favae", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+    provided = importlib.metadata.packages_distributions()
+    found: dict[str, str] = {}
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    for path in [*files, ROOT / "Snakefile"]:
+        read = {".py": modules_of_python, ".smk": modules_of_snakemake, "": modules_of_snakemake}.get(path.suffix)
+        if read is None or not path.is_file() or (path.suffix == "" and path.name != "Snakefile"):
+            continue
+        for module in set(read(path)) - own - set(sys.stdlib_module_names):
+            candidates = [canonicalize_name(name) for name in provided.get(module, [module])]
+            known = [name for name in candidates if name in names(ALL)]  # mlflow's modules are also mlflow-skinny's
+            found[(known or candidates)[0]] = str(path.relative_to(ROOT))
+    return found
+
+
+def test_every_import_is_declared() -> None:
+    declared = names(ALL)
+    found = distributions("favae", "workflow", "tests")
+    # packaging serves these tests alone, and comes with pytest.
+    assert {name: file for name, file in found.items() if name not in declared | {"packaging"}} == {}
+
+
+def test_what_the_package_imports_is_no_test_dependency() -> None:
+    runtime = names([*PROJECT["dependencies"], *EXTRAS["workflow"], *EXTRAS["metrics"]])
+    for name, file in distributions("favae", "workflow").items():
+        assert name in runtime or file.startswith("favae/bench/"), f"{file} imports {name}"
+
+
+@pytest.mark.parametrize("name", sorted(names(ALL)))
+def test_every_declared_package_is_used(name: str) -> None:
+    if name in USED_OTHERWISE:
+        file, use = USED_OTHERWISE[name]
+        assert use in (ROOT / file).read_text()
+    else:
+        assert name in distributions("favae", "workflow", "tests")
+
+
+def closure(requirements: list[str]) -> set[str]:
+    """Distributions that are installed with `requirements`, here."""
+    found: set[tuple[str, str]] = set()
+    waiting = [(Requirement(text), "") for text in requirements]
+    while waiting:
+        requirement, extra = waiting.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        for inner in ("", *requirement.extras):
+            if (node := (canonicalize_name(requirement.name), inner)) not in found:
+                found.add(node)
+                waiting += [(Requirement(text), inner) for text in importlib.metadata.requires(node[0]) or []]
+    return {name for name, _ in found}
+
+
+def test_models_and_losses_import_where_only_the_core_is_installed() -> None:
+    assert names(PROJECT["dependencies"]) == {"torch", "numpy", "safetensors"}
+    core = closure(PROJECT["dependencies"]) | {"favae", "setuptools"}
+    provided = importlib.metadata.packages_distributions()
+    absent = [module for module, by in provided.items() if not core & {canonicalize_name(name) for name in by}]
+    assert {"pydantic", "pandas", "torchvision", "tqdm"} <= set(absent)
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent!r})); import favae.models, favae.losses"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_the_workflow_the_command_line_says_what_to_install() -> None:
+    code = "import sys; sys.modules['typer'] = None; from favae.cli import entry; entry()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "favae: the Python package typer is missing; install 'favae[workflow,metrics]'\n"
+
+
+def test_constraints_pin_what_is_installed_with_this_project_and_nothing_else() -> None:
+    lines = (ROOT / "constraints.txt").read_text().split()
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines}
+    wanted = closure(ALL)
+    assert pinned - wanted == set()

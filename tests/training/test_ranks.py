@@ -1,0 +1,38 @@
+"""What ranks share among themselves: every image once, and no fraction of a batch."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from favae.data.dataset import iterate_batches
+from favae.training.distributed import Ranks
+
+
+@given(
+    images=st.integers(1, 40), batch=st.integers(1, 9), world=st.integers(1, 5), count=st.none() | st.integers(1, 50)
+)
+def test_ranks_together_see_the_first_images_once_each(images: int, batch: int, world: int, count: int | None) -> None:
+    class Split:
+        def __len__(self) -> int:
+            return images
+
+        def images(self, rows: range) -> torch.Tensor:
+            return torch.tensor(rows)
+
+    seen = []
+    for rank in range(world):
+        for rows, stored in iterate_batches(Split(), batch, rank, world, count):  # type: ignore[arg-type]
+            assert list(rows) == stored.tolist() and 0 < len(rows) <= batch
+            seen += list(rows)
+    assert seen == list(range(min(images, count or images)))
+
+
+@given(batch=st.integers(1, 64), world=st.integers(1, 8))
+def test_a_batch_is_shared_whole_or_refused(batch: int, world: int) -> None:
+    ranks = Ranks(0, world, torch.device("cpu"))
+    if batch % world:
+        with pytest.raises(ValueError, match=f"batch_size {batch} is not divisible by {world} ranks"):
+            ranks.share(batch)
+    else:
+        assert ranks.share(batch) * world == batch
