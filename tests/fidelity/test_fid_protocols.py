@@ -24,6 +24,7 @@ from favae.stages.generate_images import _prompts
 from favae.stages.runner import Context
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("own_parameters")
 
 
 @pytest.fixture
@@ -101,8 +102,8 @@ def test_n_counts_generated_images_and_is_never_less_than_asked_for() -> None:
 
 def reference_job(**changes: Any) -> Job:
     """The tiny reference cell with other parameters."""
-    job = dataclasses.replace(load_grid("tiny").job("compute_reference_statistics", "natural"))
-    vars(job)["spec"] = ReferenceConfig(**{"images": ("test",), "feature_networks": ("randconv",), **changes})
+    job = dataclasses.replace(Grid("tiny").job("compute_reference_statistics", "natural"))
+    vars(job)["config"] = ReferenceConfig(**{"images": ("test",), "feature_networks": ("randconv",), **changes})
     return job
 
 

@@ -1,13 +1,18 @@
-"""Throw-away projects: the real Snakefile, rules and parameters, run by the real commands."""
+"""Throw-away projects: the real Snakefile and rules with parameters of the tests' own, run by the real commands."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from favae.jobs.grid import Grid
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-_COPIED = ("Snakefile", "dvc.yaml", "workflow", "params", "constraints.txt", ".dvc/config", ".dvcignore", ".gitignore")
+_COPIED = ("Snakefile", "dvc.yaml", "workflow", "constraints.txt", ".dvc/config", ".dvcignore", ".gitignore")
+_OWN = Path(__file__).parent / "project/params"
+_FACTS = ("published.yaml", "weights.yaml", "versions.yaml")  # lists of the product that no test could have otherwise
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -30,9 +35,20 @@ def call(
     return done
 
 
-def copy_project(target: Path) -> Path:
-    """Copy what a clone has (not results), make it a git and DVC repository whose active scale is `tiny`."""
+def write_params(project: Path, *, product: bool = False) -> None:
+    """Write the parameter files of the tests (scales `tiny`, the active one, and `paper`), or those of the product."""
+    if product:
+        shutil.copytree(ROOT / "params", project / "params")
+        return
+    shutil.copytree(_OWN, project / "params")
+    for name in _FACTS:
+        shutil.copy(ROOT / "params" / name, project / "params")
+
+
+def copy_project(target: Path, *, product: bool = False) -> Path:
+    """Copy what a clone has (not results) with `write_params`, make it a git and DVC repository."""
     target.mkdir(parents=True)
+    write_params(target, product=product)
     for name in _COPIED:
         source = ROOT / name
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -43,8 +59,6 @@ def copy_project(target: Path) -> Path:
     for link in ("slurm", "profiles"):
         (target / link).symlink_to((ROOT / link).readlink())
     (target / "data").mkdir()
-    grid = target / "params" / "grid.yaml"
-    grid.write_text(grid.read_text().replace("active: *demo", "active: *tiny"))
     for command in (
         ("git", "init", "-q", "-b", "main"),
         ("git", "config", "user.email", "test@example.org"),
@@ -54,6 +68,18 @@ def copy_project(target: Path) -> Path:
     ):
         call(target, *command)
     return target
+
+
+def jobs(project: Path) -> set[str]:
+    """All jobs of the active scale, as stage/cell."""
+    with contextlib.chdir(project):
+        return {job.name for job in Grid()}
+
+
+def states(project: Path) -> dict[str, str]:
+    """What `favae status` says of each job, by stage/cell."""
+    lines = call(project, "favae", "status", check=False).stdout.splitlines()
+    return {line.split()[1]: line.split()[0] for line in lines}
 
 
 def planned(project: Path, *arguments: str) -> set[str]:
