@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests_support import call, copy_project
+from tests_support import call, copy_project, plan
 
 from favae.config.load import deep_merge
 from favae.jobs.grid import Grid, Job
@@ -47,7 +47,7 @@ def snakemake_graph(project: Path) -> dict[str, dict[str, set[str]]]:
     """stage@cell -> input and output files, from a dry run in which everything has to be made."""
     graph: dict[str, dict[str, set[str]]] = {}
     inputs: set[str] = set()
-    for line in call(project, "snakemake", "-n", "--quiet", "progress").stdout.splitlines():
+    for line in plan(project).splitlines():
         name, _, files = line.strip().partition(": ")
         if line.startswith(("rule ", "localrule ")):
             inputs = set()

@@ -1,10 +1,12 @@
 """Throw-away projects: the real Snakefile and rules with parameters of the tests' own, run by the real commands."""
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from favae.jobs.grid import Grid
@@ -13,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 _COPIED = ("Snakefile", "dvc.yaml", "workflow", "constraints.txt", ".dvc/config", ".dvcignore", ".gitignore")
 _OWN = Path(__file__).parent / "project/params"
 _FACTS = ("published.yaml", "weights.yaml", "versions.yaml")  # lists of the product that no test could have otherwise
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["snakemake.cli"])
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -82,11 +87,33 @@ def states(project: Path) -> dict[str, str]:
     return {line.split()[1]: line.split()[0] for line in lines}
 
 
+def plan(project: Path, *arguments: str) -> str:
+    """What `snakemake -n --quiet progress` prints, in a process that has imported it already: most of its time goes there."""
+    with tempfile.NamedTemporaryFile("r") as output:
+        process = _FORKS.Process(target=_plan, args=(project, arguments, output.name, environment()))
+        process.start()
+        process.join(300)
+        said = output.read()
+    assert process.exitcode == 0, f"snakemake -n -> {process.exitcode}\n{said}"
+    return said
+
+
+def _plan(project: Path, arguments: tuple[str, ...], output: str, variables: dict[str, str]) -> None:
+    from snakemake.cli import main
+
+    with open(output, "w") as file:  # noqa: PTH123 (its descriptor replaces those of this process)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(project)
+    os.environ.clear()
+    os.environ.update(variables)
+    main(["-n", "--quiet", "progress", *arguments])
+
+
 def planned(project: Path, *arguments: str) -> set[str]:
     """Jobs that `snakemake -n` would run, as stage/cell."""
-    done = call(project, "snakemake", "-n", "--quiet", "progress", *arguments)
     jobs: set[str] = set()
-    for line in done.stdout.splitlines() + done.stderr.splitlines():
+    for line in plan(project, *arguments).splitlines():
         line = line.strip()
         if line.startswith("output:") and "/card.json" in line:
             card = next(p for p in line.removeprefix("output: ").split(", ") if p.endswith("/card.json"))
