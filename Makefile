@@ -41,10 +41,10 @@ report: setup  ## Snakemake's HTML report of a scale (SCALE=demo)
 PYTEST := pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: setup  ## tests, the whole DAG on a tiny scale included (under ten minutes on two cores)
 	@echo 'not in `make test`, but in `make test-all`: kills at random moments, real faces, jobs on a private SLURM'
-	$(PYTEST) -m 'not slow and not slurm'
+	$(PYTEST)
 
 test-all: setup  ## all tests that this machine can run (under half an hour)
-	$(PYTEST)
+	$(PYTEST) -m ''
 
 test-rest: setup  ## what `make test-all` adds to `make test`
 	$(PYTEST) -m 'slow or slurm'
