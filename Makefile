@@ -11,11 +11,11 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Without compiled modules every command takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint bench ui report clean
+.PHONY: help setup demo test test-all test-rest lint bench ui report clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 setup: $(STAMP)  ## install everything into .venv (does nothing the second time)
 
@@ -37,8 +37,17 @@ report: setup  ## Snakemake's HTML report of a scale (SCALE=demo)
 	snakemake --config scale=$(SCALE) --report reports/$(SCALE)/report.html --quiet all
 	@echo "tables and figures: reports/$(SCALE)/   report: reports/$(SCALE)/report.html   runs: make ui"
 
-test: setup  ## all tests that this machine can run
-	pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A file's tests stay in one process, which shares its fixtures; tests/conftest.py orders the files.
+PYTEST := pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: setup  ## tests, the whole DAG on a tiny scale included (under ten minutes on two cores)
+	@echo 'not in `make test`, but in `make test-all`: kills at random moments, real faces, jobs on a private SLURM'
+	$(PYTEST)
+
+test-all: setup  ## all tests that this machine can run (under half an hour)
+	$(PYTEST) -m ''
+
+test-rest: setup  ## what `make test-all` adds to `make test`
+	$(PYTEST) -m 'slow or slurm'
 
 lint: setup  ## ruff, snakefmt, mypy
 	ruff check .

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,19 @@ def pytest_configure() -> None:
     torch.set_flush_denormal(True)
 
 
+# What waits for clocks and for other programs starts first: the rest fills the time beside it.
+_FIRST = ("slurm", "contract", "workflow")
+
+
+def _order(item: pytest.Item) -> int:
+    folder = item.path.parent.name
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     import torch
 
+    items.sort(key=_order)
     no_gpu = pytest.mark.skip(reason="no CUDA device on this machine")
     no_slurm = pytest.mark.skip(
         reason="slurmctld is not installed (apt-get install slurmctld slurmd slurm-client munge)"
@@ -41,6 +52,26 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("FAVAE_TEST_DATA is not set: no real data sets here")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def _own_parameters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests_support import write_params
+
+    folder = tmp_path_factory.mktemp("parameters")
+    write_params(folder)
+    return folder
+
+
+@pytest.fixture
+def own_parameters(_own_parameters: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the parameter files of the tests as the working directory. Not to be changed."""
+    from favae.jobs.grid import load_grid
+
+    monkeypatch.chdir(_own_parameters)
+    load_grid.cache_clear()
+    yield _own_parameters
+    load_grid.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +106,7 @@ def results(finished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def here(results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of a finished project as the working directory of this process."""
     from favae.jobs.grid import load_grid
 

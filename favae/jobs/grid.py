@@ -77,11 +77,11 @@ class Grid:
     def __init__(self, scale: str | None = None) -> None:
         tree = read_yaml(paths.GRID)
         self.active = str(tree.get("active"))
-        scales = [name for name in tree if name != "active"]
+        self.scales = [name for name in tree if name != "active"]
         self.scale = scale or self.active
-        if self.scale not in scales:
+        if self.scale not in self.scales:
             key = "" if scale else "active: "
-            raise ConfigError(f"{paths.GRID}: {key}no scale {self.scale!r}; {closest(self.scale, scales)}")
+            raise ConfigError(f"{paths.GRID}: {key}no scale {self.scale!r}; {closest(self.scale, self.scales)}")
         self.groups: dict[str, Any] = tree[self.scale]
         if isinstance(self.groups, str):  # the same cells as another scale, with other numbers
             self.groups = tree[self.groups]

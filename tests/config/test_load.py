@@ -8,8 +8,11 @@ from favae.config.base import Duration
 from favae.config.errors import ConfigError
 from favae.config.load import deep_merge, read_yaml, validate
 from favae.config.training_kinds import training_config
-from favae.jobs.grid import load_grid
+from favae.jobs.grid import Grid
 from favae.runtime.hashes import canonical_json
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("own_parameters")
 
 
 def write(path: Path, text: str) -> Path:
@@ -75,7 +78,7 @@ def test_bad_durations_are_refused(text: object) -> None:
 
 
 def favae_parameters() -> dict:
-    return load_grid("tiny").job("train_autoencoder", "natural-f4-favae").parameters
+    return Grid("tiny").job("train_autoencoder", "natural-f4-favae").parameters
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,7 @@ def test_bad_training_parameters_name_file_key_and_expectation(change: dict, mes
     assert str(caught.value).startswith("params/x.yaml: row: ")
 
 
-@pytest.mark.parametrize("scale", ["demo", "tiny", "paper"])
-def test_all_shipped_parameters_are_valid(scale: str) -> None:
-    load_grid(scale).check()
+def test_all_shipped_parameters_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for scale in Grid().scales:
+        Grid(scale).check()

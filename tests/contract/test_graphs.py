@@ -1,7 +1,9 @@
 """The Snakefile, dvc.yaml and the grid are one graph: same jobs, inputs, outputs, and parameters to the last value."""
 
 import ast
+import contextlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from favae.config.load import deep_merge
 from favae.jobs.grid import Grid, Job
 from favae.sync.dvc_yaml import CHECK
 
-SCALES = ("tiny", "demo", "paper")
+OWN, SCALES = "tiny", ("demo", "paper")  # of the tests, and of the product
 _DVC_GRAPH = """
 import json
 from dvc.repo import Repo
@@ -38,12 +40,12 @@ print("GRAPH", json.dumps(graph))
 """
 
 
-@pytest.fixture(scope="module", params=SCALES)
+@pytest.fixture(scope="module", params=[OWN, *SCALES])
 def scale(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A fresh project whose active scale is each of the three: nothing has run, so all is planned."""
-    project = copy_project(tmp_path_factory.mktemp("graph") / "project")
+    project = copy_project(tmp_path_factory.mktemp("graph") / "project", product=request.param != OWN)
     grid = project / "params/grid.yaml"
-    grid.write_text(grid.read_text().replace("active: tiny", f"active: {request.param}"))
+    grid.write_text(re.sub(r"(?m)^active: .*$", f"active: {request.param}", grid.read_text()))
     call(project, "favae", "graph")
     return request.param, project
 
@@ -62,20 +64,26 @@ def snakemake_graph(project: Path) -> dict[str, dict[str, set[str]]]:
     return {name: {"inputs": set(inputs), "outputs": set(outputs)} for name, (inputs, outputs) in graph.items()}
 
 
+def jobs(scale: tuple[str, Path]) -> list[Job]:
+    name, project = scale
+    with contextlib.chdir(project):
+        return list(Grid(name))
+
+
 def dvc_name(job: Job) -> str:
     return f"{job.stage.name}@{job.cell}"
 
 
 def test_the_same_jobs(scale: tuple[str, Path]) -> None:
-    name, project = scale
-    jobs = {dvc_name(job) for job in Grid(name)}
-    assert set(dvc_graph(project)) == {*jobs, CHECK}
-    assert set(snakemake_graph(project)) == jobs
+    _, project = scale
+    names = {dvc_name(job) for job in jobs(scale)}
+    assert set(dvc_graph(project)) == {*names, CHECK}
+    assert set(snakemake_graph(project)) == names
 
 
 def test_the_same_inputs(scale: tuple[str, Path]) -> None:
-    name, project = scale
-    for job in Grid(name):
+    _, project = scale
+    for job in jobs(scale):
         cards = {path.as_posix() for path in job.inputs.values()}
         assert {p for p in snakemake_graph(project)[dvc_name(job)]["inputs"] if p.endswith("card.json")} == cards
         deps = dvc_graph(project)[dvc_name(job)]["deps"]
@@ -93,17 +101,17 @@ def test_the_same_inputs(scale: tuple[str, Path]) -> None:
 
 
 def test_the_same_outputs_and_the_same_command(scale: tuple[str, Path]) -> None:
-    name, project = scale
-    for job in Grid(name):
+    _, project = scale
+    for job in jobs(scale):
         stage = dvc_graph(project)[dvc_name(job)]
         assert set(stage["outs"]) == snakemake_graph(project)[dvc_name(job)]["outputs"]
         assert stage["cmd"] == f"snakemake --allowed-rules {job.stage.name} -- {job.card}"
 
 
 def test_the_same_parameters_value_by_value(scale: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    name, project = scale
+    _, project = scale
     monkeypatch.chdir(project)
-    for job in Grid(name):
+    for job in jobs(scale):
         read = dict(dvc_graph(project)[dvc_name(job)]["params"])
         names = [file for file, tree in read.items() if job.stage.collects and set(tree) == {"_rows"}]
         rows = {Path(file).stem: read.pop(file)["_rows"] for file in names}
@@ -134,7 +142,7 @@ def test_snakemake_tracks_exactly_the_identity_of_each_job(finished: Path, monke
         job_name = record["shellcmd"].removeprefix("exec ").split()[2:4]
         params = record["params"]
         tracked["@".join(job_name)] = ast.literal_eval(params) if isinstance(params, str) else params
-    jobs = {dvc_name(job): job for job in Grid("tiny")}
-    assert tracked.keys() == jobs.keys()
+    made = {dvc_name(job): job for job in Grid(OWN)}
+    assert tracked.keys() == made.keys()
     for name, params in tracked.items():
-        assert {ast.literal_eval(text) for text in params} == {jobs[name].identity, jobs[name].cell}
+        assert {ast.literal_eval(text) for text in params} == {made[name].identity, made[name].cell}

@@ -21,6 +21,7 @@ from favae.results.cards import read_card
 from favae.sync.mlflow import sync
 
 DATABASE = "data/mlflow/mlflow.db"
+MLFLOW_ALONE = 252  # seconds that MLflow waits between its own seven retries, whatever the machine
 CELL = ("train_autoencoder", "natural-f2-favae")
 
 
@@ -124,7 +125,7 @@ def _refuse(server: socket.socket) -> None:
 def test_a_bad_server_never_fails_a_workflow_and_is_given_up_soon(results: Path, bad_server: str) -> None:
     start = time.monotonic()
     done = call(results, "favae", "internal", "finish", DVC_STAGE="no lock", MLFLOW_TRACKING_URI=bad_server)
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < MLFLOW_ALONE / 1.5
     assert f"mlflow: could not be brought up to date ({bad_server}" in done.stderr
 
 

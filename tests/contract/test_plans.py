@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from contract_support import edit
-from tests_support import call, planned, planned_by_dvc
+from tests_support import call, planned, planned_by_dvc, states
 
 TABLES, FIGURES = "make_tables/all", "make_figures/all"
 REPORTS = {TABLES, FIGURES}
@@ -71,8 +71,8 @@ CHANGES = {
     "sampling of CAT": ("text_to_image.yaml", "sampling", "top_k: 500", "top_k: 50", SAMPLED),
     "code version of a stage": ("versions.yaml", "tokenize_images", ": 1", ": 2", CAT | REPORTS),
     "a published number": ("published.yaml", "tables", "2023", "2024", {TABLES}),
-    "a table's title": ("tables.yaml", "demo", "held-out photographs", "photographs", {TABLES}),
-    "a figure's style": ("figures.yaml", "demo", "dpi: 160", "dpi: 90", {FIGURES}),
+    "a table's title": ("tables.yaml", "tiny", "held-out photographs", "photographs", {TABLES}),
+    "a figure's style": ("figures.yaml", "tiny", "dpi: 160", "dpi: 90", {FIGURES}),
     "parameters of another scale": ("paper.yaml", "images", "image_size: 256", "image_size: 128", set()),
     "a row that no cell uses": ("table2.yaml", "r4", "fcm: conv", "fcm: residual", set()),
 }
@@ -116,9 +116,8 @@ def test_cosmetic_edits_plan_nothing(results: Path) -> None:
 def test_status_why_and_lock_agree_with_the_plan(results: Path) -> None:
     edit(results, "text_to_image.yaml", "top_k: 500", "top_k: 50")
     locked = (results / "dvc.lock").read_bytes()
-    status = call(results, "favae", "status", check=False)
-    assert status.returncode == 1
-    listed = {line.split()[1]: line.split()[0] for line in status.stdout.splitlines()}
+    assert call(results, "favae", "status", check=False).returncode == 1
+    listed = states(results)
     assert {job for job, state in listed.items() if state == "stale"} == SAMPLED == planned(results)
     assert {state for job, state in listed.items() if job not in SAMPLED} == {"ok"}
     why = call(results, "favae", "why", "generate_images/natural-f4-cat").stdout

@@ -22,6 +22,7 @@ from favae.stages.context import Context
 from favae.stages.generate_images import _prompts
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("own_parameters")
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_n_counts_generated_images_and_is_never_less_than_asked_for() -> None:
 
 def reference_job(**changes: Any) -> Job:
     """The tiny reference cell with other parameters."""
-    job = dataclasses.replace(load_grid("tiny").job("compute_reference_statistics", "natural"))
+    job = dataclasses.replace(Grid("tiny").job("compute_reference_statistics", "natural"))
     vars(job)["config"] = ReferenceConfig(**{"images": ("test",), "feature_networks": ("randconv",), **changes})
     return job
 

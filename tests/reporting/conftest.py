@@ -1,4 +1,4 @@
-"""A project folder with the repository's parameters and small results, written as the stages write them."""
+"""A project folder with the parameters of the tests and small results, written as the stages write them."""
 
 import contextlib
 import json
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests_support import write_params
 
 from favae.config.evaluation import EvaluationConfig
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
@@ -18,7 +19,6 @@ from favae.jobs.grid import Grid, Job
 from favae.results.cards import write_card
 from favae.runtime import paths
 
-REPOSITORY = Path(__file__).parents[2]
 SIZE = 32
 IMAGES = 6
 
@@ -106,15 +106,15 @@ def write_curves(job: Job) -> None:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the results of every cell of the demo before the reports."""
+    """A project with the results of every cell of the scale `tiny` before the reports."""
     root = tmp_path_factory.mktemp("project")
-    shutil.copytree(REPOSITORY / "params", root / "params")
+    write_params(root)
     torch.set_num_threads(1)
     noise = {"natural-f4-vqgan": 0.3, "natural-f4-favae": 0.2, "natural-f2-favae": 0.1}
     with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(root / "no-torch-home"))
         patch.delenv("FAVAE_WEIGHTS", raising=False)
-        for job in Grid("demo"):
+        for job in Grid("tiny"):
             match job.stage.name:
                 case "train_autoencoder" | "train_cat":
                     write_curves(job)
@@ -137,7 +137,7 @@ def project(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.fixture
 def job(project: Path) -> Callable[[str], Job]:
     """The reporting job of a stage, from the parameter files as they are now."""
-    return lambda stage: Grid("demo").job(stage, "all")
+    return lambda stage: Grid("tiny").job(stage, "all")
 
 
 @pytest.fixture

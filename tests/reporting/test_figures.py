@@ -21,13 +21,13 @@ from favae.reporting.results import Results
 from favae.reporting.style import drawing, spread
 from favae.stages.runner import run_job
 
-FIGURES = Path("reports/demo/figures")
+FIGURES = Path("reports/tiny/figures")
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def axes_of(job: Callable[[str], Job]) -> Callable[[str], list[Axes]]:
-    """Draw one figure of the demo; returns its axes."""
+    """Draw one figure of the scale `tiny`; returns its axes."""
 
     def draw(name: str) -> list[Axes]:
         made = job("make_figures")
@@ -74,7 +74,7 @@ def test_log_power_of_a_wave_peaks_at_its_frequency() -> None:
 
 
 def test_images_and_psnr_are_those_of_the_files(axes_of: Callable[[str], list[Axes]]) -> None:
-    folder = Path("data/demo/evaluate_reconstruction/natural-f4-vqgan-on-natural")
+    folder = Path("data/tiny/evaluate_reconstruction/natural-f4-vqgan-on-natural")
     images = pd.read_csv(folder / "images.csv").set_index("id")["psnr"]
     with np.load(folder / "examples.npz") as file:
         examples = dict(file)
@@ -89,7 +89,7 @@ def test_images_and_psnr_are_those_of_the_files(axes_of: Callable[[str], list[Ax
 
 
 def test_reconstructions_of_other_images_are_refused(axes_of: Callable[[str], list[Axes]]) -> None:
-    path = Path("data/demo/evaluate_reconstruction/natural-f2-favae-on-natural/examples.npz")
+    path = Path("data/tiny/evaluate_reconstruction/natural-f2-favae-on-natural/examples.npz")
     with np.load(path) as file:
         examples = dict(file)
     np.savez(path, **examples | {"id": examples["id"][::-1]})
@@ -102,7 +102,7 @@ def test_spectrum_error_shows_every_ring_and_names_the_images(axes_of: Callable[
     assert photographs.get_title(loc="left") == "Photographs (test images, n = 6)"
     for axes, dataset in ((photographs, "natural"), (zero_shot, "scientific")):
         for line, model in zip(axes.lines, ("f4-vqgan", "f4-favae", "f2-favae"), strict=True):
-            folder = Path(f"data/demo/evaluate_reconstruction/natural-{model}-on-{dataset}")
+            folder = Path(f"data/tiny/evaluate_reconstruction/natural-{model}-on-{dataset}")
             curve = pd.read_csv(folder / "spectrum.csv")
             np.testing.assert_array_equal(line.get_data(), curve[["radius", "error_db"]].T)
     assert {"low", "mid", "high", "VQ-GAN, f = 4", "FA-VAE, f = 2"} <= {t.get_text() for t in photographs.texts}
@@ -115,7 +115,7 @@ def test_learning_curves_mark_the_first_logged_gan_step(axes_of: Callable[[str],
     assert {line.get_xdata()[0] for line in dotted} == {110}
     assert not [line for line in entropy.lines if line.get_linestyle() == ":"]
     val = next(line for line in l1.lines if line.get_label() == "FA-VAE, f = 4")
-    table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f4-favae.csv")[["step", "val/l1"]].dropna()
+    table = pd.read_csv("data/tiny/curves/train_autoencoder/natural-f4-favae.csv")[["step", "val/l1"]].dropna()
     np.testing.assert_array_equal(val.get_data(), table.T)
     models = {"VQ-GAN, f = 4", "FA-VAE, f = 4", "FA-VAE, f = 2"}
     assert [{t.get_text() for t in a.texts} - {"GAN loss on"} for a in (l1, ffl)] == [set(), models]
@@ -123,7 +123,7 @@ def test_learning_curves_mark_the_first_logged_gan_step(axes_of: Callable[[str],
 
 
 def test_a_loss_of_weight_zero_is_not_drawn(axes_of: Callable[[str], list[Axes]]) -> None:
-    path = Path("data/demo/curves/train_autoencoder/natural-f4-vqgan.csv")
+    path = Path("data/tiny/curves/train_autoencoder/natural-f4-vqgan.csv")
     table = pd.read_csv(path).drop(columns="train/image_ffl")
     table.loc[table["val/image_ffl"].notna(), "val/image_ffl"] = 0.0
     table.to_csv(path, index=False)
@@ -134,14 +134,14 @@ def test_a_loss_of_weight_zero_is_not_drawn(axes_of: Callable[[str], list[Axes]]
 
 def test_sigma_names_each_pair(axes_of: Callable[[str], list[Axes]]) -> None:
     axes = axes_of("sigma")[0]
-    table = pd.read_csv("data/demo/curves/train_autoencoder/natural-f4-favae.csv")
+    table = pd.read_csv("data/tiny/curves/train_autoencoder/natural-f4-favae.csv")
     by_label = {line.get_label(): line.get_ydata() for line in axes.lines}
     np.testing.assert_array_equal(by_label["first convolution ↔ FCM 4"], table["train/sigma_taps_0"])
     np.testing.assert_array_equal(by_label["latent ↔ FCM 1"], table["train/sigma_taps_3"])
 
 
 def test_sigma_of_complements_is_drawn_in_the_colour_of_its_pair(axes_of: Callable[[str], list[Axes]]) -> None:
-    path = Path("data/demo/curves/train_autoencoder/natural-f4-favae.csv")
+    path = Path("data/tiny/curves/train_autoencoder/natural-f4-favae.csv")
     table = pd.read_csv(path)
     for j in range(4):
         table[f"train/sigma_complements_{j}"] = 10.0 + j
@@ -153,7 +153,7 @@ def test_sigma_of_complements_is_drawn_in_the_colour_of_its_pair(axes_of: Callab
 
 
 def test_samples_show_real_images_over_each_guidance(axes_of: Callable[[str], list[Axes]]) -> None:
-    with np.load("data/demo/generate_images/natural-f4-cat/examples.npz") as file:
+    with np.load("data/tiny/generate_images/natural-f4-cat/examples.npz") as file:
         examples = dict(file)
     axes = axes_of("samples")
     assert len(axes) == 3 * 6
@@ -187,7 +187,7 @@ def test_mistakes_are_named(
     with pytest.raises(ConfigError) as caught:
         run_job(job("make_figures"))
     assert message in str(caught.value)
-    assert str(caught.value).startswith("params/figures.yaml: demo")
+    assert str(caught.value).startswith("params/figures.yaml: tiny")
 
 
 def test_a_model_without_sigmas_is_refused(job: Callable[[str], Job], edit: Callable[..., None]) -> None:

@@ -22,7 +22,7 @@ from favae.reporting.tables import Entry, table_entries, tidy
 from favae.results.cards import read_card
 from favae.stages.runner import run_job
 
-TABLES = Path("reports/demo/tables")
+TABLES = Path("reports/tiny/tables")
 FAVAE = "evaluate_reconstruction/natural-f4-favae-on-natural"
 REPOSITORY = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ def entries(job: Callable[[str], Job], published: Published) -> Callable[..., li
 
 
 def measured(cell: str, metric: str) -> dict[str, Any]:
-    return json.loads((Path("data/demo") / cell / "metrics.json").read_text())[metric]
+    return json.loads((Path("data/tiny") / cell / "metrics.json").read_text())[metric]
 
 
 def test_reported_reproduced_and_difference(entries: Callable[..., list[Entry]]) -> None:
@@ -65,7 +65,7 @@ def test_reported_reproduced_and_difference(entries: Callable[..., list[Entry]])
     assert both.difference == value - 21.703
     assert (ours.reported, ours.reported_source, ours.difference) == (None, None, None)
     assert (theirs.reported, theirs.reproduced, theirs.note, theirs.runs) == (20.151, None, "not run", ())
-    assert both.runs == (f"{FAVAE}@{read_card(Path('data/demo') / FAVAE / 'card.json').key[:12]}",)
+    assert both.runs == (f"{FAVAE}@{read_card(Path('data/tiny') / FAVAE / 'card.json').key[:12]}",)
 
 
 def test_no_difference_where_not_comparable(entries: Callable[..., list[Entry]]) -> None:
@@ -104,7 +104,7 @@ def test_guidance_picks_its_own_value_and_must_have_been_sampled(entries: Callab
 
 
 def test_a_damaged_file_is_named(entries: Callable[..., list[Entry]]) -> None:
-    path = Path("data/demo") / FAVAE / "metrics.json"
+    path = Path("data/tiny") / FAVAE / "metrics.json"
     path.write_text(path.read_text()[:100])
     with pytest.raises(ValueError, match=f"{FAVAE}/metrics.json: not JSON"):
         entries()
@@ -204,7 +204,7 @@ def test_make_tables_twice_gives_the_same_bytes(job: Callable[[str], Job]) -> No
     job("make_tables").card.unlink()
     assert run_job(job("make_tables")) == first
     assert {path.name: path.read_bytes() for path in TABLES.iterdir()} == bytes_of
-    assert first.outputs.keys() == {"reports/demo/tables"}
+    assert first.outputs.keys() == {"reports/tiny/tables"}
     summary = bytes_of["summary.md"].decode()
     assert all(f"## {config.title}" in summary for config in job("make_tables").config.tables)
     assert str(Path.cwd()) not in summary
@@ -239,7 +239,7 @@ def test_mistakes_stop_before_anything_is_written(
     with pytest.raises(ConfigError) as caught:
         run_job(job("make_tables"))
     assert message in str(caught.value)
-    assert str(caught.value).startswith("params/tables.yaml: demo")
+    assert str(caught.value).startswith("params/tables.yaml: tiny")
     assert not TABLES.exists()
 
 

@@ -4,6 +4,7 @@ One training (LONG) is stopped by its time limit twice, by a signal, by preempti
 cancelled; a third (HUNGRY) asks for too little memory. Meanwhile the controller is away, and at the end the node is drained.
 """
 
+import json
 import re
 import shutil
 import signal
@@ -13,7 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from slurm_support import Cluster, Workflow, awaits_signal, edit_profile, hold, still_ending, until
+from slurm_support import (
+    Cluster,
+    Workflow,
+    awaits_signal,
+    edit_profile,
+    ended,
+    hold,
+    reached,
+    resume,
+    still_ending,
+    until,
+)
 from tests_support import call, environment
 
 from favae.results.cards import read_card
@@ -40,13 +52,27 @@ def longer(finished: Path, folder: Path) -> Path:
     return project
 
 
+@dataclass(frozen=True)
+class End:
+    """What an interrupted training left behind, read when its process had gone."""
+
+    saved: int  # step of its newest checkpoint
+    done: int  # last step in its learning curve
+
+    @classmethod
+    def read(cls, project: Path, cell: str) -> "End":
+        (curve,) = (project / "data/state/tiny/train_autoencoder" / cell).glob("*/curves.jsonl")
+        lines = curve.read_text().split("\n")[:-1]  # a last line without an end was cut
+        return cls(reached(project, cell), max(json.loads(line)["step"] for line in lines))
+
+
 @dataclass
 class Night:
     """What came of it."""
 
     workflow: Workflow
     uninterrupted: Path
-    held_at: list[int]  # steps at which LONG was stopped, each time by something else
+    ends: list["End"]  # of LONG, each by something else
 
     def jobs(self, cell: str) -> list[dict[str, str]]:
         found = self.workflow.cluster.jobs(self.workflow.project)
@@ -64,18 +90,18 @@ def night(cluster: Cluster, finished: Path, tmp_path_factory: pytest.TempPathFac
     project = longer(finished, tmp_path_factory.mktemp("night"))
     workflow = Workflow(cluster, project, "--", *map(card, (LONG, CANCELLED, HUNGRY)))
     try:
-        held = _trouble(cluster, project)
+        ends = _trouble(cluster, project)
         uninterrupted = subprocess.Popen(["favae", "run", "train_autoencoder", LONG], cwd=reference, env=environment())
         assert workflow.wait() == 0, workflow.account
         assert uninterrupted.wait(timeout=300) == 0
     finally:
         workflow.stop()
         _bring_back(cluster)
-    return Night(workflow, reference, held)
+    return Night(workflow, reference, ends)
 
 
-def _trouble(cluster: Cluster, project: Path) -> list[int]:
-    """All that goes wrong; the steps at which LONG was stopped."""
+def _trouble(cluster: Cluster, project: Path) -> list[End]:
+    """All that goes wrong; what LONG left behind each time."""
     cancelled = until(lambda: cluster.job(project, CANCELLED))["JobId"]
     cluster.ask("scancel", cancelled)
     number = until(lambda: cluster.job(project, LONG))["JobId"]
@@ -87,22 +113,22 @@ def _trouble(cluster: Cluster, project: Path) -> list[int]:
         lambda: cluster.ask(*urgent),
         lambda: cluster.ask("scontrol", "update", "nodename=gpu1", "state=down", "reason=test"),
     ]
-    held = []
+    ends = []
     for count, event in enumerate(events):
-        process, step = hold(project, LONG)
-        held.append(step)
+        process = hold(project, LONG)
         if count == 2:
             cluster.take_away("slurmctld")
-            until(lambda: (project / card(CANCELLED)).exists() and (project / card(HUNGRY)).exists())
+            until(lambda: (project / card(CANCELLED)).exists() and (project / card(HUNGRY)).exists(), 400)
         event()
-        until(lambda process=process: not process.is_running() or awaits_signal(process, signal.SIGTERM), 90)
-        if process.is_running():
-            process.resume()
+        until(lambda process=process: ended(process) or awaits_signal(process, signal.SIGTERM))
+        resume(process)
+        until(lambda process=process: ended(process))
+        ends.append(End.read(project, LONG))
         _start_again(cluster, number)
-    process, step = hold(project, LONG)
+    process = hold(project, LONG)
     cluster.ask("scontrol", "update", "nodename=gpu1", "state=drain", "reason=test")
     process.resume()
-    return [*held, step]
+    return ends
 
 
 def _bring_back(cluster: Cluster) -> None:
@@ -131,17 +157,20 @@ def test_a_training_longer_than_its_limit_ends_with_the_weights_of_an_uninterrup
     assert read_card(night.workflow.project / card(LONG)) == read_card(night.uninterrupted / card(LONG))
 
 
-def test_it_went_on_by_itself_in_one_job_and_lost_no_step_but_those_since_the_checkpoint_of_the_failed_node(
-    night: Night,
-) -> None:
+def test_it_resumed_in_one_job_each_time_from_its_newest_checkpoint(night: Night) -> None:
     (job,) = night.jobs(LONG)
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "5")
-    log = night.log(job)
-    stops = [int(step) for step in re.findall(r"stopped by a signal at step (\d+); saved", log)]
-    starts = [int(step) for step in re.findall(r"resuming from step (\d+) of", log)]
-    assert len(starts) == 5
-    assert stops == starts[:4]
-    assert night.held_at[4] <= starts[4] < night.held_at[4] + CHECKPOINT_EVERY
+    starts = [int(step) for step in re.findall(r"resuming from step (\d+) of", night.log(job))]
+    assert starts == [end.saved for end in night.ends]
+    assert starts == sorted(set(starts)), "each start made steps of its own"
+
+
+def test_a_signal_cost_no_step_and_the_failed_node_no_more_than_one_checkpoint(night: Night) -> None:
+    (job,) = night.jobs(LONG)
+    *signalled, failed = night.ends
+    stops = [int(step) for step in re.findall(r"stopped by a signal at step (\d+); saved", night.log(job))]
+    assert stops[: len(signalled)] == [end.saved for end in signalled]
+    assert failed.saved >= failed.done - CHECKPOINT_EVERY
 
 
 def test_the_cancelled_job_alone_was_submitted_again(night: Night) -> None:

@@ -98,10 +98,21 @@ class Cluster:
         return next((j for j in reversed(self.jobs(project)) if j["Comment"].endswith(f"_{cell}")), None)
 
     def start_now(self, project: Path) -> None:
-        """Spare requeued jobs their two minutes of waiting."""
+        """Spare requeued jobs their two minutes of waiting. One that has started meanwhile refuses, and needs nothing."""
         for job in self.jobs(project):
             if job["JobState"] == "PENDING" and job["Reason"] == "BeginTime":
-                self.ask("scontrol", "update", f"jobid={job['JobId']}", "starttime=now")
+                update = ["scontrol", "update", f"jobid={job['JobId']}", "starttime=now"]
+                subprocess.run(update, env=self.variables, capture_output=True, timeout=60, check=False)
+
+    def close(self, *partitions: str) -> None:
+        """Start no more jobs of these partitions; they wait in the queue."""
+        for partition in partitions:
+            self.ask("scontrol", "update", f"partitionname={partition}", "state=down")
+
+    def open(self, *partitions: str) -> None:
+        """Undo `close`."""
+        for partition in partitions:
+            self.ask("scontrol", "update", f"partitionname={partition}", "state=up")
 
     def take_away(self, daemon: str, seconds: float = 20) -> None:
         """Stop a daemon, and start it again after a while.
@@ -110,16 +121,14 @@ class Cluster:
         a job is hit is chance.
         """
         partitions = self.ask("sinfo", "--noheader", "--format=%R").split() if daemon == "slurmctld" else []
-        for partition in partitions:
-            self.ask("scontrol", "update", f"partitionname={partition}", "state=down")  # starts no more jobs
+        self.close(*partitions)
         until(lambda: not partitions or self._started())
         process = psutil.Process(int((self.folder / f"run/{daemon}.pid").read_text()))
         process.terminate()
         process.wait(timeout=30)
         time.sleep(seconds)
         subprocess.run([SCRIPT, daemon, self.folder], check=True, timeout=60)
-        for partition in partitions:
-            self.ask("scontrol", "update", f"partitionname={partition}", "state=up")
+        self.open(*partitions)
 
     def _started(self) -> bool:
         """Whether the `srun` of every running job has reached the controller."""
@@ -211,21 +220,39 @@ def reached(project: Path, cell: str) -> int:
     return max((int(path.stem.removeprefix("step-")) for path in saved), default=0)
 
 
-def hold(project: Path, cell: str) -> tuple[psutil.Process, int]:
-    """Stop a training in the middle of new steps, so that things can happen to it; its process, and the step reached.
+def hold(project: Path, cell: str) -> psutil.Process:
+    """Stop a training in the middle of new steps, so that things can happen to it.
 
-    `process.resume()` lets it go on. A signal that it is sent meanwhile waits (`awaits_signal`).
+    `process.resume()` continues it, and so does SLURM where it ends a job: what a training has saved is known only once its
+    process has gone (`ended`). A signal that it is sent meanwhile waits (`awaits_signal`).
     """
     before = reached(project, cell)
     process = until(lambda: _training(project, cell))
     until(lambda: reached(project, cell) > before, every=0.02)
     process.suspend()
-    return process, reached(project, cell)
+    return process
+
+
+def ended(process: psutil.Process) -> bool:
+    """Whether a process has gone; one that nobody has waited for yet runs no more either."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def resume(process: psutil.Process) -> None:
+    """Continue a held process, if it is still there."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.resume()
 
 
 def awaits_signal(process: psutil.Process, number: signal.Signals) -> bool:
     """Whether a stopped process was sent a signal that it has not seen yet."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return False
     pending = re.findall(r"(?:SigPnd|ShdPnd):\s*([0-9a-f]+)", status)
     return any(int(mask, 16) >> (number - 1) & 1 for mask in pending)
 

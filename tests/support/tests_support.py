@@ -1,14 +1,24 @@
-"""Throw-away projects: the real Snakefile, rules and parameters, run by the real commands."""
+"""Throw-away projects: the real Snakefile and rules with parameters of the tests' own, run by the real commands."""
 
+import contextlib
+import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from favae.jobs.grid import Grid
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-_COPIED = ("Snakefile", "dvc.yaml", "workflow", "params", "constraints.txt", ".dvc/config", ".dvcignore", ".gitignore")
+_COPIED = ("Snakefile", "dvc.yaml", "workflow", "constraints.txt", ".dvc/config", ".dvcignore", ".gitignore")
+_OWN = Path(__file__).parent / "project/params"
+_FACTS = ("published.yaml", "weights.yaml", "versions.yaml")  # lists of the product that no test could have otherwise
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["snakemake.cli"])
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -31,9 +41,20 @@ def call(
     return done
 
 
-def copy_project(target: Path) -> Path:
-    """Copy what a clone has (not results), make it a git and DVC repository whose active scale is `tiny`."""
+def write_params(project: Path, *, product: bool = False) -> None:
+    """Write the parameter files of the tests (scales `tiny`, the active one, and `paper`), or those of the product."""
+    if product:
+        shutil.copytree(ROOT / "params", project / "params")
+        return
+    shutil.copytree(_OWN, project / "params")
+    for name in _FACTS:
+        shutil.copy(ROOT / "params" / name, project / "params")
+
+
+def copy_project(target: Path, *, product: bool = False) -> Path:
+    """Copy what a clone has (not results) with `write_params`, make it a git and DVC repository."""
     target.mkdir(parents=True)
+    write_params(target, product=product)
     for name in _COPIED:
         source = ROOT / name
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,8 +65,6 @@ def copy_project(target: Path) -> Path:
     for link in ("slurm", "profiles"):
         (target / link).symlink_to((ROOT / link).readlink())
     (target / "data").mkdir()
-    grid = target / "params" / "grid.yaml"
-    grid.write_text(grid.read_text().replace("active: demo", "active: tiny"))
     for command in (
         ("favae", "graph"),
         ("git", "init", "-q", "-b", "main"),
@@ -58,11 +77,44 @@ def copy_project(target: Path) -> Path:
     return target
 
 
+def jobs(project: Path) -> set[str]:
+    """All jobs of the active scale, as stage/cell."""
+    with contextlib.chdir(project):
+        return {job.name for job in Grid()}
+
+
+def states(project: Path) -> dict[str, str]:
+    """What `favae status` says of each job, by stage/cell."""
+    lines = call(project, "favae", "status", check=False).stdout.splitlines()
+    return {line.split()[1]: line.split()[0] for line in lines}
+
+
+def plan(project: Path, *arguments: str) -> str:
+    """What `snakemake -n` prints, in a process that has imported it already: most of its time goes there."""
+    with tempfile.NamedTemporaryFile("r") as output:
+        process = _FORKS.Process(target=_plan, args=(project, arguments, output.name, environment()))
+        process.start()
+        process.join(300)
+        said = output.read()
+    assert process.exitcode == 0, f"snakemake -n -> {process.exitcode}\n{said}"
+    return said
+
+
+def _plan(project: Path, arguments: tuple[str, ...], output: str, variables: dict[str, str]) -> None:
+    from snakemake.cli import main
+
+    with open(output, "w") as file:  # noqa: PTH123 (its descriptor replaces those of this process)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(project)
+    os.environ.clear()
+    os.environ.update(variables)
+    main(["-n", *arguments])
+
+
 def planned(project: Path, *arguments: str) -> set[str]:
     """Jobs that `snakemake -n` would run, as stage/cell."""
-    done = call(project, "snakemake", "-n", *arguments)
-    found = re.findall(r"^Job [0-9]+: ([a-z_]+/[a-z0-9_-]+)$", done.stdout + done.stderr, re.MULTILINE)
-    return set(found)
+    return set(re.findall(r"^Job [0-9]+: ([a-z_]+/[a-z0-9_-]+)$", plan(project, *arguments), re.MULTILINE))
 
 
 def planned_by_dvc(project: Path) -> set[str]:

@@ -1,14 +1,15 @@
 """A training killed by the operating system and started again ends with the same bytes as one that ran through."""
 
-import os
 import shutil
 import signal
 import subprocess
-import time
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock
+from slurm_support import reached, until
 from tests_support import call, environment
 
 from favae.results.cards import read_card
@@ -37,14 +38,32 @@ def start(project: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for_step(project: Path, step: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        reached = [int(p.stem.split("-")[1]) for p in project.glob("data/state/tiny/train_autoencoder/*/*/step-*.pt")]
-        if reached and max(reached) >= step:
-            return
-        time.sleep(0.01)
-    pytest.fail(f"training never reached step {step}")
+PAUSED = """
+import os, signal, sys
+from favae.cli.main import entry
+from favae.training.autoencoder import AutoencoderTask
+pause, train_step = int(sys.argv.pop(1)), AutoencoderTask.train_step
+def pausing(task, batch, step):
+    if step == pause:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return train_step(task, batch, step)
+AutoencoderTask.train_step = pausing
+entry()
+"""
+
+
+def start_and_pause(project: Path, step: int) -> subprocess.Popen[bytes]:
+    """A training that stands still, however fast the machine is, when `step` steps are done and the next has begun."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PAUSED, str(step), "run", *CELL],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: psutil.Process(process.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE))
+    assert process.poll() is None, f"training never reached step {step}"
+    return process
 
 
 @pytest.fixture(scope="module")
@@ -57,21 +76,23 @@ def prepared(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("number", "step"), [(signal.SIGKILL, 10), (signal.SIGTERM, 20), (signal.SIGKILL, 40)])
+@pytest.mark.parametrize(
+    ("number", "step", "saved"), [(signal.SIGKILL, 11, 10), (signal.SIGTERM, 20, 21), (signal.SIGKILL, 41, 40)]
+)
 def test_killed_and_started_again_it_ends_with_the_same_bytes(
-    prepared: Path, tmp_path: Path, number: signal.Signals, step: int
+    prepared: Path, tmp_path: Path, number: signal.Signals, step: int, saved: int
 ) -> None:
     whole = read_card(prepared / "data/tiny" / "/".join(CELL) / "card.json")
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
     forget(project)
-    process = start(project)
-    wait_for_step(project, step, process)
-    os.kill(process.pid, number)
+    process = start_and_pause(project, step)
+    process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     assert process.wait(timeout=60) == (-signal.SIGKILL if number == signal.SIGKILL else 75)
     assert not (project / "data/tiny" / "/".join(CELL) / "card.json").exists()
     done = call(project, "favae", "run", *CELL)
-    assert "resuming from step" in done.stderr
+    assert f"resuming from step {saved} of" in done.stderr
     again = read_card(project / "data/tiny" / "/".join(CELL) / "card.json")
     assert again == whole
 
@@ -81,8 +102,7 @@ def test_on_a_full_disk_the_checkpoint_before_stays_good(prepared: Path, tmp_pat
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
     forget(project)
-    process = start(project)
-    wait_for_step(project, 10, process)
+    process = start_and_pause(project, 11)
     process.kill()
     process.wait()
     states = project / "data/state/tiny" / "/".join(CELL)
@@ -112,7 +132,7 @@ def test_stopped_in_two_processes_it_goes_on_in_one(prepared: Path, tmp_path: Pa
     one = numbers.read_text()
     numbers.write_text(one.replace("  threads: 1\n", "  threads: 1\n  ranks: 2\n", 1))
     process = start(project)
-    wait_for_step(project, 6, process)
+    until(lambda: reached(project, CELL[1]) or process.poll() is not None, every=0.02)
     process.terminate()
     assert process.wait(timeout=120) == 75
     numbers.write_text(one)
