@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from favae.config.dataset import (
     CelebAHQLayoutConfig,
     CelebALayoutConfig,
@@ -59,6 +61,11 @@ class RawFiles:
                 f"no images in {shown(folder)}; looked for {', '.join(sorted(IMAGE_SUFFIXES))} at any depth{hint(folder)}"
             )
         return found
+
+    def labels(self, path: Path) -> np.ndarray:
+        """Labels of an idx1 file, which counts as a list."""
+        self.texts.remember(path, path.read_bytes())
+        return mnist.read_labels(path)
 
 
 def list_records(config: DatasetConfig, raw_root: Path, raw: RawFiles | None = None) -> list[ImageRecord]:
@@ -204,7 +211,7 @@ def mnist_records(layout: MNISTLayoutConfig, raw_root: Path, raw: RawFiles) -> l
         if layout.checksums == "official":
             mnist.check_md5(images, f"{part}-images")
             mnist.check_md5(labels, f"{part}-labels")
-        values = mnist.read_labels(labels)
+        values = raw.labels(labels)
         if len(values) != len(mnist.read_images(images)):
             raise ValueError(
                 f"{shown(images)} has {len(mnist.read_images(images)):,} images and {shown(labels)} {len(values):,} "

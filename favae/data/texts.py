@@ -25,6 +25,10 @@ class Texts:
     def __init__(self) -> None:
         self.read: dict[Path, tuple[int, str]] = {}
 
+    def remember(self, path: Path, data: bytes) -> None:
+        """Note that a file with this content was read."""
+        self.read[path] = (len(data), hashlib.sha256(data).hexdigest())
+
     def text(self, path: Path) -> str:
         """A whole file as text: UTF-8, with or without byte order mark, gzip where the content is gzip.
 
@@ -32,7 +36,7 @@ class Texts:
             ValueError: missing, unreadable, damaged gzip, or another encoding; the line of the first wrong byte is named.
         """
         data = file_bytes(path, "it is part of the published data set")
-        self.read[path] = (len(data), hashlib.sha256(data).hexdigest())
+        self.remember(path, data)
         data = unzipped(data, path, _MOST_LIST_BYTES)
         if encoding := _ENCODINGS.get(data[:2]):
             raise ValueError(f"{shown(path)} is {encoding} text, expected UTF-8; save it as UTF-8")

@@ -1,7 +1,7 @@
 """One walk of a folder of images, for every layout and for `favae reconstruct`: what is used, and what is not and why."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def is_hidden(name: str) -> bool:
 
 def subfolders(folder: Path) -> list[Path]:
     """Folders directly in `folder`, links to folders among them, hidden ones left out, by name."""
-    return sorted(Path(entry.path) for entry in _entries(folder) if not is_hidden(entry.name) and entry.is_dir())
+    return sorted(Path(entry.path) for entry in _entries(folder) if not is_hidden(entry.name) and _is(entry.is_dir))
 
 
 def shown(path: Path | str) -> str:
@@ -122,7 +122,7 @@ def _files(
         name = path.relative_to(top).as_posix()
         if is_hidden(entry.name):
             unused.add("hidden or system file", name)
-        elif entry.is_dir():
+        elif _is(entry.is_dir):
             identity = _identity(path)
             if identity in above:
                 unused.add("link to a folder above it", name)
@@ -130,7 +130,7 @@ def _files(
                 unused.add("folder of results", name)
             else:
                 yield from _files(path, top, unused, (*above, identity), skipped)
-        elif entry.is_file() or entry.is_symlink():
+        elif _is(entry.is_file) or entry.is_symlink():
             yield path
         else:
             unused.add("not a regular file", name)
@@ -142,6 +142,14 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise ValueError(f"{shown(folder)} cannot be read: {error.strerror}; correct its permissions") from error
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    """The answer; no for a link that leads to itself or to where we may not look."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:

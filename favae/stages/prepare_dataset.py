@@ -15,5 +15,7 @@ def run(job: Job, context: Context) -> None:
     shards = context.build / "shards"
     shards.mkdir()
     workers = int(os.environ.get("FAVAE_THREADS", os.cpu_count() or 1))
-    context.summary = prepare(cast(DatasetConfig, job.config), paths.raw_root(), shards, workers)
+    context.summary = prepare(
+        cast(DatasetConfig, job.config), paths.raw_root(), shards, workers, unfinished=context.state / "unfinished"
+    )
     context.metrics = {f"images/{split}": float(n) for split, n in context.summary["counts"].items()}
