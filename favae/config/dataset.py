@@ -196,6 +196,7 @@ class DatasetConfig(Schema):
       `sample` makes it white with the probability of its brightness, drawn once by the picture's id, as the fixed
       binarised MNIST of Larochelle and Murray (2011), whose own draw is not public in this form.
     - `shard_rows` pictures go into one `.npy` file.
+    - An image of more than `most_megapixels` million pixels is a bad image, refused before it is decoded.
     """
 
     layout: LayoutConfig
@@ -209,6 +210,7 @@ class DatasetConfig(Schema):
     expected_counts: dict[Split, Count] | None = None
     limit: dict[Split, Positive] | None = None
     shard_rows: Positive = 8192
+    most_megapixels: Annotated[int, Field(gt=0, le=100_000)] = 200
 
 
 def _lists_only_with_split_lists(split: str, lists: ListFilesConfig | None) -> None:

@@ -1,24 +1,66 @@
-"""From a file's bytes to 8-bit pixels, with every way in which a published picture can be wrong named."""
+"""From a file's bytes to 8-bit pixels, with every way in which an image can be wrong named."""
 
+import functools
 import hashlib
 import io
 import struct
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from favae.data.walk import shown
+
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+MOST_MEGAPIXELS = 200  # what a phone's largest sensor gives
 _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 # What Pillow raises for broken files: its own errors are OSError or SyntaxError, its parsers let the others through.
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    BufferError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 _EXIF_ORIENTATION = 0x0112
+_PIXELS_PER_STRIP = 1 << 22  # conversions that need wide intermediate values work on so many pixels at a time
+_LARGEST_ASPECT = 16  # beyond it, the centre is cut out before resizing instead of after
+_BYTES_PER_PIXEL = 8  # of the widest format stored without compression: 16 bits, 4 channels
+_BYTES_BESIDE_PIXELS = 64 << 20  # metadata, thumbnails, colour profiles
+# Formats by the brand at byte 8 of the file, or by its first bytes, that Pillow reads only with a further package.
+_BRANDS = {
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"),
+}
+_STARTS = {
+    b"\xff\x0a": "JPEG XL",
+    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
+    b"FUJIFILMCCD-RAW": "camera raw",
+    b"<svg": "SVG",
+    b"8BPS": "Photoshop",
+    b"%PDF": "PDF",
+}
+_READERS = {"HEIC": "pillow-heif", "AVIF": "pillow-avif-plugin", "JPEG XL": "pillow-jxl-plugin"}
+# How many pixels are too many is decided here, by `most_megapixels` and right after the header is read.
+Image.MAX_IMAGE_PIXELS = None
 
 
 class BadImage(ValueError):
-    """A picture that cannot be used, and why."""
+    """An image that cannot be used, and why."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -26,12 +68,12 @@ class BadImage(ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{shown(self.path)}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded picture: mode RGB or L, the SHA-256 of the file, and what had to be changed (such as `CMYK to RGB`)."""
+    """A decoded image: mode RGB or L, the SHA-256 of the file, and what had to be changed (such as `CMYK to RGB`)."""
 
     image: Image.Image
     sha256: str
@@ -43,8 +85,9 @@ def read_image(
     channels: Literal[1, 3] = 3,
     non_rgb: Literal["convert", "bad"] = "convert",
     exif: Literal["apply", "ignore"] = "apply",
+    most_megapixels: int = MOST_MEGAPIXELS,
 ) -> Decoded:
-    """Read, check and fully decode one picture file.
+    """Read, check and fully decode one image file.
 
     PNG checksums are verified and every format is decoded to its last line, so truncation is found. A JPEG with
     damaged bytes in the middle can decode without complaint; only the file's hash, in the index, tells it apart.
@@ -53,43 +96,57 @@ def read_image(
         path: file to read; the first frame of a file with several.
         channels: 3 for mode RGB, 1 for mode L (ITU-R 601 luma).
         non_rgb: convert other modes, or treat them as bad.
-        exif: turn the picture as its EXIF orientation says, or leave it as stored.
+        exif: turn the image as its EXIF orientation says, or leave it as stored.
+        most_megapixels: a larger image is refused before it is decoded, so that it cannot fill the memory.
 
     Raises:
-        BadImage: missing, empty, not an image, truncated, corrupt, or in a mode that is not accepted.
+        BadImage: missing, empty, too large, not an image, in a format without a reader, truncated, corrupt, or in a
+            mode that is not accepted.
     """
+    data = _read_bytes(path, most_megapixels)
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise BadImage(str(path), "missing") from None
-    except OSError as error:
-        raise BadImage(str(path), f"cannot be read: {error}") from None
-    if not data:
-        raise BadImage(str(path), "empty file")
-    image, changes = _decode(data, str(path), exif)
-    wanted = "RGB" if channels == 3 else "L"
-    if image.mode != wanted:
-        change = f"{image.mode} to {wanted}"
-        if non_rgb == "bad":
-            raise BadImage(str(path), f"mode {image.mode}, expected {wanted} (set non_rgb: convert to accept it)")
-        image = _convert(image, wanted, str(path))
-        changes.append(change)
+        image, changes = _decode(data, str(path), exif, most_megapixels)
+        wanted = "RGB" if channels == 3 else "L"
+        if image.mode != wanted:
+            change = f"{image.mode} to {wanted}"
+            if non_rgb == "bad":
+                raise BadImage(str(path), f"mode {image.mode}, expected {wanted} (set non_rgb: convert to accept it)")
+            image = _convert(image, wanted, str(path))
+            changes.append(change)
+    except MemoryError:
+        raise BadImage(str(path), "too large: there is not enough memory to decode it") from None
     return Decoded(image, hashlib.sha256(data).hexdigest(), tuple(changes))
+
+
+def image_size(path: Path, most_megapixels: int = MOST_MEGAPIXELS) -> tuple[int, int]:
+    """(width, height) as stored, from the file's header alone. Raises BadImage as `read_image`."""
+    try:
+        with path.open("rb") as file:
+            return _open(file, str(path), most_megapixels).size
+    except FileNotFoundError:
+        raise BadImage(str(path), _missing(path)) from None
+    except OSError as error:
+        raise BadImage(str(path), f"cannot be read: {error.strerror or error}") from None
 
 
 def resize(image: Image.Image, size: int, method: Literal["squash", "center_crop"]) -> Image.Image:
     """Resize to `size` x `size` by Pillow's antialiased bilinear filter, as torchvision does with PIL images.
 
-    `squash` is `Resize((size, size))`; `center_crop` is `Resize(size)` followed by `CenterCrop(size)`.
+    `squash` is `Resize((size, size))`; `center_crop` is `Resize(size)` followed by `CenterCrop(size)`. Where one side is
+    more than 16 times the other, `center_crop` cuts first: the same up to rounding (a level or two), in bounded memory.
     """
     if method == "squash":
         return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
     short, long = sorted(image.size)
     scaled_long = int(size * long / short)
     width, height = (size, scaled_long) if image.width <= image.height else (scaled_long, size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    if long > _LARGEST_ASPECT * short:
+        across, down = image.width / width, image.height / height
+        box = (left * across, top * down, (left + size) * across, (top + size) * down)
+        return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))
 
 
@@ -109,20 +166,90 @@ def binarize(pixels: np.ndarray, method: Literal["threshold", "sample"], seed: i
     return np.where(pixels > limit, np.uint8(255), np.uint8(0))
 
 
-def _decode(data: bytes, path: str, exif: Literal["apply", "ignore"]) -> tuple[Image.Image, list[str]]:
+def _read_bytes(path: Path, most_megapixels: int) -> bytes:
     try:
-        image = Image.open(io.BytesIO(data))
+        status = path.stat()
+        if not path.is_file():
+            raise BadImage(str(path), "not a file, expected an image")
+        if status.st_size > most_megapixels * 1_000_000 * _BYTES_PER_PIXEL + _BYTES_BESIDE_PIXELS:
+            raise BadImage(str(path), f"too large: a file of {status.st_size:,} bytes, {_limit(most_megapixels)}")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise BadImage(str(path), _missing(path)) from None
+    except OSError as error:
+        raise BadImage(str(path), f"cannot be read: {error.strerror or error}") from None
+    if not data:
+        raise BadImage(str(path), "empty file")
+    return data
+
+
+def _missing(path: Path) -> str:
+    if path.is_symlink():
+        return f"missing: a link to {shown(path.readlink())}, which leads nowhere"
+    return "missing"
+
+
+def _limit(most_megapixels: int) -> str:
+    return f"expected at most {most_megapixels} megapixels; make it smaller, or raise most_megapixels"
+
+
+def _decode(
+    data: bytes, path: str, exif: Literal["apply", "ignore"], most_megapixels: int
+) -> tuple[Image.Image, list[str]]:
+    image = _open(io.BytesIO(data), path, most_megapixels)
+    try:
         if image.format == "PNG":  # which alone has checksums; verifying them consumes the file, so it is opened again
             image.verify()
-            image = Image.open(io.BytesIO(data))
+            image = _open(io.BytesIO(data), path, most_megapixels)
         image.load()
         if exif == "apply" and image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
             return ImageOps.exif_transpose(image), ["EXIF rotation"]
-    except Image.UnidentifiedImageError:
-        raise BadImage(path, "not an image, or damaged at the start") from None
+    except BadImage:
+        raise
     except _DECODER_ERRORS as error:
         raise BadImage(path, f"truncated or corrupt: {error}") from None
     return image, []
+
+
+def _open(file: BinaryIO, path: str, most_megapixels: int) -> Image.Image:
+    """The image with its header read, none of its pixels."""
+    try:
+        image = Image.open(file, formats=_formats())
+    except Image.UnidentifiedImageError:
+        file.seek(0)
+        raise BadImage(path, _what_else(file.read(64))) from None
+    except _DECODER_ERRORS as error:
+        raise BadImage(path, f"truncated or corrupt: {error}") from None
+    if not (image.width and image.height):
+        raise BadImage(path, f"truncated or corrupt: {image.width} x {image.height} pixels")
+    if image.width * image.height > most_megapixels * 1_000_000:
+        raise BadImage(path, f"too large: {image.width:,} x {image.height:,} pixels, {_limit(most_megapixels)}")
+    return image
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """All formats that Pillow reads here, less EPS: decoding that runs another program."""
+    Image.preinit()
+    for module in ("pillow_heif", "pillow_avif", "pillow_jxl"):
+        try:
+            plugin = import_module(module)
+        except ImportError:
+            continue
+        if register := getattr(plugin, "register_heif_opener", None):
+            register()
+    first = list(Image.ID)
+    Image.init()
+    return [name for name in dict.fromkeys([*first, *Image.ID]) if name != "EPS"]
+
+
+def _what_else(start: bytes) -> str:
+    name = _BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None
+    name = name or next((n for bytes_, n in _STARTS.items() if start.lstrip().startswith(bytes_)), None)
+    if name is None:
+        return "not an image, or damaged at the start"
+    reader = f", or install its reader: pip install {_READERS[name]}" if name in _READERS else ""
+    return f"{name}, which is not read here: convert it to PNG or JPEG{reader}"
 
 
 def _convert(image: Image.Image, wanted: str, path: str) -> Image.Image:
@@ -130,14 +257,36 @@ def _convert(image: Image.Image, wanted: str, path: str) -> Image.Image:
         return _from_sixteen_bit(image, path).convert(wanted)
     if image.mode == "F":
         raise BadImage(path, "floating-point pixels have no defined white; expected 8 or 16 bits a channel")
-    if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
-        on_white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(on_white, image.convert("RGBA"))
-    return image.convert(wanted)
+    try:
+        if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
+            return _by_strips(image, wanted, lambda strip: _on_white(strip).convert(wanted))
+        return image.convert(wanted)
+    except _DECODER_ERRORS as error:
+        raise BadImage(path, f"mode {image.mode} cannot be converted to {wanted}: {error}") from None
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image.convert("RGBA"))
 
 
 def _from_sixteen_bit(image: Image.Image, path: str) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise BadImage(path, f"pixel values {values.min()}..{values.max()}; expected 8 or 16 bits a channel")
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8), mode="L")
+    levels = np.empty(values.shape, np.uint8)
+    rows = max(1, _PIXELS_PER_STRIP // image.width)
+    for top in range(0, image.height, rows):
+        levels[top : top + rows] = (values[top : top + rows].astype(np.uint32) * 255 + 32767) // 65535
+    return Image.fromarray(levels, mode="L")
+
+
+def _by_strips(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """`convert`, which treats each pixel alone, applied to a few rows at a time: its intermediate values stay small."""
+    rows = max(1, _PIXELS_PER_STRIP // image.width)
+    if rows >= image.height:
+        return convert(image)
+    result = Image.new(mode, image.size)
+    for top in range(0, image.height, rows):
+        result.paste(convert(image.crop((0, top, image.width, min(top + rows, image.height)))), (0, top))
+    return result

@@ -1,12 +1,12 @@
-"""Published layouts: from files and lists of a data set, as its authors ship it, to records; nothing is decoded."""
+"""Published layouts: from files and lists of a data set, as people have it, to records; nothing is decoded."""
 
-import gzip
-import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from favae.config.dataset import (
     CelebAHQLayoutConfig,
@@ -15,86 +15,127 @@ from favae.config.dataset import (
     FFHQLayoutConfig,
     FolderLayoutConfig,
     ImageNetLayoutConfig,
-    ListFilesConfig,
     MNISTLayoutConfig,
     Split,
 )
 from favae.data import mnist
+from favae.data.forms import existing_folder, find, find_file, find_folder, hint, nested
 from favae.data.records import (
     SPLITS,
     ImageRecord,
     apply_limit,
     carve_validation,
     check_counts,
+    check_names,
     check_unique,
     name_hash,
 )
+from favae.data.texts import Texts, image_number
 from favae.data.tiles import tile_records
+from favae.data.walk import IMAGE_SUFFIXES, Unused, shown, subfolders, walk_images
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
-_PARTITIONS: dict[str, Split] = {"0": "train", "1": "val", "2": "test"}
-_CELEBAHQ_PICTURES = 30_000
+_CELEBAHQ_IMAGES = 30_000
 _MM_CELEBAHQ_TRAINING = 24_000
 _FFHQ_TRAINING = 60_000
-_FFHQ_PICTURES = 70_000
+_FFHQ_IMAGES = 70_000
+_FFHQ_JSON = "ffhq-dataset-v2.json"
+_CELEBA_FOLDERS = ("img_align_celeba", "img_align_celeba_png")
+_CELEBAHQ_FOLDERS = ("CelebA-HQ-img", "celeba_hq_256", "data256x256", "data512x512", "data1024x1024", "images")
+_PARTITION_LISTS = ("list_eval_partition.txt", "list_eval_partition.csv")
+_IMAGENET_PARTS = (("train", "val"), ("ILSVRC2012_img_train", "ILSVRC2012_img_val"))
+_PUBLISHED = "it is part of the published data set"
 
 
-def list_records(config: DatasetConfig, raw_root: Path) -> list[ImageRecord]:
-    """All pictures of the data set, ordered by split, then as the layout orders them; `limit` applied.
+class RawFiles:
+    """What a layout read beside the images, and what it left out."""
+
+    def __init__(self) -> None:
+        self.texts = Texts()
+        self.unused = Unused()
+
+    def images(self, folder: Path, companions: frozenset[str] = frozenset()) -> list[Path]:
+        """Image files below an existing folder, in the order of their relative names. Raises ValueError where there are none."""
+        found = walk_images(existing_folder(folder), self.unused, companions=companions)
+        if not found:
+            raise ValueError(
+                f"no images in {shown(folder)}; looked for {', '.join(sorted(IMAGE_SUFFIXES))} at any depth{hint(folder)}"
+            )
+        return found
+
+    def labels(self, path: Path) -> np.ndarray:
+        """Labels of an idx1 file, which counts as a list."""
+        self.texts.remember(path, path.read_bytes())
+        return mnist.read_labels(path)
+
+
+def list_records(config: DatasetConfig, raw_root: Path, raw: RawFiles | None = None) -> list[ImageRecord]:
+    """All images of the data set, ordered by split, then as the layout orders them; `limit` applied.
 
     Args:
-        spec: the data set.
+        config: the data set.
         raw_root: folder that the layout's `root` and list files are relative to; unused by tiles.
+        raw: told which lists were read and which files left out.
 
     Raises:
-        ValueError: folders, lists or captions missing or malformed, counts other than expected, two pictures with one
-            id. Pictures that are listed but missing are no error here: preparation reports them with other bad ones.
+        ValueError: folders, lists or captions missing or malformed, counts other than expected, two images with one
+            id, a name that is not UTF-8. Images that are listed but missing are no error here: preparation reports
+            them with other bad ones.
     """
     layout = config.layout
     if layout.kind == "tiles":
         records = tile_records(layout)
     else:
-        records = _READERS[layout.kind](layout, Path(raw_root))
+        records = _READERS[layout.kind](layout, Path(raw_root), raw or RawFiles())
         records = carve_validation(records, getattr(layout, "val_from_train", 0))
+    check_names(records)
     check_unique(records)
     check_counts(records, config.expected_counts)
     return apply_limit(sorted(records, key=lambda r: SPLITS.index(r.split)), config.limit)
 
 
-def celebahq_records(layout: CelebAHQLayoutConfig, raw_root: Path) -> list[ImageRecord]:
-    """CelebA-HQ by picture number, split by CelebA's partition or by lists, with captions if wanted."""
-    root = _folder(raw_root / layout.root)
+def celebahq_records(layout: CelebAHQLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
+    """CelebA-HQ by image number, split by CelebA's partition or by lists, with captions if wanted."""
+    root = existing_folder(raw_root / layout.root)
     if layout.split == "celeba_partition":
-        splits = _join_partition(root / "CelebA-HQ-to-CelebA-mapping.txt", root / "list_eval_partition.txt")
+        splits = _join_partition(root, raw.texts)
     elif layout.split == "mm_celebahq":
-        splits = {n: "train" if n < _MM_CELEBAHQ_TRAINING else "test" for n in range(_CELEBAHQ_PICTURES)}
+        splits = {n: "train" if n < _MM_CELEBAHQ_TRAINING else "test" for n in range(_CELEBAHQ_IMAGES)}
     else:
-        splits = _read_number_lists(layout.lists, raw_root)
+        assert layout.lists is not None  # the schema has checked it
+        splits = raw.texts.number_lists(layout.lists, raw_root)
+    folder = find_folder(root, _CELEBAHQ_FOLDERS, "the images <number>.jpg")
+    numbered = []
+    for path in raw.images(folder):
+        if re.fullmatch(r"(imgHQ)?[0-9]{1,9}", path.stem):
+            numbered.append(path)
+        else:
+            raw.unused.add("name is no number", path.relative_to(folder).as_posix())
+    files = _by_number(numbered, folder, raw.unused)
     records = [
-        ImageRecord(str(n), root / "CelebA-HQ-img" / f"{n}.jpg", f"CelebA-HQ-img/{n}.jpg", split)
+        ImageRecord(str(n), path, path.relative_to(root).as_posix(), split)
         for n, split in sorted(splits.items())
+        for path in [files.get(n, folder / f"{n}.jpg")]
     ]
     records = _present(records) if layout.files == "present" else records
     if layout.captions == "none":
         return records
-    return [replace(r, captions=_read_captions(root / "celeba-caption" / f"{r.id}.txt")) for r in records]
+    captions = find_folder(root, ("celeba-caption",), "the captions <number>.txt")
+    return [replace(r, captions=raw.texts.captions(captions / f"{r.id}.txt")) for r in records]
 
 
-def ffhq_records(layout: FFHQLayoutConfig, raw_root: Path) -> list[ImageRecord]:
-    """FFHQ by picture number, which is the last number in a file's name."""
-    root = _folder(raw_root / layout.root)
-    files: dict[int, Path] = {}
-    for path in _images_in(root):
-        number = _number(path.name)
-        if number in files:
-            raise ValueError(f"{files[number]} and {path} are both FFHQ picture {number}; keep one of them")
-        files[number] = path
+def ffhq_records(layout: FFHQLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
+    """FFHQ by image number, which is the last number in a file's name."""
+    root = existing_folder(raw_root / layout.root)
+    files = _by_number(raw.images(root), root, raw.unused)
     if layout.split == "number":
-        splits = {n: _ffhq_split(n) for n in files}
+        splits = {n: _ffhq_split(n, files[n]) for n in files}
     elif layout.split == "json":
-        splits = _read_ffhq_json(root / "ffhq-dataset-v2.json")
+        beside = root.parent / _FFHQ_JSON  # where `root` is the folder images1024x1024 of the publication
+        path = beside if beside.is_file() else find_file(root, (_FFHQ_JSON,), "get it with FFHQ or use split: number")
+        splits = raw.texts.ffhq_json(path)
     else:
-        splits = _read_number_lists(layout.lists, raw_root)
+        assert layout.lists is not None  # the schema has checked it
+        splits = raw.texts.number_lists(layout.lists, raw_root)
     records = []
     for number, split in sorted(splits.items()):
         path = files.get(number, root / f"{number:05d}.png")
@@ -102,74 +143,89 @@ def ffhq_records(layout: FFHQLayoutConfig, raw_root: Path) -> list[ImageRecord]:
     return _present(records) if layout.files == "present" else records
 
 
-def imagenet_records(layout: ImageNetLayoutConfig, raw_root: Path) -> list[ImageRecord]:
-    """ILSVRC-2012: `train/<wnid>/` is train, `val/` is test."""
-    root = _folder(raw_root / layout.root)
-    wnids = sorted(p.name for p in _folder(root / "train").iterdir() if p.is_dir())
+def imagenet_records(layout: ImageNetLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
+    """ILSVRC-2012: `train/<wnid>/` is train, `val/`, flat or by wnid, is test."""
+    root = existing_folder(raw_root / layout.root)
+    train, val = _imagenet_parts(root)
+    wnids = [folder.name for folder in subfolders(train)]
+    if not wnids:
+        raise ValueError(f"{shown(train)} has no folders <wnid> with the images of a class{hint(train)}")
     labels = {wnid: label for label, wnid in enumerate(wnids)}
-    parts: tuple[tuple[str, Split], ...] = (("train", "train"), ("val", "test"))
+    parts: tuple[tuple[str, Path, Split], ...] = (("train", train, "train"), ("val", val, "test"))
     return [
         ImageRecord(
-            path.relative_to(root).with_suffix("").as_posix(),
+            f"{part}/{path.relative_to(folder).with_suffix('').as_posix()}",
             path,
             path.relative_to(root).as_posix(),
             split,
-            label=labels.get(path.parent.name),
+            label=labels.get(path.relative_to(folder).parts[0]),
         )
-        for part, split in parts
-        for path in _images_in(root / part)
+        for part, folder, split in parts
+        for path in raw.images(folder)
     ]
 
 
-def celeba_records(layout: CelebALayoutConfig, raw_root: Path) -> list[ImageRecord]:
-    """Aligned CelebA; with a test list, every picture on disk that is not in the list trains."""
-    root = _folder(raw_root / layout.root)
-    folder = root / "img_align_celeba"
+def celeba_records(layout: CelebALayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
+    """Aligned CelebA; with a test list, every image on disk that is not in the list trains.
+
+    A list names JPEG files; the same images as PNG are found by the name without suffix.
+    """
+    root = existing_folder(raw_root / layout.root)
+    folder = find_folder(root, _CELEBA_FOLDERS, "the aligned images")
+    files = _by_stem(raw.images(folder), folder, raw.unused)
     if layout.split == "partition":
-        splits = _read_partition(root / "list_eval_partition.txt")
+        listed = raw.texts.partition(find_file(root, _PARTITION_LISTS, _PUBLISHED))
+        splits = {_name_on_disk(name, files): split for name, split in listed.items()}
     else:
-        splits = dict.fromkeys((p.name for p in _images_in(folder)), "train")
-        splits.update(dict.fromkeys((Path(line).name for line in _read_lines(root / layout.test_list)), "test"))
-    records = [
-        ImageRecord(Path(name).stem, folder / name, f"img_align_celeba/{name}", split)
-        for name, split in sorted(splits.items())
-    ]
+        splits = dict.fromkeys((path.name for path in files.values()), "train")
+        names = raw.texts.names(find_file(root, (layout.test_list,), _PUBLISHED))
+        splits.update(dict.fromkeys((_name_on_disk(name, files) for name in names), "test"))
+    records = []
+    for name, split in sorted(splits.items()):
+        stem = Path(name).stem
+        path = files.get(stem, folder / name)
+        records.append(ImageRecord(stem, path, path.relative_to(root).as_posix(), split))
     return _present(records) if layout.files == "present" else records
 
 
-def folder_records(layout: FolderLayoutConfig, raw_root: Path) -> list[ImageRecord]:
-    """A folder of pictures, by subfolders train, val, test or by a seeded hash of each name."""
-    root = _folder(raw_root / layout.root)
+def folder_records(layout: FolderLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
+    """A folder of images, by subfolders train, val, test or by a seeded hash of each name."""
+    root = existing_folder(raw_root / layout.root)
+    sidecar = layout.captions == "sidecar"
     records = []
-    for path in _images_in(root):
+    for path in raw.images(root, frozenset({".txt"} if sidecar else ())):
         name = path.relative_to(root).as_posix()
-        captions = _read_captions(path.with_suffix(".txt")) if layout.captions == "sidecar" else ()
+        captions = raw.texts.captions(path.with_suffix(".txt")) if sidecar else ()
         records.append(ImageRecord(name, path, name, _folder_split(name, layout, root), captions))
     return records
 
 
-def mnist_records(layout: MNISTLayoutConfig, raw_root: Path) -> list[ImageRecord]:
+def mnist_records(layout: MNISTLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
     """MNIST's four idx files; checksums compared first."""
-    root = _folder(raw_root / layout.root)
+    root = existing_folder(raw_root / layout.root)
     records: list[ImageRecord] = []
     parts: tuple[tuple[str, Split], ...] = (("train", "train"), ("t10k", "test"))
     for part, split in parts:
-        images = mnist.find_file(root, f"{part}-images-idx3-ubyte")
-        labels = mnist.find_file(root, f"{part}-labels-idx1-ubyte")
+        images = mnist.find_idx(root, f"{part}-images")
+        labels = mnist.find_idx(root, f"{part}-labels")
         if layout.checksums == "official":
-            mnist.check_md5(images)
-            mnist.check_md5(labels)
-        values = mnist.read_labels(labels)
+            mnist.check_md5(images, f"{part}-images")
+            mnist.check_md5(labels, f"{part}-labels")
+        values = raw.labels(labels)
         if len(values) != len(mnist.read_images(images)):
-            raise ValueError(f"{images.name} and {labels.name} in {root} have different lengths; download them again")
+            raise ValueError(
+                f"{shown(images)} has {len(mnist.read_images(images)):,} images and {shown(labels)} {len(values):,} "
+                "labels, expected as many; download them again"
+            )
+        source = images.relative_to(root).as_posix()
         records.extend(
-            ImageRecord(f"{part}-{i:05d}", images, f"{images.name}#{i}", split, label=int(value), item=i)
+            ImageRecord(f"{part}-{i:05d}", images, f"{source}#{i}", split, label=int(value), item=i)
             for i, value in enumerate(values)
         )
     return records
 
 
-_READERS: dict[str, Callable[[Any, Path], list[ImageRecord]]] = {
+_READERS: dict[str, Callable[[Any, Path, RawFiles], list[ImageRecord]]] = {
     "celebahq": celebahq_records,
     "ffhq": ffhq_records,
     "imagenet": imagenet_records,
@@ -179,114 +235,80 @@ _READERS: dict[str, Callable[[Any, Path], list[ImageRecord]]] = {
 }
 
 
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise ValueError(f"the raw-data folder {path} does not exist; put the data set there or correct `root`")
-    return path
+def _by_number(files: list[Path], root: Path, unused: Unused) -> dict[int, Path]:
+    """Files by the number that their names end in."""
+    return _indexed(files, root, unused, lambda path: image_number(path.name, shown(path)))
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """Image files below `folder`, by suffix, in the order of their relative names."""
-    found = [p for p in _folder(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    if not found:
-        raise ValueError(f"no pictures in {folder}; looked for {', '.join(sorted(IMAGE_SUFFIXES))} at any depth")
-    return sorted(found, key=lambda p: p.relative_to(folder).as_posix())
+def _by_stem(files: list[Path], root: Path, unused: Unused) -> dict[str, Path]:
+    """Files by their names without suffix."""
+    return _indexed(files, root, unused, lambda path: path.stem)
+
+
+def _indexed(files: list[Path], root: Path, unused: Unused, key: Callable[[Path], Any]) -> dict[Any, Path]:
+    """Files by `key`; of two files with one name the one nearer to `root` counts, as where an archive was unpacked twice."""
+    found: dict[Any, Path] = {}
+    for path in sorted(files, key=lambda p: (len(p.parts), p)):
+        first = found.setdefault(key(path), path)
+        if first is path:
+            continue
+        if first.name != path.name or len(first.parts) == len(path.parts):
+            raise ValueError(
+                f"{shown(first)} and {shown(path)} are the same image, {key(path)}, twice; keep one of them, or let "
+                "`root` name the folder of one"
+            )
+        unused.add("second copy of an image", path.relative_to(root).as_posix())
+    return found
+
+
+def _name_on_disk(name: str, files: Mapping[str, Path]) -> str:
+    path = files.get(Path(name).stem)
+    return name if path is None else path.name
 
 
 def _present(records: list[ImageRecord]) -> list[ImageRecord]:
     found = [r for r in records if r.path.is_file()]
     if not found:
-        raise ValueError(f"none of the {len(records):,} listed pictures exists, such as {records[0].path}")
+        raise ValueError(f"none of the {len(records):,} listed images exists, such as {shown(records[0].path)}")
     return found
 
 
-def _read_lines(path: Path) -> list[str]:
-    """Non-empty lines of a text file, gzip when its name ends in .gz, without surrounding blanks."""
-    if not path.is_file():
-        raise ValueError(f"{path} is missing; it is part of the published data set")
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return [line.strip() for line in data.decode("utf-8").splitlines() if line.strip()]
-
-
-def _read_captions(path: Path) -> tuple[str, ...]:
-    captions = tuple(_read_lines(path))
-    if not captions:
-        raise ValueError(f"{path} has no caption; expected one a line")
-    return captions
-
-
-def _read_partition(path: Path) -> dict[str, Split]:
-    """CelebA's list: file name to split, from lines such as `000001.jpg 0`."""
-    partition: dict[str, Split] = {}
-    for line in _read_lines(path):
-        name, _, code = line.partition(" ")
-        if code.strip() not in _PARTITIONS:
-            raise ValueError(f"{path}: got the line {line!r}, expected a file name and 0, 1 or 2")
-        partition[name] = _PARTITIONS[code.strip()]
-    return partition
-
-
-def _join_partition(mapping_file: Path, partition_file: Path) -> dict[int, Split]:
-    """CelebA-HQ number to the split of the CelebA picture it was made from."""
-    partition = _read_partition(partition_file)
-    mapping = _read_mapping(mapping_file)
+def _join_partition(root: Path, texts: Texts) -> dict[int, Split]:
+    """CelebA-HQ number to the split of the CelebA image it was made from."""
+    mapping_file = find_file(root, ("CelebA-HQ-to-CelebA-mapping.txt",), _PUBLISHED)
+    partition_file = find_file(root, _PARTITION_LISTS, _PUBLISHED)
+    partition = texts.partition(partition_file)
+    mapping = texts.mapping(mapping_file)
     unknown = [name for name in mapping.values() if name not in partition]
     if unknown:
         raise ValueError(
-            f"{len(unknown):,} pictures of {mapping_file}, such as {unknown[0]}, are not in {partition_file}; "
-            "download both again"
+            f"{len(unknown):,} images of {shown(mapping_file)}, such as {unknown[0]}, are not in "
+            f"{shown(partition_file)}; download both again"
         )
     return {number: partition[name] for number, name in mapping.items()}
 
 
-def _read_mapping(path: Path) -> dict[int, str]:
-    """CelebA-HQ number to CelebA file name, from lines such as `0  119613  119614.jpg`; a header line is skipped."""
-    mapping: dict[int, str] = {}
-    for line in _read_lines(path):
-        columns = line.split()
-        if columns[0] == "idx":
-            continue
-        if len(columns) != 3 or not columns[0].isdigit():
-            raise ValueError(f"{path}: got the line {line!r}, expected number, original number and original file name")
-        mapping[int(columns[0])] = columns[2]
-    return mapping
+def _imagenet_parts(root: Path) -> tuple[Path, Path]:
+    """The training and validation folders in `root`, or below it as in ILSVRC/Data/CLS-LOC (Kaggle)."""
+    for folder in nested(root):
+        for train, val in _IMAGENET_PARTS:
+            if (folder / train).is_dir() and (folder / val).is_dir():
+                return folder / train, folder / val
+    half = find(root, [part for parts in _IMAGENET_PARTS for part in parts], Path.is_dir)
+    if half is not None:
+        raise ValueError(f"found {shown(half)} alone; expected `train` with a folder per class and `val` beside it")
+    raise ValueError(f"{shown(root)} has no folders `train` and `val`{hint(root)}")
 
 
-def _read_number_lists(lists: ListFilesConfig | None, raw_root: Path) -> dict[int, Split]:
-    """Picture number to split from two lists of file names; a number in both is an error."""
-    assert lists is not None  # the specification has checked it
-    splits: dict[int, Split] = {}
-    parts: Iterable[tuple[Split, str]] = (("train", lists.train), ("test", lists.test))
-    for split, file in parts:
-        for line in _read_lines(raw_root / file):
-            if splits.setdefault(_number(line), split) != split:
-                raise ValueError(f"picture {line} is in both lists, {lists.train} and {lists.test}")
-    return splits
-
-
-def _read_ffhq_json(path: Path) -> dict[int, Split]:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing; download it with FFHQ or use split: number")
-    categories: dict[str, Split] = {"training": "train", "validation": "test"}
-    entries = json.loads(path.read_bytes())
-    unknown = {e.get("category") for e in entries.values()} - set(categories)
-    if unknown:
-        raise ValueError(f"{path}: got the categories {unknown}, expected training and validation")
-    return {int(number): categories[entry["category"]] for number, entry in entries.items()}
-
-
-def _ffhq_split(number: int) -> Split:
-    if number >= _FFHQ_PICTURES:
-        raise ValueError(f"FFHQ has pictures 0..{_FFHQ_PICTURES - 1}, got number {number}; is this another data set?")
+def _ffhq_split(number: int, path: Path) -> Split:
+    if number >= _FFHQ_IMAGES:
+        raise ValueError(
+            f"{shown(path)}: FFHQ has images 0..{_FFHQ_IMAGES - 1}, got number {number}; is this another data set?"
+        )
     return "train" if number < _FFHQ_TRAINING else "test"
 
 
-def _number(name: str) -> int:
-    """The last number in a file name: 37 of `00037.png`, `imgHQ00037.npy` or `512_00037.png`."""
-    found = re.search(r"(\d+)\.\w+$", name)
-    if found is None:
-        raise ValueError(f"got the file name {name!r}, expected one that ends in a number")
-    return int(found.group(1))
+_SPLIT_SPELLINGS = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 
 
 def _folder_split(name: str, layout: FolderLayoutConfig, root: Path) -> Split:
@@ -298,6 +320,10 @@ def _folder_split(name: str, layout: FolderLayoutConfig, root: Path) -> Split:
     for split in SPLITS:
         if name.startswith(f"{split}/"):
             return split
+    first = re.split("/", name)[0].lower()
+    meant = _SPLIT_SPELLINGS.get(first, first if first in SPLITS else None)
+    advice = f"rename its folder to {meant}" if meant and "/" in name else "move it"
     raise ValueError(
-        f"{root / name} lies outside {root}/train, val and test; move it, or use split: hash to deal out one folder"
+        f"{shown(root / name)} lies outside {shown(root)}/train, val and test; {advice}, or use split: hash to deal out "
+        "one folder"
     )

@@ -1,13 +1,14 @@
-"""Preparation: raw pictures of any layout to shards, an index with hashes, captions, and a summary for the card."""
+"""Preparation: raw images of any layout to shards, an index with hashes, captions, and a summary for the card."""
 
 import csv
 import functools
 import hashlib
+import logging
+import shutil
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from favae.config.dataset import DatasetConfig, TilesLayoutConfig
+from favae.config.dataset import DatasetConfig
+from favae.data.digest import RAW_TABLE, digest, raw_files, write_raw_files
 from favae.data.images import BadImage, Decoded, binarize, read_image, resize, to_array
-from favae.data.layouts import list_records
+from favae.data.layouts import RawFiles, list_records
 from favae.data.mnist import read_images
-from favae.data.records import SPLITS, ImageRecord, count_splits, name_hash
-from favae.data.shards import ShardWriter
-from favae.data.tiles import tile_caption
-from favae.runtime import paths
+from favae.data.output import Output
+from favae.data.records import ImageRecord, count_splits, name_hash
 
-INDEX_COLUMNS = ("split", "shard", "row", "id", "source", "sha256", "label", "box")
-CAPTION_COLUMNS = ("id", "caption")
 BAD_IMAGE_COLUMNS = ("split", "id", "source", "reason")
+log = logging.getLogger(__name__)
+_SAVE_EVERY = 1024  # records after which an interrupted preparation can go on
 _CHUNK = 8  # records a worker takes at a time: few, so that all end together
 _NAMED = 20  # bad images named in an error message; the report has them all
 
@@ -55,117 +55,101 @@ class _Loaded:
 
 
 def prepare(
-    config: DatasetConfig, raw_root: Path, out_dir: Path, workers: int = 1, progress: Progress | None = None
+    config: DatasetConfig,
+    raw_root: Path,
+    out_dir: Path,
+    workers: int = 1,
+    progress: Progress | None = None,
+    unfinished: Path | None = None,
 ) -> dict[str, Any]:
-    """Write shards, `index.csv`, `captions.csv` and `bad_images.csv` into `out_dir`; the same bytes for any `workers`.
+    """Write shards, `index.csv`, `captions.csv`, `bad_images.csv` and `raw.csv` into `out_dir`; the same bytes for any `workers`.
 
     Args:
-        spec: what to read and how.
+        config: what to read and how.
         raw_root: folder of the raw data; unused by tiles.
         out_dir: existing empty folder. The caller publishes it.
         workers: threads that decode.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
+        unfinished: folder on the file system of `out_dir` in which the work is done. If the process is killed, the next
+            one with the same listing and parameters goes on there. By default `out_dir`, and nothing is kept.
 
     Returns:
-        For the card: `found` (before skipping), `counts`, `image_shape`, `pixel_sha256` per split, `bad_images`,
+        For the card: `found` (before skipping), `raw` (files, bytes and a digest of the listing), `unused` (files that
+        were not taken for images, by reason), `counts`, `image_shape`, `pixel_sha256` per split, `bad_images`,
         `bad_image_reasons`, `conversions`, `flat_tiles`, `captions`, and `in_several_splits`, the number of files that
         occur byte for byte in more than one split.
 
     Raises:
-        BadImagesError: pictures that cannot be used, all of them, when the policy is to fail. `bad_images.csv` is
+        BadImagesError: images that cannot be used, all of them, when the policy is to fail. `bad_images.csv` is
             written.
         ValueError: raw data that do not match the layout, its lists or the expected counts, or an empty training split.
     """
-    records = list_records(config, raw_root)
-    bad: list[tuple[ImageRecord, str]] = []
-    with _Output(config, out_dir) as output:
-        results = zip(records, _load_all(records, config, workers), strict=True)
-        for done, (record, result) in enumerate(results, start=1):
-            if isinstance(result, str):
-                bad.append((record, result))
-            elif not (bad and config.on_bad_image == "fail"):  # no data will be kept: only look for more bad ones
-                output.add(record, result)
-            if progress:
-                progress(done, len(records))
+    raw = RawFiles()
+    records = list_records(config, raw_root, raw)
+    files = raw_files(config, raw_root, records, raw)
+    for line in raw.unused.lines():
+        log.warning("%s: %s", config.layout.kind, line)
+    work = out_dir if unfinished is None else unfinished
+    work.mkdir(parents=True, exist_ok=True)
+    with Output(config, work, _identity(config, records) if unfinished else "") as output:
+        _fill(output, records, config, workers, progress, keep=unfinished is not None)
     report = out_dir / "bad_images.csv"
+    bad = [(records[number], reason) for number, reason in output.bad]
     _write_bad_images(report, bad)
     if bad and config.on_bad_image == "fail":
         raise BadImagesError(bad, len(records), report)
     if not output.counts["train"]:
-        raise ValueError(f"no training picture is left of {len(records)} found ({len(bad)} bad)")
+        raise ValueError(f"no training image is left of {len(records)} found ({len(bad)} bad)")
+    if unfinished is not None:
+        for path in output.files():
+            path.replace(out_dir / path.name)
+        shutil.rmtree(unfinished)
+    write_raw_files(out_dir / RAW_TABLE, files)
     return {
         "found": dict(count_splits(records)),
+        "raw": digest(files),
+        "unused": raw.unused.summary(),
         "bad_images": len(bad),
         "bad_image_reasons": dict(sorted(Counter(reason.split(":")[0] for _, reason in bad).items())),
         **output.summary(),
     }
 
 
-class _Output:
-    """The files of a prepared data set while they are written, and what is counted meanwhile."""
+def _fill(
+    output: Output,
+    records: list[ImageRecord],
+    config: DatasetConfig,
+    workers: int,
+    progress: Progress | None,
+    keep: bool,
+) -> None:
+    """Decode and write all records from where `output` stands."""
+    start = output.done
+    loaded = _load_all(records[start:], config, workers)
+    for number, (record, result) in enumerate(zip(records[start:], loaded, strict=True), start=start):
+        if isinstance(result, str):
+            output.bad.append((number, result))
+        elif not (output.bad and config.on_bad_image == "fail"):  # no data will be kept: only look for more bad ones
+            output.add(record, result.pixels, result.sha256, result.changes)
+        if keep and (number + 1) % _SAVE_EVERY == 0 and not (output.bad and config.on_bad_image == "fail"):
+            output.save(number + 1)
+        if progress:
+            progress(number + 1, len(records))
 
-    def __init__(self, config: DatasetConfig, folder: Path) -> None:
-        self._tiles = config.layout if isinstance(config.layout, TilesLayoutConfig) else None
-        self._image_shape = (config.image_size, config.image_size, config.channels)
-        self._stack = ExitStack()
-        self._writers = {
-            split: self._stack.enter_context(ShardWriter(folder, split, config.shard_rows, self._image_shape))
-            for split in SPLITS
-        }
-        self._index = self._table(folder / paths.INDEX, INDEX_COLUMNS)
-        self._captions = self._table(folder / paths.CAPTIONS, CAPTION_COLUMNS)
-        self._pixels = {split: hashlib.sha256() for split in SPLITS}
-        self._changes: Counter[str] = Counter()
-        self._first_split: dict[str, str] = {}
-        self._copied: set[str] = set()
-        self._flat_tiles = 0
-        self._caption_count = 0
-        self.counts: dict[str, int] = dict.fromkeys(SPLITS, 0)
 
-    def __enter__(self) -> "_Output":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def add(self, record: ImageRecord, loaded: _Loaded) -> None:
-        """Write one picture, unless it is a tile that shows nothing."""
-        texts = record.captions
-        if self._tiles:
-            if loaded.pixels.std() < self._tiles.min_std:
-                self._flat_tiles += 1
-                return
-            texts = (tile_caption(record, loaded.pixels),)
-        shard, row = self._writers[record.split].append(loaded.pixels)
-        label = "" if record.label is None else record.label
-        box = "" if record.box is None else " ".join(map(str, record.box))
-        self._index.writerow((record.split, shard, row, record.id, record.source, loaded.sha256, label, box))
-        self._captions.writerows((record.id, text) for text in texts)
-        self._caption_count += len(texts)
-        self._changes.update(loaded.changes)
-        self._pixels[record.split].update(loaded.pixels.tobytes())
-        if self._first_split.setdefault(loaded.sha256, record.split) != record.split:
-            self._copied.add(loaded.sha256)
-        self.counts[record.split] += 1
-
-    def summary(self) -> dict[str, Any]:
-        """What was written."""
-        return {
-            "counts": self.counts,
-            "image_shape": list(self._image_shape),
-            "pixel_sha256": {split: digest.hexdigest() for split, digest in self._pixels.items()},
-            "conversions": dict(sorted(self._changes.items())),
-            "flat_tiles": self._flat_tiles,
-            "captions": self._caption_count,
-            "in_several_splits": len(self._copied),
-        }
-
-    def _table(self, path: Path, columns: tuple[str, ...]) -> Any:
-        writer = csv.writer(
-            self._stack.enter_context(path.open("w", newline="", encoding="utf-8")), lineterminator="\n"
-        )
-        writer.writerow(columns)
-        return writer
+def _identity(config: DatasetConfig, records: list[ImageRecord]) -> str:
+    """Hash of the parameters and of all records, with size and time of each file, for this machine alone."""
+    found = hashlib.sha256(f"{config.model_dump_json()} Pillow {Image.__version__}\n".encode())
+    states: dict[Path, str] = {}
+    for record in records:
+        if record.path not in states:
+            try:
+                status = record.path.stat()
+                states[record.path] = f"{status.st_size} {status.st_mtime_ns}"
+            except OSError:
+                states[record.path] = "missing"
+        found.update(f"{record!r} {states[record.path]}\n".encode(errors="surrogateescape"))
+    return found.hexdigest()
 
 
 def _write_bad_images(path: Path, bad: list[tuple[ImageRecord, str]]) -> None:
@@ -209,7 +193,7 @@ def _load(record: ImageRecord, config: DatasetConfig) -> _Loaded | str:
         return _load_item(record, config)
     read = _sources.read if record.box else read_image
     try:
-        decoded: Decoded = read(record.path, config.channels, config.non_rgb, config.exif)
+        decoded: Decoded = read(record.path, config.channels, config.non_rgb, config.exif, config.most_megapixels)
     except BadImage as error:
         return error.reason
     image = decoded.image.crop(record.box) if record.box else decoded.image

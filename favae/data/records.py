@@ -1,11 +1,14 @@
 """What a layout yields: one record a picture, and the rules that choose among records without random numbers."""
 
 import hashlib
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from favae.config.dataset import Split
+from favae.data.walk import shown
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -39,7 +42,7 @@ class ImageRecord:
 
 def name_hash(name: str) -> int:
     """First 64 bits of the SHA-256 of `name`: an order that is arbitrary, fixed, and the same on every machine."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8], "big")
 
 
 def carve_validation(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
@@ -90,6 +93,23 @@ def check_unique(records: Iterable[ImageRecord]) -> None:
                 f"two pictures have the id {record.id!r}: {seen[record.id]} and {record.source}; rename or remove one"
             )
         seen[record.id] = record.source
+
+
+def check_names(records: Iterable[ImageRecord]) -> None:
+    """Raise ValueError for a file whose name no table can hold: not UTF-8, or with a line end or another control character."""
+    for record in records:
+        try:
+            record.source.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{shown(record.path)}: the name is not UTF-8 ({os.fsencode(record.path.name)!r}); rename it "
+                "(convmv renames whole folders)"
+            ) from None
+        if control := re.search(r"[\x00-\x1f\x7f]", record.source):
+            raise ValueError(
+                f"{shown(record.path)}: the name has the control character {control[0]!r}, expected a name on one line; "
+                "rename it"
+            )
 
 
 def count_splits(records: Iterable[ImageRecord]) -> dict[Split, int]:

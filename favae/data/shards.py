@@ -14,20 +14,25 @@ def shard_name(split: Split, shard: int) -> str:
 
 
 class ShardWriter:
-    """Writes one split's images into shards of `rows` images each. Use as a context manager.
+    """Writes one split's images into shards of `rows` images each, after the first `done`. Use as a context manager.
 
     NumPy pads a `.npy` header so that the first axis can grow in place: the header is written again, with the true
     number of rows, when a shard is closed.
     """
 
-    def __init__(self, folder: Path, split: Split, rows: int, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, folder: Path, split: Split, rows: int, image_shape: tuple[int, int, int], done: int = 0) -> None:
         self._folder = folder
         self._split = split
         self._rows = rows
         self._image_shape = image_shape
         self._file: BinaryIO | None = None
-        self._shard = 0
-        self._row = 0
+        self._shard = max(0, done - 1) // rows
+        self._row = done - self._shard * rows
+        if 0 < self._row < rows:  # go on in a shard that was not finished; what was written after `done` is cut off
+            self._file = (folder / shard_name(split, self._shard)).open("r+b")
+            end = self.data_start(self._file) + self._row * int(np.prod(image_shape))
+            self._file.truncate(end)
+            self._file.seek(end)
 
     def append(self, pixels: np.ndarray) -> tuple[int, int]:
         """Write one image, uint8 of the writer's image shape; returns its (shard, row)."""
@@ -42,6 +47,18 @@ class ShardWriter:
         self._file.write(np.ascontiguousarray(pixels).tobytes())
         self._row += 1
         return self._shard, self._row - 1
+
+    @staticmethod
+    def data_start(file: BinaryIO) -> int:
+        """Where the first image begins in an open shard; the file is left there."""
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        return file.tell()
+
+    def flush(self) -> None:
+        """Hand all that was written to the operating system, so that it survives this process."""
+        if self._file is not None:
+            self._file.flush()
 
     def close(self) -> None:
         """Finish the open shard."""

@@ -12,5 +12,6 @@ def run(job: Job, context: Context) -> Outcome:
     """Write `shards/`; the counts go to the card."""
     shards = context.build / paths.SHARDS
     shards.mkdir()
-    summary = prepare(config_of(job, DatasetConfig), paths.raw_root(), shards, context.threads)
+    unfinished = context.state / "unfinished"
+    summary = prepare(config_of(job, DatasetConfig), paths.raw_root(), shards, context.threads, unfinished=unfinished)
     return Outcome(summary, metrics={f"images/{split}": float(n) for split, n in summary["counts"].items()})

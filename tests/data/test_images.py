@@ -1,13 +1,17 @@
 """Every way in which a picture can be wrong is named, and what is accepted becomes the right pixels."""
 
 import pickle
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from favae.data.images import BadImage, binarize, read_image, resize, to_array
+from favae.data.images import BadImage, binarize, image_size, read_image, resize, to_array
 from favae.runtime.torchvision import ensure_torchvision
 
 
@@ -174,3 +178,106 @@ def test_binarised_pixels_are_white_above_half_or_with_the_probability_of_their_
     assert not np.array_equal(drawn, binarize(half, "sample", 4))
     ends = np.array([[[0]], [[255]]], np.uint8)
     assert all(np.array_equal(binarize(ends, "sample", seed), ends) for seed in range(200))
+
+
+def _peak_of(code: str) -> int:
+    """Peak of resident memory, in MB, of a process that runs `code` after its imports."""
+    start = (
+        "import resource, sys\nfrom pathlib import Path\nimport numpy as np\nfrom PIL import Image\n"
+        "from favae.data.images import read_image, resize\n"
+        "Image.init()\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+    )
+    end = "\nprint((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    done = subprocess.run([sys.executable, "-c", start + code + end], check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("shape", [(1, 60_000, 3), (60_000, 1, 3), (3, 30_000)])
+def test_a_thin_image_needs_no_more_memory_than_any_other(tmp_path, noise, shape):
+    Image.fromarray(noise(*shape)).save(tmp_path / "line.png")
+    code = f"x = resize(read_image(Path({str(tmp_path / 'line.png')!r})).image, 256, 'center_crop')\nassert x.size == (256, 256)"
+    assert _peak_of(code) < 60
+
+
+def test_a_thin_image_is_cut_to_the_same_pixels_up_to_rounding(noise):
+    image = Image.fromarray(noise(20, 20 * 17, 3))
+    scaled = image.resize((40 * 17, 40), Image.Resampling.BILINEAR)
+    expected = np.asarray(scaled.crop((320, 0, 360, 40))).astype(int)
+    assert np.abs(np.asarray(resize(image, 40, "center_crop")).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "I;16"])
+def test_conversions_need_two_images_of_memory_at_most(tmp_path, mode):
+    side, bytes_per_pixel = 5000, {"RGBA": 4 + 4, "I;16": 2 + 1 + 4}[mode]
+    Image.new(mode, (side, side)).save(tmp_path / "a.png")
+    allowed = bytes_per_pixel * side * side / 2**20 + 110
+    assert _peak_of(f"read_image(Path({str(tmp_path / 'a.png')!r}))") < allowed
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16"])
+def test_conversion_by_strips_gives_the_same_pixels(tmp_path, noise, monkeypatch, channels, mode):
+    x = noise(64, 30, 4)
+    image = Image.fromarray(x[:, :, :2].copy().view(np.uint16)[:, :, 0]) if mode == "I;16" else Image.fromarray(x)
+    options = {}
+    if mode == "P":
+        image, options = Image.fromarray(x[:, :, :3]).quantize(16), {"transparency": 3}
+    elif mode == "LA":
+        image = image.convert("LA")
+    image.save(tmp_path / "a.png", **options)
+    whole = _pixels(tmp_path / "a.png", channels=channels)
+    monkeypatch.setattr("favae.data.images._PIXELS_PER_STRIP", 30 * 7)
+    assert np.array_equal(_pixels(tmp_path / "a.png", channels=channels), whole)
+
+
+def _png_header(width: int, height: int) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_an_image_of_too_many_pixels_is_too_large_not_corrupt(tmp_path, noise):
+    (tmp_path / "bomb.png").write_bytes(_png_header(50_000, 50_000))
+    with pytest.raises(BadImage, match=r"too large: 50,000 x 50,000 pixels, expected at most 200 megapixels"):
+        read_image(tmp_path / "bomb.png")
+    Image.fromarray(noise(1001, 1000, 3)).save(tmp_path / "a.png")
+    with pytest.raises(BadImage, match="at most 1 megapixels; make it smaller, or raise most_megapixels"):
+        read_image(tmp_path / "a.png", most_megapixels=1)
+    assert read_image(tmp_path / "a.png", most_megapixels=2).image.size == (1000, 1001)
+
+
+def test_a_file_too_long_to_be_an_image_is_not_read(tmp_path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(10 << 30)
+    with pytest.raises(BadImage, match="too large: a file of 10,737,418,240 bytes"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"\0\0\0\x1cftypheic\0\0\0\0mif1", "HEIC, which is not read here: convert it to PNG or JPEG, or install"),
+        (b"\0\0\0\x1cftypmif1", "HEIC.*pip install pillow-heif"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL.*convert it"),
+        (b"  <svg xmlns='http://www.w3.org/2000/svg'>", "SVG, which is not read here: convert it to PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    ],
+)
+def test_formats_without_a_reader_are_named_with_what_to_do(tmp_path, start, message):
+    (tmp_path / "a.png").write_bytes(start + bytes(300))
+    with pytest.raises(BadImage, match=message):
+        read_image(tmp_path / "a.png")
+
+
+def test_jpeg_under_another_suffix_is_read(tmp_path, jpeg):
+    jpeg.rename(tmp_path / "a.jfif")
+    assert read_image(tmp_path / "a.jfif").image.size == (60, 40)
+
+
+def test_the_size_comes_from_the_header_alone(tmp_path, jpeg):
+    (tmp_path / "cut.jpg").write_bytes(jpeg.read_bytes()[:700])
+    assert image_size(tmp_path / "cut.jpg") == (60, 40)
+    with pytest.raises(BadImage, match="missing"):
+        image_size(tmp_path / "gone.jpg")

@@ -124,7 +124,7 @@ def test_ffhq_by_number_over_thousand_folders(tmp_path):
 
 def test_ffhq_twice_the_same_number_is_an_error(tmp_path):
     _touch(tmp_path / "ffhq", "00030.png", "512_00030.png")
-    with pytest.raises(ValueError, match="both FFHQ picture 30"):
+    with pytest.raises(ValueError, match="the same image, 30, twice"):
         _records(tmp_path, kind="ffhq")
 
 
@@ -137,7 +137,7 @@ def test_ffhq_by_json_names_missing_files_as_listed(tmp_path):
     assert len(_records(tmp_path, kind="ffhq", split="json", val_from_train=0, files="present")) == 2
     entries["3"] = {"category": "test"}
     (tmp_path / "ffhq" / "ffhq-dataset-v2.json").write_text(json.dumps(entries))
-    with pytest.raises(ValueError, match="expected training and validation"):
+    with pytest.raises(ValueError, match="3: found the category 'test', expected"):
         _records(tmp_path, kind="ffhq", split="json")
 
 
@@ -205,7 +205,7 @@ def test_a_missing_folder_is_named(tmp_path, kind):
 
 def test_an_empty_folder_is_named(tmp_path):
     _touch(tmp_path / "mine", "train/readme.md")
-    with pytest.raises(ValueError, match="no pictures in"):
+    with pytest.raises(ValueError, match="no images in"):
         _records(tmp_path, kind="folder", root="mine")
 
 

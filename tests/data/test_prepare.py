@@ -149,5 +149,5 @@ def test_tiles_record_their_box_and_the_hash_of_its_pixels(tmp_path):
 
 def test_no_training_picture_is_an_error(picture_folder, tmp_path):
     shutil.rmtree(picture_folder / "train")
-    with pytest.raises(ValueError, match="no training picture"):
+    with pytest.raises(ValueError, match="no training image"):
         _run(_spec(), tmp_path, "out")

@@ -1,0 +1,212 @@
+"""Text files of data sets: lists, captions, JSON. Every error names the file, the line, what was found and expected."""
+
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from favae.config.dataset import ListFilesConfig, Split
+from favae.data.walk import shown
+
+MOST_CAPTION_CHARACTERS = 131_072  # of one field in Python's CSV reader, which later stages read captions with
+_MOST_LIST_BYTES = 1 << 30  # unzipped; FFHQ's JSON has 255 MB
+_GZIP_START = b"\x1f\x8b"
+_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_PARTITIONS: dict[str, Split] = {"0": "train", "1": "val", "2": "test"}
+_CATEGORIES: dict[str, Split] = {"training": "train", "validation": "test"}
+
+
+class Texts:
+    """Reads text files and remembers the size and SHA-256 of each, by path."""
+
+    def __init__(self) -> None:
+        self.read: dict[Path, tuple[int, str]] = {}
+
+    def remember(self, path: Path, data: bytes) -> None:
+        """Note that a file with this content was read."""
+        self.read[path] = (len(data), hashlib.sha256(data).hexdigest())
+
+    def text(self, path: Path) -> str:
+        """A whole file as text: UTF-8, with or without byte order mark, gzip where the content is gzip.
+
+        Raises:
+            ValueError: missing, unreadable, damaged gzip, or another encoding; the line of the first wrong byte is named.
+        """
+        data = file_bytes(path, "it is part of the published data set")
+        self.remember(path, data)
+        data = unzipped(data, path, _MOST_LIST_BYTES)
+        if encoding := _ENCODINGS.get(data[:2]):
+            raise ValueError(f"{shown(path)} is {encoding} text, expected UTF-8; save it as UTF-8")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise ValueError(
+                f"{shown(path)}, line {line}: found the byte 0x{data[error.start]:02x}, expected UTF-8 text "
+                "(is it Latin-1 or Windows-1252?); save it as UTF-8"
+            ) from None
+
+    def lines(self, path: Path) -> Iterator[tuple[int, str]]:
+        """(number, line) of the non-empty lines, without surrounding blanks. A line ends at a newline and nowhere else."""
+        for number, line in enumerate(self.text(path).split("\n"), start=1):
+            if line := line.strip():
+                if control := re.search(r"[\x00\r]", line):
+                    raise ValueError(
+                        f"{shown(path)}, line {number}: found {control[0]!r} within a line, expected plain lines; "
+                        "save it with Unix line ends"
+                    )
+                yield number, line
+
+    def captions(self, path: Path) -> tuple[str, ...]:
+        """Captions, one per line; at least one."""
+        captions = []
+        for number, line in self.lines(path):
+            if len(line) > MOST_CAPTION_CHARACTERS:
+                raise ValueError(
+                    f"{shown(path)}, line {number}: found a caption of {len(line):,} characters, expected at most "
+                    f"{MOST_CAPTION_CHARACTERS:,}; shorten it"
+                )
+            captions.append(line)
+        if not captions:
+            raise ValueError(f"{shown(path)} has no caption; expected one per line")
+        return tuple(captions)
+
+    def names(self, path: Path) -> list[str]:
+        """File names of a list, one per line; folders before a name are dropped."""
+        return [_plain_name(line, path, number) for number, line in self.lines(path)]
+
+    def partition(self, path: Path) -> dict[str, Split]:
+        """CelebA's list: file name to split, from `000001.jpg 0` or, with a header, `000001.jpg,0` (Kaggle)."""
+        partition: dict[str, Split] = {}
+        for number, line in self.lines(path):
+            if number == 1 and re.fullmatch(r"image_id\s*,\s*partition", line):
+                continue
+            found = re.fullmatch(r"(.+?)(?:\s*,\s*|\s+)([012])", line)
+            if found is None:
+                raise ValueError(
+                    f"{shown(path)}, line {number}: found {_short(line)}, expected a file name and 0, 1 or 2"
+                )
+            name, split = _plain_name(found[1], path, number), _PARTITIONS[found[2]]
+            if partition.setdefault(name, split) != split:
+                raise ValueError(f"{shown(path)}, line {number}: {name} is listed before, in another part; keep one")
+        return partition
+
+    def mapping(self, path: Path) -> dict[int, str]:
+        """CelebA-HQ number to CelebA file name, from lines such as `0  119613  119614.jpg`; a header line is skipped."""
+        mapping: dict[int, str] = {}
+        for number, line in self.lines(path):
+            columns = line.replace(",", " ").split()
+            if columns[:1] == ["idx"]:
+                continue
+            if len(columns) != 3 or not re.fullmatch(r"[0-9]{1,9}", columns[0]):
+                raise ValueError(
+                    f"{shown(path)}, line {number}: found {_short(line)}, expected number, original number and "
+                    "original file name"
+                )
+            mapping[int(columns[0])] = _plain_name(columns[2], path, number)
+        return mapping
+
+    def number_lists(self, lists: ListFilesConfig, folder: Path) -> dict[int, Split]:
+        """Image number to split from two lists of file names; a number in both is an error."""
+        splits: dict[int, Split] = {}
+        parts: tuple[tuple[Split, str], ...] = (("train", lists.train), ("test", lists.test))
+        for split, file in parts:
+            for line, name in self.lines(folder / file):
+                number = image_number(_plain_name(name, folder / file, line), f"{shown(folder / file)}, line {line}")
+                if splits.setdefault(number, split) != split:
+                    raise ValueError(f"image {name} is in both lists, {lists.train} and {lists.test}")
+        return splits
+
+    def ffhq_json(self, path: Path) -> dict[int, Split]:
+        """Image number to split from `category` of each entry in `ffhq-dataset-v2.json`."""
+        entries = self.json(path)
+        expected = 'expected {"<number>": {"category": "training" or "validation", ...}, ...}'
+        if not isinstance(entries, dict):
+            raise ValueError(f"{shown(path)}: found a {type(entries).__name__} at the top level, {expected}")
+        splits: dict[int, Split] = {}
+        for key, entry in entries.items():
+            category = entry.get("category") if isinstance(entry, dict) else entry
+            if not re.fullmatch(r"[0-9]{1,9}", key):
+                raise ValueError(f"{shown(path)}: found the key {_short(key)}, {expected}")
+            if not isinstance(category, str) or category not in _CATEGORIES:
+                raise ValueError(f"{shown(path)}: {key}: found the category {_short(category)}, {expected}")
+            splits[int(key)] = _CATEGORIES[category]
+        return splits
+
+    def json(self, path: Path) -> Any:
+        """Content of a JSON file."""
+        try:
+            return json.loads(self.text(path))
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{shown(path)}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); it is cut or "
+                "damaged: download it again"
+            ) from None
+        except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+            if str(error).startswith(shown(path)):
+                raise
+            raise ValueError(f"{shown(path)}: not JSON that can be read ({error}); download it again") from None
+
+
+def file_bytes(path: Path, why: str) -> bytes:
+    """All bytes of a regular file. Raises ValueError naming it and, where it is missing, `why` it is needed."""
+    try:
+        if not path.is_file():
+            found = "is not a regular file" if path.exists() else "is missing"
+            raise ValueError(f"{shown(path)} {found}; {why}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{shown(path)} cannot be read: {error.strerror}") from error
+
+
+def unzipped(data: bytes, path: Path, most: int) -> bytes:
+    """`data`, or what it holds where it is gzip, whatever the file is called; at most `most` bytes are made of it.
+
+    Raises:
+        ValueError: naming the file, when the archive is cut, damaged or larger.
+    """
+    if not data.startswith(_GZIP_START):
+        if path.suffix == ".gz" and not data:
+            raise ValueError(f"{shown(path)} is an empty file, expected gzip; download it again")
+        return data
+    parts, size, rest = [], 0, data
+    while rest.strip(b"\0"):  # gzip files may follow one another, and zeros may follow the last
+        engine = zlib.decompressobj(wbits=31)
+        try:
+            part = engine.decompress(rest, most + 1 - size)
+        except zlib.error as error:
+            raise ValueError(f"{shown(path)} is not a complete gzip file ({error}); download it again") from error
+        size += len(part)
+        if size > most:
+            raise ValueError(f"{shown(path)} unzips to more than {most:,} bytes, expected fewer; is it another file?")
+        if not engine.eof:
+            raise ValueError(f"{shown(path)} is not a complete gzip file (it ends too early); download it again")
+        parts.append(part)
+        rest = engine.unused_data
+    return b"".join(parts)
+
+
+def image_number(name: str, where: str) -> int:
+    """The last number in a file name: 37 of `00037.png`, `imgHQ00037.npy` or `512_00037.png`."""
+    found = re.search(r"([0-9]+)\.\w+$", name)
+    if found is None or len(found[1]) > 9:
+        raise ValueError(f"{where}: found the file name {_short(name)}, expected one that ends in a number")
+    return int(found[1])
+
+
+def _plain_name(name: str, path: Path, line: int) -> str:
+    """The file name alone. Lists come from elsewhere: a name that leads out of the data set is refused."""
+    parts = re.split(r"[/\\]", name)
+    if ".." in parts or not parts[0] or re.fullmatch(r"[A-Za-z]:", parts[0]) or not parts[-1]:
+        raise ValueError(
+            f"{shown(path)}, line {line}: found {_short(name)}, which leads out of the data set; expected a file name"
+        )
+    return parts[-1]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
