@@ -42,7 +42,8 @@ def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outc
     nodes = allocated_nodes()
     rank = ["favae", "internal", "rank", job.stage.name, job.cell, "--scale", job.scale]
     rank += ["--state", context.state.as_posix(), "--threads", str(training.threads)]
-    rank += [] if context.log is None else ["--log", context.log.as_posix()]
+    # Not `--log`: torchrun reads that as a short form of its own options, wherever it stands.
+    rank += [] if context.log is None else ["--log-file", context.log.as_posix()]
     process = subprocess.Popen(
         _launch(training, nodes, context.threads, rank),
         env=os.environ | {"OMP_NUM_THREADS": str(training.threads)},
