@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 ALL = [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]
+# Parts of a declared distribution that has its own name on disk: pydantic publishes its error types there.
+PART_OF = {"pydantic-core": "pydantic"}
 # Used without an import: distribution -> (file, what uses it there).
 USED_OTHERWISE = {
     "jinja2": ("favae/reporting/markup.py", "to_latex"),
@@ -67,7 +69,8 @@ def distributions(*folders: str) -> dict[str, str]:
         for module in set(read(path)) - own - set(sys.stdlib_module_names):
             candidates = [canonicalize_name(name) for name in provided.get(module, [module])]
             known = [name for name in candidates if name in names(ALL)]  # mlflow's modules are also mlflow-skinny's
-            found[(known or candidates)[0]] = str(path.relative_to(ROOT))
+            name = (known or candidates)[0]
+            found[PART_OF.get(name, name)] = str(path.relative_to(ROOT))
     return found
 
 

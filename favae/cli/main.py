@@ -147,7 +147,7 @@ def rank(
     scale: Scale,
     state: Annotated[Path, typer.Option()],
     threads: Annotated[int, typer.Option()],
-    log: Annotated[Path | None, typer.Option()] = None,
+    log_file: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """One process of a training in several, as torchrun starts it."""
     import os
@@ -156,9 +156,9 @@ def rank(
     from favae.stages.context import Context
     from favae.stages.launch import run_rank
 
-    if log is not None and os.environ["RANK"] == "0":
-        _also_into(log)
-    run_rank(load_grid(scale).job(stage, cell), Context(state, state / "build", threads, log))
+    if log_file is not None and os.environ["RANK"] == "0":
+        _also_into(log_file)
+    run_rank(load_grid(scale).job(stage, cell), Context(state, state / "build", threads, log_file))
 
 
 @internal.command()

@@ -40,11 +40,8 @@ def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outc
     report = context.state / _REPORT
     report.unlink(missing_ok=True)
     nodes = allocated_nodes()
-    rank = ["favae", "internal", "rank", job.stage.name, job.cell, "--scale", job.scale]
-    rank += ["--state", context.state.as_posix(), "--threads", str(training.threads)]
-    rank += [] if context.log is None else ["--log", context.log.as_posix()]
     process = subprocess.Popen(
-        _launch(training, nodes, context.threads, rank),
+        _launch(training, nodes, context.threads, rank_command(job, context, training.threads)),
         env=os.environ | {"OMP_NUM_THREADS": str(training.threads)},
     )
     log.info("%s: %d processes on %s", job.name, training.ranks, ", ".join(nodes) or "this machine")
@@ -60,6 +57,14 @@ def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outc
     if "interrupted" in said:
         raise Interrupted(said["interrupted"])
     return Outcome(**said)
+
+
+def rank_command(job: Job, context: Context, threads: int) -> list[str]:
+    """The command of each rank (`run_rank`), which torchrun starts."""
+    command = ["favae", "internal", "rank", job.stage.name, job.cell, "--scale", job.scale]
+    command += ["--state", context.state.as_posix(), "--threads", str(threads)]
+    # Not `--log`: torchrun reads that as a short form of its own options, wherever it stands.
+    return command if context.log is None else [*command, "--log-file", context.log.as_posix()]
 
 
 def _launch(training: TrainingConfig, nodes: list[str], threads: int, rank: list[str]) -> list[str]:

@@ -1,11 +1,17 @@
 """What ranks share among themselves: every image once, and no fraction of a batch."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.distributed.run import get_args_parser
 
 from favae.data.dataset import iterate_batches
+from favae.jobs.grid import load_grid
+from favae.stages.context import Context
+from favae.stages.launch import rank_command
 from favae.training.distributed import Ranks
 
 
@@ -36,3 +42,11 @@ def test_a_batch_is_shared_whole_or_refused(batch: int, world: int) -> None:
             ranks.share(batch)
     else:
         assert ranks.share(batch) * world == batch
+
+
+def test_torchrun_takes_no_option_of_a_rank_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    job = load_grid("tiny").job("train_autoencoder", "natural-f4-favae")
+    command = rank_command(job, Context(Path("state"), Path("state/build"), 2, Path("job.log")), threads=2)
+    read = get_args_parser().parse_args(["--no-python", "--nproc-per-node=2", *command])
+    assert [read.training_script, *read.training_script_args] == command
