@@ -4,7 +4,7 @@ A pair's files are compared by name, so that a missing partner is found before a
 `check_sizes`, which reads headers only.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,13 +13,13 @@ from PIL import Image, UnidentifiedImageError
 
 from favae.config.dataset import Split
 from favae.data.images import BadImage
+from favae.data.layouts import IMAGE_SUFFIXES
 from favae.data.records import SPLITS, name_hash
 
 Half = Literal["whole", "left", "right"]
 Direction = Literal["a_to_b", "b_to_a"]
 SizeRule = Literal["equal", "proportional"]
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 _NAMED = 3  # files that a message names
 _OWN_PARTS: tuple[tuple[str, Split], ...] = (("train", "train"), ("val", "val"), ("test", "test"))
 
@@ -273,12 +273,3 @@ def _same_names(sides: dict[str, dict[str, Path]], root: Path) -> None:
 def _split_of(name: str) -> Split:
     splits: dict[str, Split] = {split: split for split in SPLITS}
     return splits[name.split("/")[0]]
-
-
-PAIR_READERS: dict[str, Callable[[Path], list[Pair]]] = {
-    "facades": facades_pairs,
-    "edges2shoes": edges_to_shoes_pairs,
-    "cityscapes": cityscapes_pairs,
-    "ade20k": ade20k_pairs,
-    "folders": folder_pairs,
-}

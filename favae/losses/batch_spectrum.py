@@ -77,7 +77,7 @@ class BatchFrequencyLoss(nn.Module):
 
     def _mean(self, x_BCHW: Tensor) -> Tensor:
         """Mean over the batch, [1, C, H, W]."""
-        mean = x_BCHW.mean(0, keepdim=True)
+        mean = x_BCHW.mean(0, keepdim=True, dtype=torch.promote_types(x_BCHW.dtype, torch.float32))
         return mean_over_ranks(mean) if self.across_ranks == "global" else mean
 
 

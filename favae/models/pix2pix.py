@@ -57,9 +57,7 @@ class UnetGenerator(nn.Module):
         levels = image_size.bit_length() - 1
         if image_size < _SMALLEST or image_size != 2**levels:
             raise ValueError(f"U-Net got image_size {image_size}; expected a power of two, at least {_SMALLEST}")
-        for name, value in (("in", in_channels), ("out", out_channels), ("base", base_channels)):
-            if value < 1:
-                raise ValueError(f"U-Net got {name}_channels {value}; expected at least 1")
+        _check_channels("U-Net", in_channels, out_channels, base_channels)
         if norm not in get_args(UnetNorm):
             raise ValueError(f"U-Net got norm {norm!r}; expected 'batch' or 'instance'")
         if dropout_levels not in get_args(DropoutLevels):
@@ -108,11 +106,12 @@ class PairDiscriminator(nn.Module):
         layers: convolutions of stride 2.
 
     Raises:
-        ValueError: `layers` < 1.
+        ValueError: a number below 1.
     """
 
     def __init__(self, in_channels: int = 3, out_channels: int = 3, base_channels: int = 64, layers: int = 3) -> None:
         super().__init__()
+        _check_channels("pair discriminator", in_channels, out_channels, base_channels)
         self.patches = PatchDiscriminator(in_channels + out_channels, base_channels, layers)
         init_normal(self)
 
@@ -153,6 +152,12 @@ def init_normal(root: nn.Module) -> None:
             nn.init.normal_(module.weight, float(isinstance(module, nn.BatchNorm2d)), _INIT_STD)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _check_channels(owner: str, in_channels: int, out_channels: int, base_channels: int) -> None:
+    for name, value in (("in", in_channels), ("out", out_channels), ("base", base_channels)):
+        if value < 1:
+            raise ValueError(f"{owner} got {name}_channels {value}; expected at least 1")
 
 
 def _norm(channels: int, norm: UnetNorm) -> nn.Module:

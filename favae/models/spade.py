@@ -111,7 +111,7 @@ class SpadeGenerator(nn.Module):
         _check_choice("SPADE generator", "upsamplings", upsamplings, Upsamplings)
         _check_choice("SPADE generator", "norm", norm, SpadeNorm)
         _check_spectral("SPADE generator", spectral_norm, spectral_init)
-        self.map_channels = map_channels
+        self.map_channels, self.norm = map_channels, norm
         self.factor = 32 if upsamplings == "normal" else 64
         widths = [factor * base_channels for factor in (16, 16, 16, 16, 8, 4, 2, 1)]
         doubled = (True, upsamplings == "more", True, True, True, True)
@@ -136,6 +136,11 @@ class SpadeGenerator(nn.Module):
                 f"of {self.factor}: resize, or set map_channels to the classes (and edges) of the data set"
             )
         start = shape[2] // self.factor, shape[3] // self.factor
+        if self.norm == "instance" and start == (1, 1):
+            raise ValueError(
+                f"SPADE generator got a map of {shape[2]}x{shape[3]} with instance norm, which needs more than one value at "
+                f"1/{self.factor} of its size: take larger maps or batch norm"
+            )
         x = self.start(F.interpolate(map_BKHW, size=start, mode="nearest"))
         for block, doubled in zip(self.blocks, self.doubled, strict=True):
             x = block(F.interpolate(x, scale_factor=2.0, mode="nearest") if doubled else x, map_BKHW)

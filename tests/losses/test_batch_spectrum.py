@@ -95,6 +95,13 @@ def test_the_power_control_against_numpy() -> None:
     )
 
 
+def test_16_bit_images_are_averaged_in_single_precision() -> None:
+    images = torch.full((300, 1, 4, 4), 300.0, dtype=torch.float16)  # their sum overflows 16 bits
+    for spectra in ("batch_mean", "batch_power"):
+        loss = BatchFrequencyLoss(spectra)(images, images)  # type: ignore[arg-type]
+        assert loss.dtype == torch.float32 and loss.item() == 0.0
+
+
 def test_impossible_choices_and_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="spectra 'mean'; expected one of batch_mean, batch_power"):
         BatchFrequencyLoss("mean")  # type: ignore[arg-type]

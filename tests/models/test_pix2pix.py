@@ -182,3 +182,5 @@ def test_images_of_another_size_are_refused() -> None:
         small()(torch.zeros(1, 3, 64, 80))
     with pytest.raises(ValueError, match="test_mode got 'test'"), in_test_mode(small(), "test"):  # type: ignore[arg-type]
         pass
+    with pytest.raises(ValueError, match="pair discriminator got out_channels 0"):
+        PairDiscriminator(out_channels=0)

@@ -283,3 +283,5 @@ def test_maps_of_another_size_or_number_of_classes_are_refused() -> None:
         small()(torch.zeros(1, 5, 48, 64))
     with pytest.raises(ValueError, match="set map_channels to the classes"):
         small()(torch.zeros(1, 6, 64, 64))
+    with pytest.raises(ValueError, match="a map of 32x32 with instance norm, which needs more than one value at 1/32"):
+        small(norm="instance")(torch.zeros(1, 5, 32, 32))
