@@ -90,7 +90,7 @@ def test_dvc_repro_runs_the_stale_cells_of_a_stage_together(cluster: Cluster, re
         try:
             until(lambda: len(jobs()) == len(stale))
             cluster.open("gpu")
-            assert repro.wait(timeout=600) == 0, Path(log.name).read_text()
+            assert repro.wait(timeout=900) == 0, Path(log.name).read_text()
         finally:
             cluster.open("gpu")
             repro.kill()
