@@ -76,7 +76,7 @@ def test_a_job_over_the_limits_of_its_partition_is_said(cluster: Cluster, stale:
 
 def test_dvc_repro_runs_the_stale_cells_of_a_stage_together(cluster: Cluster, results: Path) -> None:
     edit_profile(results)
-    edit(results, "evaluation.yaml", "images: [test]", "images: [test, val]", after="reference")
+    edit(results, "evaluation.yaml", "quantize: uint8", "quantize: none", after="reconstruction:")
     stale = {job for job in planned(results) if job.startswith("evaluate_reconstruction")}
     assert len(stale) > 1
 
@@ -90,7 +90,7 @@ def test_dvc_repro_runs_the_stale_cells_of_a_stage_together(cluster: Cluster, re
         try:
             until(lambda: len(jobs()) == len(stale))
             cluster.open("gpu")
-            assert repro.wait(timeout=600) == 0, Path(log.name).read_text()
+            assert repro.wait(timeout=900) == 0, Path(log.name).read_text()
         finally:
             cluster.open("gpu")
             repro.kill()
