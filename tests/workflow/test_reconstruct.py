@@ -1,6 +1,8 @@
 """`favae reconstruct`: a user's own images of any size and mode; the user's files are safe, and no image stops the others."""
 
+import logging
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from tests_support import ROOT, call
 
 from favae.data.pixels import to_float, to_uint8
 from favae.inference.export import load_autoencoder, save_weights
+from favae.inference.reconstruct import reconstruct_files
 from favae.inference.targets import plan
 from favae.inference.tiling import Tiling, reconstruct_any_size, reconstruct_pixels, tilings
 from favae.models import FAVAE
@@ -293,3 +296,14 @@ def test_steps_across_tile_borders_are_no_larger_than_inside_tiles():
 def test_tiles_give_the_same_whatever_the_number_of_workers():
     model, pixels = _model(), _smooth(600, 700)
     assert np.array_equal(reconstruct_pixels(model, pixels), reconstruct_pixels(model, pixels, workers=3))
+
+
+def test_progress_with_the_time_left_is_logged_while_tiles_are_computed(model, tmp_path, monkeypatch, caplog):
+    Image.fromarray(_smooth(600, 700)).save(tmp_path / "a.png")
+    monkeypatch.setattr("favae.runtime.progress._EVERY", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    with caplog.at_level(logging.INFO):
+        results = list(reconstruct_files([tmp_path / "a.png"], model, tmp_path / "out"))
+    assert [r.target for r in results] == [tmp_path / "out" / "a.png"]
+    lines = [line for line in caplog.messages if "ETA" in line]
+    assert len(lines) > 10 and re.match(r"reconstruct: 1/\d+ .* ETA \d", lines[0])
