@@ -1,5 +1,6 @@
 """The commands. Each imports what it needs when it runs, so that `favae --help` is instant."""
 
+import io
 import logging
 import sys
 from pathlib import Path
@@ -144,6 +145,9 @@ def reconstruct(
     from favae.data.walk import shown
     from favae.inference.reconstruct import reconstruct_files
 
+    for stream in (sys.stdout, sys.stderr):  # whatever the locale, no name of a file stops the command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     problems = []
     for result in reconstruct_files(images, model, out):
         if result.target is not None:

@@ -109,7 +109,8 @@ def reconstruct_pixels(
 
     result = np.empty((height, width, 3), np.uint8)
     carried = torch.zeros(channels, 0, width)  # rows that the next row of tiles adds to
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         for row, top in enumerate(down.starts):
             band = torch.zeros(channels, down.side, across.starts[-1] + across.side)
             tiles = pool.map(tile, [top] * len(across.starts), across.starts)
@@ -123,4 +124,6 @@ def reconstruct_pixels(
             end = down.starts[row + 1] if row + 1 < len(down.starts) else height
             result[top:end] = to_uint8(band[None, :, : end - top])[0].numpy()
             carried = band[:, end - top :].clone()
+    finally:
+        pool.shutdown(cancel_futures=True)  # on Ctrl-C, tiles that wait are not begun
     return result

@@ -236,6 +236,12 @@ def test_a_name_that_is_not_utf_8_is_reconstructed_and_shown_escaped(model, imag
     assert os.listdir(os.fsencode(tmp_path / "out")) == [b"caf\xe9.png"]  # noqa: PTH208
 
 
+def test_a_name_that_the_locale_cannot_write_stops_nothing(model, image, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    done = _run(model, tmp_path / "out", image("in/\u2192.png"), image("in/b.png"))
+    assert done.stdout.splitlines() == [str(tmp_path / "out" / "\\u2192.png"), str(tmp_path / "out" / "b.png")]
+
+
 def test_a_folder_for_results_that_is_a_file_is_refused_first(image, tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(ValueError, match="out is a file, expected a folder"):
