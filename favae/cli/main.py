@@ -1,5 +1,6 @@
 """The commands. Each imports what it needs when it runs, so that `favae --help` is instant."""
 
+import io
 import logging
 import sys
 from pathlib import Path
@@ -126,18 +127,39 @@ contract.register(app)
 
 @app.command()
 def reconstruct(
-    images: Annotated[list[Path], typer.Argument(help="Image files or folders of images.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders that are searched for images.")],
     model: Annotated[Path, typer.Option(help="Folder with model.safetensors and config.json.")],
     out: Annotated[Path, typer.Option(help="Folder for the reconstructions (PNG).")],
 ) -> None:
     """Reconstruct your own images, of any size and mode.
 
+    Each becomes OUT/<name>.png, below the same subfolders as in the folder given. If two images would share a file,
+    their names get the suffix or the folder. All files are decided before the first is written: the command stops if
+    one of them is an image of yours. An image that cannot be read is reported at the end, with exit code 1.
+
+    An image of more than 512 x 512 pixels (256 x 256 for a model that down-samples by 2) is cut into overlapping tiles
+    that are blended into one another, so that memory stays bounded: tiles of 64 x 64 latent positions, at most 512 x 512
+    pixels. Normalisation and attention then see one tile instead of the whole image, so the values differ from those of
+    a reconstruction in one piece.
+
     Example: favae reconstruct photo.jpg --model data/demo/train_autoencoder/natural-f4-favae --out out
     """
+    from favae.data.walk import shown
     from favae.inference.reconstruct import reconstruct_files
 
-    for path in reconstruct_files(images, model, out):
-        print(path)
+    for stream in (sys.stdout, sys.stderr):  # whatever the locale, no name of a file stops the command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    problems = []
+    for result in reconstruct_files(images, model, out):
+        if result.target is not None:
+            print(shown(result.target), flush=True)
+        else:
+            problems.append(f"{shown(result.source)}: {result.problem}")
+    if problems:
+        several = f"{len(problems)} images were not reconstructed:\n  " if len(problems) > 1 else ""
+        print(f"favae: {several}" + "\n  ".join(problems), file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @internal.command()

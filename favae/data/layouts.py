@@ -116,7 +116,7 @@ def celebahq_records(layout: CelebAHQLayoutConfig, raw_root: Path, raw: RawFiles
         for n, split in sorted(splits.items())
         for path in [files.get(n, folder / f"{n}.jpg")]
     ]
-    records = _present(records) if layout.files == "present" else records
+    records = _present(records, raw.unused) if layout.files == "present" else records
     if layout.captions == "none":
         return records
     captions = find_folder(root, ("celeba-caption",), "the captions <number>.txt")
@@ -140,7 +140,7 @@ def ffhq_records(layout: FFHQLayoutConfig, raw_root: Path, raw: RawFiles) -> lis
     for number, split in sorted(splits.items()):
         path = files.get(number, root / f"{number:05d}.png")
         records.append(ImageRecord(f"{number:05d}", path, path.relative_to(root).as_posix(), split))
-    return _present(records) if layout.files == "present" else records
+    return _present(records, raw.unused) if layout.files == "present" else records
 
 
 def imagenet_records(layout: ImageNetLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
@@ -185,7 +185,7 @@ def celeba_records(layout: CelebALayoutConfig, raw_root: Path, raw: RawFiles) ->
         stem = Path(name).stem
         path = files.get(stem, folder / name)
         records.append(ImageRecord(stem, path, path.relative_to(root).as_posix(), split))
-    return _present(records) if layout.files == "present" else records
+    return _present(records, raw.unused) if layout.files == "present" else records
 
 
 def folder_records(layout: FolderLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
@@ -266,8 +266,16 @@ def _name_on_disk(name: str, files: Mapping[str, Path]) -> str:
     return name if path is None else path.name
 
 
-def _present(records: list[ImageRecord]) -> list[ImageRecord]:
-    found = [r for r in records if r.path.is_file()]
+def _present(records: list[ImageRecord], unused: Unused) -> list[ImageRecord]:
+    """The records whose files exist; the others are counted."""
+    found = []
+    for record in records:
+        if record.path.is_file():
+            found.append(record)
+        else:
+            unused.add(
+                "link that leads nowhere" if record.path.is_symlink() else "listed but not present", record.source
+            )
     if not found:
         raise ValueError(f"none of the {len(records):,} listed images exists, such as {shown(records[0].path)}")
     return found

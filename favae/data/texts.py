@@ -117,7 +117,10 @@ class Texts:
             for line, name in self.lines(folder / file):
                 number = image_number(_plain_name(name, folder / file, line), f"{shown(folder / file)}, line {line}")
                 if splits.setdefault(number, split) != split:
-                    raise ValueError(f"image {name} is in both lists, {lists.train} and {lists.test}")
+                    raise ValueError(
+                        f"{shown(folder / file)}, line {line}: image {_short(name)} is in both lists, {lists.train} and "
+                        f"{lists.test}; keep it in one"
+                    )
         return splits
 
     def ffhq_json(self, path: Path) -> dict[int, Split]:

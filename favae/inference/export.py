@@ -1,9 +1,11 @@
 """Trained models on disk: `model.safetensors` with `config.json` beside it."""
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -17,23 +19,58 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 def save_weights(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write weights and configuration into `folder`."""
+    """Write weights and configuration into `folder`, readable to whom the umask says."""
+    text = json.dumps(dict(config), indent=1, sort_keys=True) + "\n"
+    (folder / CONFIG).write_text(text, encoding="utf-8")
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
+    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors writes for the owner alone
 
 
 def _read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        config = json.loads((folder / CONFIG).read_text())
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8-sig"))
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{folder}: no trained model here ({error.filename} is missing)") from None
-    except (json.JSONDecodeError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ValueError(f"{folder}: the model's files are damaged ({error}); fetch or train it again") from error
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise ValueError(f"{folder / CONFIG}: expected an object with `kind` and `model`; fetch or train it again")
     if config.get("kind") != kind:
         raise ValueError(f"{folder / CONFIG}: this is a {config.get('kind')!r}, expected a {kind!r}")
     return config, tensors
+
+
+def _naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
+    """Let a configuration that builds no network, and weights that do not fit it, be reported with their folder."""
+
+    @wraps(load)
+    def named(folder: Path, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return load(folder, *args, **kwargs)
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+            ArithmeticError,
+            AttributeError,
+            RuntimeError,
+            MemoryError,
+        ) as error:
+            if str(folder) in str(error):
+                raise
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"{folder}: {CONFIG} describes no model, or not that of {WEIGHTS} ({type(error).__name__}: "
+                f"{reason[:300]}); fetch or train it again"
+            ) from error
+
+    return named
 
 
 def load_autoencoder(folder: Path, device: torch.device | str = "cpu") -> FAVAE:
@@ -44,6 +81,7 @@ def load_autoencoder(folder: Path, device: torch.device | str = "cpu") -> FAVAE:
     return model
 
 
+@_naming_the_folder
 def load_any_autoencoder(folder: Path, device: torch.device | str = "cpu") -> Autoencoder:
     """A trained autoencoder of any kind, as `load_autoencoder`."""
     config, tensors = _read(folder, "autoencoder")
@@ -71,6 +109,7 @@ class TextToImage(nn.Module):
         return {n: t for n, t in self.state_dict().items() if self.text.trainable or not n.startswith("text.")}
 
 
+@_naming_the_folder
 def load_text_to_image(folder: Path, device: torch.device | str = "cpu") -> TextToImage:
     """A trained CAT in evaluation mode, frozen. Raises FileNotFoundError or ValueError naming the folder."""
     config, tensors = _read(folder, "cat")

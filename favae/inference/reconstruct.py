@@ -1,57 +1,93 @@
-"""A trained model on a user's own pictures, of any size and mode."""
+"""A trained model on a user's own images, of any size and mode."""
 
+import logging
 from collections.abc import Iterable, Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from PIL.PngImagePlugin import PngInfo
 
-from favae.data.images import read_image, to_array
-from favae.data.pixels import to_float, to_uint8
+from favae.data.images import BadImage, image_size, read_image, to_array
+from favae.data.walk import shown
 from favae.inference.export import load_autoencoder
+from favae.inference.targets import MADE_BY, Planned, plan
+from favae.inference.tiling import reconstruct_pixels, tilings
 from favae.models import FAVAE
+from favae.runtime.cpu import keep_freed_memory, use_threads
 from favae.runtime.files import replacing
+from favae.runtime.progress import Progress
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-
-
-def reconstruct_any_size(model: FAVAE, x_BCHW: Tensor) -> Tensor:
-    """Reconstruct [B,C,H,W] in [-1, 1] of any H and W: padded at right and bottom to a multiple of the factor, cut back after."""
-    height, width = x_BCHW.shape[-2:]
-    factor = model.downsampling_factor
-    padded = F.pad(x_BCHW, (0, -width % factor, 0, -height % factor), mode="replicate")
-    return model.reconstruct(padded)[..., :height, :width]
+log = logging.getLogger(__name__)
+_MOST_WORKERS = 4  # each needs the memory of one tile
+_FEW_TILES = 8  # done in seconds: no progress is shown
 
 
-def picture_files(paths: Iterable[Path]) -> list[Path]:
-    """Picture files among files and folders, in order. Raises FileNotFoundError for a path that is not there."""
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
-        found += sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
-    if not found:
-        raise FileNotFoundError(f"no pictures ({', '.join(sorted(_SUFFIXES))}) in {', '.join(map(str, paths))}")
-    return found
+@dataclass(frozen=True)
+class Reconstructed:
+    """What became of one image: the file that was written, or the reason why there is none."""
+
+    source: Path
+    target: Path | None
+    problem: str = ""
 
 
-@torch.inference_mode()
-def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> Iterator[Path]:
-    """Write `<name>.png` for each picture; yields the written paths.
+def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> Iterator[Reconstructed]:
+    """Reconstruct each image among files and folders into a PNG file in `out` (see `targets.plan` for its name).
+
+    An image that cannot be read or written does not stop the others: its `problem` says why.
 
     Raises:
-        FileNotFoundError, ValueError: a picture or the model cannot be read; the message names it.
+        FileNotFoundError, ValueError: the model cannot be read, or a file would be overwritten that this command did not
+            write; nothing has been written then.
     """
+    planned, unused = plan(list(images), out)
+    for line in unused.lines():
+        log.warning("%s", line)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_autoencoder(model_folder, device)
-    channels = model.config["image_channels"]
-    for path in picture_files(images):
-        pixels = torch.tensor(to_array(read_image(path, channels).image))
-        stored = pixels.permute(2, 0, 1)[None]
-        picture = reconstruct_any_size(model, to_float(stored.to(device)))
-        target = out / f"{path.stem}.png"
-        with replacing(target) as temporary:
-            Image.fromarray(to_uint8(picture)[0].numpy()).save(temporary, format="PNG")
-        yield target
+    threads = torch.get_num_threads()
+    if device == "cpu":
+        use_threads(threads)
+        keep_freed_memory()
+    tiles = [_tiles(model, item.source) for item in planned]
+    progress = Progress("reconstruct", sum(tiles)) if sum(tiles) > _FEW_TILES else None
+    with closing(progress) if progress else nullcontext():
+        for item, expected in zip(planned, tiles, strict=True):
+            # Tiles side by side waste less than the threads of one tile that wait for one another.
+            workers = min(threads, expected, _MOST_WORKERS) if device == "cpu" else 1
+            torch.set_num_threads(max(1, threads // workers))
+            before = progress.done if progress else 0
+            yield _reconstruct(model, item, device, progress, workers)
+            if progress:
+                progress.advance(before + expected - progress.done)
+    torch.set_num_threads(threads)
+
+
+def _tiles(model: FAVAE, source: Path) -> int:
+    """Number of tiles of an image, 1 where it cannot be read."""
+    try:
+        width, height = image_size(source)
+    except BadImage:
+        return 1
+    down, across = tilings(model, height, width)
+    return len(down.starts) * len(across.starts)
+
+
+def _reconstruct(model: FAVAE, item: Planned, device: str, progress: Progress | None, workers: int) -> Reconstructed:
+    try:
+        pixels = to_array(read_image(item.source, model.config["image_channels"]).image)
+        result = reconstruct_pixels(model, pixels, device, progress.advance if progress else lambda: None, workers)
+        made_by = PngInfo()
+        made_by.add_text("Software", MADE_BY)
+        with replacing(item.target) as temporary:
+            Image.fromarray(result).save(temporary, format="PNG", pnginfo=made_by)
+    except BadImage as error:
+        return Reconstructed(item.source, None, error.reason)
+    except OSError as error:
+        return Reconstructed(item.source, None, f"{shown(item.target)} cannot be written: {error.strerror or error}")
+    except MemoryError:
+        return Reconstructed(item.source, None, "there is not enough memory for an image of this size")
+    return Reconstructed(item.source, item.target)

@@ -207,3 +207,16 @@ def test_a_list_that_leads_out_of_the_data_set_is_refused(tmp_path, name, file):
     split = "partition" if partition else "test_list"
     with pytest.raises(ValueError, match=f"{file}, line {1 + partition}: found .*, which leads out of the data set"):
         _records(tmp_path, kind="celeba", split=split, val_from_train=0)
+
+
+def test_listed_images_that_are_not_present_are_counted(tmp_path):
+    root = tmp_path / "celeba"
+    _touch(root / "img_align_celeba", "000001.jpg")
+    (root / "img_align_celeba" / "000002.jpg").symlink_to("gone.jpg")
+    lines = "".join(f"00000{i}.jpg 0\n" for i in range(1, 5))
+    (root / "list_eval_partition.txt").write_text(lines, encoding="utf-8")
+    used = RawFiles()
+    records = _records(tmp_path, used, kind="celeba", split="partition", val_from_train=0, files="present")
+    assert [r.id for r in records] == ["000001"]
+    counts = {reason: entry["count"] for reason, entry in used.unused.summary().items()}
+    assert counts == {"link that leads nowhere": 1, "listed but not present": 2}

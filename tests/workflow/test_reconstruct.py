@@ -1,5 +1,9 @@
-"""`favae reconstruct`: a user's own pictures of any size and mode, through saved weights."""
+"""`favae reconstruct`: a user's own images of any size and mode; the user's files are safe, and no image stops the others."""
 
+import logging
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +12,11 @@ import torch
 from PIL import Image
 from tests_support import ROOT, call
 
+from favae.data.pixels import to_float, to_uint8
 from favae.inference.export import load_autoencoder, save_weights
-from favae.inference.reconstruct import reconstruct_any_size
+from favae.inference.reconstruct import reconstruct_files
+from favae.inference.targets import plan
+from favae.inference.tiling import Tiling, reconstruct_any_size, reconstruct_pixels, tilings
 from favae.models import FAVAE
 
 MODEL = {
@@ -25,13 +32,39 @@ MODEL = {
 }
 
 
+def _model() -> FAVAE:
+    torch.manual_seed(0)
+    return FAVAE(**MODEL).eval().requires_grad_(False)
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
     folder = tmp_path / "model"
     folder.mkdir()
-    save_weights(folder, FAVAE(**MODEL).state_dict(), {"kind": "autoencoder", "model": MODEL})
+    save_weights(folder, _model().state_dict(), {"kind": "autoencoder", "model": MODEL})
     return folder
+
+
+@pytest.fixture
+def image(tmp_path: Path):
+    def make(name: str, size: tuple[int, int] = (9, 7)) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(len(name)).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, format=None if path.suffix.lower() in (".png", ".bmp", ".jpg") else "PNG")
+        return path
+
+    return make
+
+
+def _run(model: Path, out: Path, *images: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = call(ROOT, "favae", "reconstruct", *map(str, images), "--model", str(model), "--out", str(out), check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def _targets(out: Path, *images: Path) -> list[str]:
+    return [item.target.relative_to(out).as_posix() for item in plan(images, out)[0]]
 
 
 def test_saved_and_loaded_weights_are_the_same_model(model: Path) -> None:
@@ -66,7 +99,7 @@ def test_any_mode_is_reconstructed_by_the_command(model: Path, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("images", "damage", "message"),
     [
-        ("nowhere.png", None, "nowhere.png: no such file or folder"),
+        ("nowhere.png", None, "nowhere.png: missing"),
         ("picture.png", "model.safetensors", "the model's files are damaged"),
         ("picture.png", "config.json", "the model's files are damaged"),
     ],
@@ -89,3 +122,194 @@ def test_errors_are_one_line(model: Path, tmp_path: Path, images: str, damage: s
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_command_refuses_to_replace_an_image_by_its_reconstruction(model, image):
+    original = image("own/photo.png")
+    other = image("own/other.bmp")
+    before = original.read_bytes()
+    done = _run(model, original.parent, other, original, code=1)
+    assert "is the image" in done.stderr and "nothing was written" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert original.read_bytes() == before and sorted(p.name for p in original.parent.iterdir()) == [
+        "other.bmp",
+        "photo.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    "way", ["same", "relative", "link to file", "linked target", "hard link", "case", "linked folder"]
+)
+def test_a_target_that_is_an_input_in_any_way_is_refused(image, tmp_path, monkeypatch, way):
+    out = tmp_path / "out"
+    source = image("out/photo.PNG" if way == "case" else "out/photo.png")
+    if way == "relative":
+        monkeypatch.chdir(tmp_path)
+        source = Path("out/../out/photo.png")
+    elif way == "link to file":
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "photo.jpg").symlink_to(source)
+        source = tmp_path / "elsewhere" / "photo.jpg"
+    elif way in ("linked target", "hard link"):
+        source = source.rename(tmp_path / "photo.png")
+        (os.link if way == "hard link" else os.symlink)(source, out / "photo.png")
+    elif way == "linked folder":
+        (tmp_path / "link").symlink_to(out)
+        out = tmp_path / "link"
+    with pytest.raises(ValueError, match="would be written, is the image"):
+        plan([source], out)
+
+
+def test_a_file_that_another_program_wrote_is_not_replaced_but_an_earlier_result_is(model, image, tmp_path):
+    source, out = image("in/a.jpg"), tmp_path / "out"
+    image("out/a.png")
+    before = (out / "a.png").read_bytes()
+    assert "exists and was not written by this command" in _run(model, out, source, code=1).stderr
+    assert (out / "a.png").read_bytes() == before
+    (out / "a.png").unlink()
+    for _ in range(2):
+        assert _run(model, out, source).stdout.strip() == str(out / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("sources", "targets"),
+    [
+        (["a/photo.png", "b/photo.bmp"], ["photo-png.png", "photo-bmp.png"]),
+        (["a/photo.png", "b/photo.png"], ["a/photo.png", "b/photo.png"]),
+        (["a/photo.jpg", "a/Photo.png"], ["photo-jpg.png", "Photo-png.png"]),
+        (["a/x.jpg", "a/x.jpg", "a/y.jpg"], ["x.png", "y.png"]),
+        (["a/\u00e9.jpg", "a/e\u0301.bmp"], ["\u00e9-jpg.png", "e\u0301-bmp.png"]),
+        (["a/1.jpg", "a/1.bmp", "a/1-bmp.jpg"], ["1-jpg.png", "a/1.png", "1-bmp-jpg.png"]),
+    ],
+)
+def test_images_never_share_a_target(image, tmp_path, sources, targets):
+    assert len({t.casefold() for t in targets}) == len(targets)
+    found = _targets(tmp_path / "out", *(image(name) for name in sources))
+    assert len({t.casefold() for t in found}) == len(found) == len(targets)
+    if "1.jpg" not in sources[0]:
+        assert found == targets
+
+
+def test_images_that_cannot_be_told_apart_are_refused(image, tmp_path):
+    one, other = image("x/a/photo.png"), image("y/a/photo.png")
+    with pytest.raises(ValueError, match=r"x/a/photo\.png and .*y/a/photo\.png would both be written to"):
+        plan([one, other], tmp_path / "out")
+
+
+def test_folders_keep_their_subfolders_and_are_walked_as_those_of_data_sets(image, tmp_path):
+    for name in ("in/a.png", "in/sub/a.png", "in/sub/._a.png", "in/.Trash/b.png", "in/x.png/c.png", "in/@eaDir/d.png"):
+        image(name)
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "notes.txt").touch()
+    image("in/out/earlier.png")
+    planned, unused = plan([tmp_path / "in"], tmp_path / "in" / "out")
+    names = [item.target.relative_to(tmp_path / "in" / "out").as_posix() for item in planned]
+    assert names == ["a.png", "sub/a.png", "x.png/c.png"]
+    assert {"hidden or system file", "link to a folder above it", "suffix .txt", "folder of results"} <= set(
+        unused.summary()
+    )
+
+
+def test_bad_images_are_reported_at_the_end_and_do_not_stop_the_rest(model, image, tmp_path):
+    image("in/a.png")
+    image("in/z.jpg")
+    (tmp_path / "in" / "b.png").write_bytes(b"no image")
+    (tmp_path / "in" / "c.heic").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1" + bytes(99))
+    (tmp_path / "in" / "d.png").mkdir()
+    image("in/d.png/e.png")
+    out = tmp_path / "out"
+    done = _run(model, out, tmp_path / "in", tmp_path / "gone.png", code=1)
+    assert done.stdout.splitlines() == [str(out / name) for name in ("a.png", "d.png/e.png", "z.png")]
+    assert done.stderr.splitlines() == [
+        "favae: 3 images were not reconstructed:",
+        f"  {tmp_path}/in/b.png: not an image, or damaged at the start",
+        f"  {tmp_path}/in/c.heic: HEIC, which is not read here: convert it to PNG or JPEG, or install its reader: "
+        "pip install pillow-heif",
+        f"  {tmp_path}/gone.png: missing",
+    ]
+
+
+def test_a_name_that_is_not_utf_8_is_reconstructed_and_shown_escaped(model, image, tmp_path):
+    path = os.fsencode(image("in/a.png").parent) + b"/caf\xe9.png"
+    os.rename(tmp_path / "in" / "a.png", path)  # noqa: PTH104
+    done = _run(model, tmp_path / "out", Path(os.fsdecode(path)))
+    assert done.stdout.strip() == str(tmp_path / "out" / "caf\\xe9.png")
+    assert os.listdir(os.fsencode(tmp_path / "out")) == [b"caf\xe9.png"]  # noqa: PTH208
+
+
+def test_a_name_that_the_locale_cannot_write_stops_nothing(model, image, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    done = _run(model, tmp_path / "out", image("in/\u2192.png"), image("in/b.png"))
+    assert done.stdout.splitlines() == [str(tmp_path / "out" / "\\u2192.png"), str(tmp_path / "out" / "b.png")]
+
+
+def test_a_folder_for_results_that_is_a_file_is_refused_first(image, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(ValueError, match="out is a file, expected a folder"):
+        plan([image("a.png")], tmp_path / "out")
+
+
+@pytest.mark.parametrize("length", [1, 3, 64, 65, 100, 129, 257, 1000])
+@pytest.mark.parametrize(("side", "factor"), [(64, 4), (128, 16)])
+def test_tiles_cover_an_axis_with_weights_that_sum_to_one(length, side, factor):
+    tiling = Tiling.of(length, side, factor)
+    weights = tiling.weights()
+    total = np.zeros(tiling.starts[-1] + tiling.side)
+    for start, tile in zip(tiling.starts, weights, strict=True):
+        assert start % factor == 0
+        total[start : start + tiling.side] += tile
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    assert length <= len(total) < max(length, side) + factor
+    assert (weights[1:, : side // 32] == 0).all() and (weights[:-1, -side // 32 :] == 0).all()
+
+
+@pytest.mark.parametrize("size", [(512, 512), (17, 30), (1024, 256), (5, 3)])
+def test_an_image_up_to_the_documented_size_is_reconstructed_in_one_piece(size):
+    model, pixels = _model(), np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    x = torch.tensor(pixels).permute(2, 0, 1)[None]
+    expected = to_uint8(reconstruct_any_size(model, to_float(x)))[0].numpy()
+    assert np.array_equal(reconstruct_pixels(model, pixels), expected)
+    help_text = call(ROOT, "favae", "reconstruct", "--help").stdout
+    assert "more than 512 x 512 pixels" in " ".join(help_text.split())
+
+
+def _smooth(height: int, width: int) -> np.ndarray:
+    """A photograph's statistics: waves of all lengths whose strength falls with frequency, brighter on one side."""
+    rng = np.random.default_rng(0)
+    fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    falloff = 1 / np.maximum(np.hypot(fy, fx), 1 / max(height, width))
+    waves = [np.fft.irfft2(falloff * np.exp(2j * np.pi * rng.random(falloff.shape)), (height, width)) for _ in range(3)]
+    x = np.stack([w / w.std() * 30 for w in waves], axis=2) + np.linspace(40, 210, width)[None, :, None]
+    return x.clip(0, 255).astype(np.uint8)
+
+
+def test_steps_across_tile_borders_are_no_larger_than_inside_tiles():
+    model, pixels = _model(), _smooth(700, 900)
+    down, across = tilings(model, 700, 900)
+    assert len(down.starts) > 2 and len(across.starts) > 3
+    calls: list[None] = []
+    result = reconstruct_pixels(model, pixels, advance=lambda: calls.append(None)).astype(float)
+    assert len(calls) == len(down.starts) * len(across.starts)
+    for axis, tiling in ((0, down), (1, across)):
+        steps = np.abs(np.diff(result, axis=axis)).mean(axis=(1 - axis, 2))  # between neighbouring lines
+        # A tile of f = 4 ends in the middle of a patch nowhere: borders are compared with lines of the same phase.
+        borders = sorted(set(tiling.starts[1:]) | {s + tiling.side for s in tiling.starts[:-1]})
+        fades = {line for s in tiling.starts[1:] for line in range(s, s + round(tiling.side * 3 / 16) + 1)}
+        inside = np.array([steps[i - 1] for i in range(4, len(steps), 4) if i not in fades])
+        assert max(steps[b - 1] for b in borders) <= inside.max()
+        assert np.mean([steps[i - 1] for i in fades if i % 4 == 0]) <= inside.mean() * 1.1
+
+
+def test_tiles_give_the_same_whatever_the_number_of_workers():
+    model, pixels = _model(), _smooth(600, 700)
+    assert np.array_equal(reconstruct_pixels(model, pixels), reconstruct_pixels(model, pixels, workers=3))
+
+
+def test_progress_with_the_time_left_is_logged_while_tiles_are_computed(model, tmp_path, monkeypatch, caplog):
+    Image.fromarray(_smooth(600, 700)).save(tmp_path / "a.png")
+    monkeypatch.setattr("favae.runtime.progress._EVERY", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    with caplog.at_level(logging.INFO):
+        results = list(reconstruct_files([tmp_path / "a.png"], model, tmp_path / "out"))
+    assert [r.target for r in results] == [tmp_path / "out" / "a.png"]
+    lines = [line for line in caplog.messages if "ETA" in line]
+    assert len(lines) > 10 and re.match(r"reconstruct: 1/\d+ .* ETA \d", lines[0])

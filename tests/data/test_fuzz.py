@@ -1,0 +1,199 @@
+"""Any bytes in any file that a user supplies give a value, or an error of ours that names the file; nothing is unpickled."""
+
+import contextlib
+import gzip
+import io
+import json
+import pickle
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from favae.config.dataset import ListFilesConfig
+from favae.data.images import image_size, read_image
+from favae.data.mnist import check_md5, read_images, read_labels
+from favae.data.texts import Texts
+from favae.inference.export import CONFIG, WEIGHTS, load_any_autoencoder, save_weights
+from favae.models import FAVAE
+
+MODEL = {
+    "image_size": 8,
+    "base_channels": 2,
+    "channel_multipliers": [1, 1],
+    "res_blocks": 1,
+    "attention_resolutions": [],
+    "latent_channels": 2,
+    "norm_groups": 1,
+    "fcm_groups": 1,
+    "quantizer": {"kind": "cosine", "codes": 4, "dim": 2},
+}
+_unpickled: list[object] = []
+_watching = [False]
+sys.addaudithook(lambda event, args: _unpickled.append(args) if _watching[0] and event == "pickle.find_class" else None)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return print, ("unpickled",)
+
+
+def _encoded(form: str, mode: str = "RGB") -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise((13, 9), 90).convert(mode).save(out, format=form)
+    return out.getvalue()
+
+
+IMAGES = [_encoded(form) for form in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")]
+IMAGES += [_encoded("PNG", mode) for mode in ("RGBA", "P", "I;16", "LA")]
+IDX3 = struct.pack(">4I", 2051, 2, 3, 3) + bytes(18)
+IDX1 = struct.pack(">2I", 2049, 2) + bytes(2)
+TEXTS = [
+    b"000001.jpg 0\n000002.jpg 2\n",
+    b"idx orig_idx orig_file\n0 4 000005.jpg\n",
+    b"imgHQ00000.npy\nimgHQ00001.npy\n",
+    "\ufeffcaf\u00e9\r\n".encode(),
+    "caf\u00e9".encode("utf-16"),
+    b'{"0": {"category": "training"}}',
+]
+SEEDS = [*IMAGES, IDX3, IDX1, *TEXTS, pickle.dumps(Evil()), b""]
+SEEDS += [gzip.compress(seed) for seed in (IDX3, IDX1, *TEXTS)]
+
+
+@st.composite
+def contents(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
+    """Arbitrary bytes, or a valid file cut, repeated, or with bytes changed."""
+    if draw(st.integers(0, 4)) == 0:
+        return draw(st.binary(max_size=200))
+    data = bytearray(draw(st.sampled_from(seeds)))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(data)))
+        change = draw(st.sampled_from(["cut", "insert", "replace", "number"]))
+        if change == "cut":
+            del data[at:]
+        elif change == "insert":
+            data[at:at] = draw(st.binary(max_size=6))
+        elif change == "replace":
+            data[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
+        else:
+            data[at : at + 4] = struct.pack(">I", draw(st.sampled_from([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])))
+    return bytes(data)
+
+
+def _check_md5(path: Path) -> None:
+    check_md5(path, "train-images")
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "image": read_image,
+    "grey image": lambda path: read_image(path, channels=1),
+    "size": image_size,
+    "idx3": lambda path: read_images.__wrapped__(path),
+    "idx1": read_labels,
+    "md5": _check_md5,
+    "lines": lambda path: list(Texts().lines(path)),
+    "captions": lambda path: Texts().captions(path),
+    "names": lambda path: Texts().names(path),
+    "partition": lambda path: Texts().partition(path),
+    "mapping": lambda path: Texts().mapping(path),
+    "numbers": lambda path: Texts().number_lists(ListFilesConfig(train=path.name, test=path.name), path.parent),
+    "json": lambda path: Texts().ffhq_json(path),
+}
+quick = settings(
+    max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+)
+
+
+@contextlib.contextmanager
+def _nothing_unpickled():
+    _unpickled.clear()
+    _watching[0] = True
+    try:
+        yield
+    finally:
+        _watching[0] = False
+    assert not _unpickled
+
+
+def _value_or_named_error(read: Callable[[Path], Any], path: Path, name: str) -> None:
+    with _nothing_unpickled():
+        try:
+            read(path)
+        except ValueError as error:
+            assert name in str(error), repr(error)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("reader", READERS)
+@quick
+@given(data=contents(SEEDS))
+def test_readers_of_raw_data(tmp_path_factory: pytest.TempPathFactory, reader: str, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / f"fuzz-{reader}.gz"
+    path.write_bytes(data)
+    _value_or_named_error(READERS[reader], path, str(path))
+
+
+@pytest.fixture(scope="module")
+def model_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, bytes]:
+    folder = tmp_path_factory.mktemp("model")
+    save_weights(folder, FAVAE(**MODEL).state_dict(), {"kind": "autoencoder", "model": MODEL})
+    return folder, (folder / CONFIG).read_bytes(), (folder / WEIGHTS).read_bytes()
+
+
+@quick
+@given(at=st.integers(0, 999), data=st.binary(max_size=12), cut=st.booleans(), which=st.sampled_from([CONFIG, WEIGHTS]))
+def test_a_model_with_damaged_files(
+    model_files: tuple[Path, bytes, bytes], at: int, data: bytes, cut: bool, which: str
+) -> None:
+    folder, config, weights = model_files
+    (folder / CONFIG).write_bytes(config)
+    (folder / WEIGHTS).write_bytes(weights)
+    whole = config if which == CONFIG else weights[:2000]
+    place = at * len(whole) // 1000
+    rest = b"" if cut else (config if which == CONFIG else weights)[place + len(data) :]
+    (folder / which).write_bytes((config if which == CONFIG else weights)[:place] + data + rest)
+    with _nothing_unpickled():
+        try:
+            load_any_autoencoder(folder)
+        except ValueError as error:
+            assert str(folder) in str(error)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 70) | st.floats(allow_subnormal=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@quick
+@given(key=st.sampled_from(["", "kind", "model", *MODEL]), value=json_values)
+def test_a_model_with_a_configuration_of_another_shape(
+    model_files: tuple[Path, bytes, bytes], key: str, value: object
+) -> None:
+    folder, _, weights = model_files
+    config: Any = {"kind": "autoencoder", "model": dict(MODEL)}
+    if not key:
+        config = value
+    elif key in config:
+        config[key] = value
+    else:
+        config["model"][key] = value
+    (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(weights)
+    try:
+        load_any_autoencoder(folder)
+    except ValueError as error:
+        assert str(folder) in str(error)
+
+
+def test_weights_are_readable_as_the_umask_says(tmp_path: Path) -> None:
+    save_weights(tmp_path, {"x": torch.zeros(1)}, {})
+    assert (tmp_path / WEIGHTS).stat().st_mode == (tmp_path / CONFIG).stat().st_mode
