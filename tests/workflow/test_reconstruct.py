@@ -30,7 +30,7 @@ def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     folder = tmp_path / "model"
     folder.mkdir()
-    save_weights(folder, FAVAE(**MODEL).state_dict(), {"kind": "autoencoder", "model": MODEL})
+    save_weights(folder, FAVAE(**MODEL).state_dict(), {"kind": "autoencoder", "model": {"kind": "favae", **MODEL}})
     return folder
 
 
