@@ -16,6 +16,7 @@ from favae.data.prepare import prepare
 
 _TINY: dict[str, Any] = {
     "model": {
+        "kind": "favae",
         "image_size": 16,
         "base_channels": 8,
         "channel_multipliers": [1, 2],

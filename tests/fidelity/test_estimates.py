@@ -1,141 +1,124 @@
-"""Counted arithmetic against torch's counter on the networks themselves, and against what the published sizes imply."""
+"""Counts of the built networks against the published sizes and hand-made sums, and the estimates that follow from them."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from favae.jobs.costs import (
-    Cost,
-    autoencoder_cost,
-    cat_cost,
-    clip_text_cost,
-    decoder_cost,
-    discriminator_cost,
-    encoder_cost,
-    vgg_cost,
-)
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 from typer.testing import CliRunner
 
 from favae.cli.main import app
-from favae.config.cat import CatModelConfig
-from favae.config.favae import DiscriminatorConfig, FavaeConfig, FavaeModelConfig
-from favae.jobs.estimates import _LPIPS_SHARE, UnknownSize, autoencoder_flops, estimate
+from favae.config.cat import CatConfig
+from favae.config.favae import FavaeConfig
+from favae.config.load import deep_merge
+from favae.jobs.building import _counted
+from favae.jobs.estimates import UnknownSize, autoencoder_flops, estimate
+from favae.jobs.facts import Facts, cat_request, facts, lpips_request, training_request
 from favae.jobs.grid import Grid, load_grid
 from favae.jobs.resources import known_sizes, resources_of
-from favae.models import CAT, FAVAE, PatchDiscriminator
-from favae.runtime.torchvision import ensure_torchvision
 
 ROOT = Path(__file__).parents[2]
-F16: dict[str, Any] = {
-    "image_size": 256,
-    "channel_multipliers": [1, 1, 2, 2, 4],
-    "attention_resolutions": [16],
-    "latent_channels": 256,
-    "fcm": "conv",
-    "quantizer": {"kind": "cosine", "codes": 1024, "dim": 256},
+F8 = {"channel_multipliers": [1, 2, 2, 4], "attention_resolutions": [32]}
+EUCLIDEAN = {"kind": "euclidean", "codes": 1024, "dim": 256}
+# name -> changes of FA-VAE f = 16 (Table 2, row 12, conv), millions of parameters without codebook, GMAC of encoder and decoder
+PUBLISHED_SIZES: dict[str, tuple[dict[str, Any], float, float]] = {
+    "f16": ({}, 82.7, 217.6),
+    "f16 residual": ({"fcm": "residual"}, 82.7, 217.6),
+    "f16 attention": ({"fcm": "attention"}, 79.7, 217.0),
+    "f16 baseline": ({"fcm": "none"}, 71.9, 195.6),
+    "f8": (F8, 81.0, 381.9),
 }
-F8 = F16 | {"channel_multipliers": [1, 2, 2, 4], "attention_resolutions": [32]}
-F4 = F16 | {
-    "channel_multipliers": [1, 2, 4],
-    "attention_resolutions": [],
-    "latent_channels": 3,
-    "fcm_groups": 3,
-    "quantizer": {"kind": "cosine", "codes": 8192, "dim": 256},
-}
-NETWORKS = {
-    "f16": F16,
-    "f16 residual": F16 | {"fcm": "residual"},
-    "f16 attention": F16 | {"fcm": "attention"},
-    "f16 without": F16 | {"fcm": "none", "quantizer": {"kind": "euclidean", "codes": 1024, "dim": 256}},
-    "f8": F8,
-    "f4": F4,
-}
+NETWORKS = ("encoder", "quantizer", "decoder")
 
 
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Grid:
+    monkeypatch.chdir(ROOT)
+    return load_grid("paper")
 
 
-def counted(network: nn.Module, run: Any) -> tuple[float, int]:
-    """(multiply-accumulates, bytes kept for the backward pass) of a forward pass on tensors without storage."""
-    weights = {p.untyped_storage()._cdata for p in network.parameters()}
-    kept: dict[int, tuple[int, Tensor]] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            kept[storage._cdata] = (storage.nbytes(), tensor)  # the tensor too, lest its storage is reused
-        return tensor
-
-    with FlopCounterMode(display=False) as flops, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        run()
-    return flops.get_total_flops() / 2, sum(size for size, _ in kept.values())
+def changed(paper: Grid, changes: dict[str, Any], row: str = "celebahq-f16-r12-conv") -> FavaeConfig:
+    tree = paper.job("train_autoencoder", row).parameters
+    if changes.get("fcm") == "none":
+        tree = tree | {"objective": tree["objective"] | {"spectrum": {"kind": "none"}}}
+    return FavaeConfig.model_validate(deep_merge([tree, {"model": changes}]))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_autoencoders_are_counted_as_torch_counts_them(name: str) -> None:
-    config = FavaeModelConfig.model_validate(NETWORKS[name])
+def facts_of(paper: Grid, row: str) -> Facts:
+    return facts(training_request(paper.job("train_autoencoder", row).config))
+
+
+@pytest.mark.parametrize("name", PUBLISHED_SIZES)
+def test_autoencoders_have_the_published_sizes(paper: Grid, name: str) -> None:
+    changes, millions, billions = PUBLISHED_SIZES[name]
+    found = facts(training_request(changed(paper, changes)))
+    assert round(found.cost(*NETWORKS).parameters / 1e6, 1) == millions
+    assert round(found.cost("encoder", "decoder").macs / 1e9, 1) == billions
+    assert name == "f8" or round(found.cost("encoder").parameters / 1e6, 1) == 29.4
+
+
+def test_f4_has_the_published_size(paper: Grid) -> None:
+    found = facts_of(paper, "imagenet-f4-favae")
+    assert round(found.cost(*NETWORKS).parameters / 1e6, 1) == 65.0
+    assert round(found.cost("encoder", "decoder").macs / 1e9, 1) == 565.9
+
+
+def test_a_learned_codebook_counts_and_a_moving_average_does_not(paper: Grid) -> None:
+    tree = paper.job("train_autoencoder", "celebahq-f16-r12-conv").parameters
+    learned = FavaeConfig.model_validate(tree | {"model": tree["model"] | {"quantizer": EUCLIDEAN}})
+    costs = [facts(training_request(config)).cost("quantizer") for config in (learned, changed(paper, {}))]
+    assert [cost.parameters for cost in costs] == [1024 * 256, 0]
+
+
+@pytest.mark.parametrize(("row", "millions"), [("imagenet-f16-favae", 0.66), ("imagenet-f4-favae", 2.77)])
+def test_discriminators_of_two_and_three_layers(paper: Grid, row: str, millions: float) -> None:
+    assert round(facts_of(paper, row).cost("discriminator").parameters / 1e6, 2) == millions
+
+
+def test_cat_has_the_published_size(paper: Grid) -> None:
+    config = paper.job("train_cat", "celebahq-f16-cat").config
+    assert isinstance(config, CatConfig)
+    found = facts(cat_request(config, 1024, 16))
+    unused = 768 * 1536  # a projection of the text that the released forward pass never uses, which ours leaves out
+    assert round((found.cost("cat").parameters + unused) / 1e6) == 611
+    assert (found.sizes["text_dim"], found.sizes["text_tokens"]) == (768, 77)
+
+
+def test_clip_text_tower(paper: Grid) -> None:
+    """ViT-L/14's: 12 layers of width 768 over 77 positions, 85 M weights in linear maps, and attention."""
+    config = paper.job("train_cat", "celebahq-f16-cat").config
+    assert isinstance(config, CatConfig)
+    weights = 12 * 12 * 768**2
+    assert facts(cat_request(config, 1024, 16)).cost("text").macs == pytest.approx(
+        77 * (weights + 768**2) + 12 * 2 * 77**2 * 768, rel=0.01
+    )
+
+
+def vgg_macs(side: int) -> int:
+    widths = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+    total, width = 0, 3
+    for level, stage in enumerate(widths):
+        for channels in stage:
+            total += width * channels * 9 * (side >> level) ** 2
+            width = channels
+    return total
+
+
+def test_lpips_costs_its_backbone_on_two_images() -> None:
+    """The linear heads add 1x1 convolutions to one channel."""
+    assert facts(lpips_request("vgg", 64)).cost("lpips").macs == pytest.approx(2 * vgg_macs(64), rel=1e-3)
+
+
+def test_counting_by_hand() -> None:
+    """Per image: weights and bias, one product per weight and position, and of two convolutions the inputs and the ReLU's output."""
     with torch.device("meta"):
-        model, image = FAVAE.from_config(config.model_dump()), torch.zeros(1, 3, 256, 256)
-    macs, kept = counted(model, lambda: model.decode(model.encode(image).z))  # the quantiser needs values
-    cost = encoder_cost(config) + decoder_cost(config)
-    assert cost.macs == macs
-    assert autoencoder_cost(config).parameters == parameters(model)
-    assert 4 * cost.kept == pytest.approx(kept, rel=0.1)
-
-
-@pytest.mark.parametrize(("layers", "millions"), [(2, 0.66), (3, 2.77)])
-def test_discriminators(layers: int, millions: float) -> None:
-    with torch.device("meta"):
-        network, image = PatchDiscriminator(layers=layers), torch.zeros(1, 3, 256, 256)
-    macs, kept = counted(network, lambda: network(image))
-    cost = discriminator_cost(DiscriminatorConfig(layers=layers), 3, 256)
-    assert (cost.macs, cost.parameters) == (macs, parameters(network))
-    assert round(cost.parameters / 1e6, 2) == millions
-    assert 4 * cost.kept == pytest.approx(kept, rel=0.1)
-
-
-@pytest.mark.parametrize("changes", [{}, {"key_value": "separate"}, {"layers": 36, "dim": 1280, "heads": 32}])
-def test_cat(changes: dict[str, Any]) -> None:
-    config = CatModelConfig.model_validate(changes)
-    with torch.device("meta"):
-        cat = CAT(**config.model_dump())
-        codes = torch.zeros(1, 256, dtype=torch.int64)
-        text, mask = torch.zeros(1, 77, 768), torch.ones(1, 77, dtype=torch.bool)
-    macs, kept = counted(cat, lambda: cat(codes, text, mask))
-    cost = cat_cost(config, 1024, 256, 768, 77)
-    assert cost.parameters == parameters(cat)
-    assert cost.macs == pytest.approx(macs, rel=0.01)
-    assert 4 * cost.kept == pytest.approx(kept, rel=0.35)  # attention's own matrices depend on the kernel
-
-
-def test_perceptual_networks() -> None:
-    """VGG16 exactly; the smaller ones as shares of it."""
-    ensure_torchvision()
-    from torchvision.models import alexnet, squeezenet1_1, vgg16
-
-    with torch.device("meta"):
-        networks = {"vgg": vgg16(), "alex": alexnet(), "squeeze": squeezenet1_1()}
-        image = torch.zeros(1, 3, 256, 256)
-    macs = {name: counted(network, lambda n=network: n.features(image))[0] for name, network in networks.items()}
-    assert vgg_cost(256).macs == macs["vgg"]
-    for name, share in _LPIPS_SHARE.items():
-        assert share == pytest.approx(macs.get(name, 0) / macs["vgg"], abs=0.002)
-
-
-def test_clip_text_tower() -> None:
-    """ViT-L/14's text tower: 12 layers of width 768 over 77 positions, 85 M weights in its linear maps."""
-    assert clip_text_cost().parameters == pytest.approx(85.0e6, rel=0.01)
-    assert isinstance(clip_text_cost(), Cost)
-
-
-@pytest.mark.parametrize(("name", "billions"), [("f16", 217.6), ("f16 without", 195.6), ("f8", 381.9), ("f4", 565.9)])
-def test_multiply_accumulates_of_the_published_sizes(name: str, billions: float) -> None:
-    config = FavaeModelConfig.model_validate(NETWORKS[name])
-    assert round((encoder_cost(config) + decoder_cost(config)).macs / 1e9, 1) == billions
+        network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
+        image = torch.zeros(2, 3, 8, 8)
+    _, cost = _counted([network], lambda: network(image))
+    assert cost.parameters == 5 * 3 * 9 + 5 + 2 * 5 + 2
+    assert cost.macs == 64 * (5 * 3 * 9 + 2 * 5)
+    assert cost.kept == 4 * 64 * (3 + 5)
 
 
 @pytest.mark.parametrize(
@@ -145,18 +128,12 @@ def test_official_training_step_in_tflop(paper: Grid, row: str, before: float, a
     """With the official D step, which runs the model again; ours reuses the reconstruction and saves that pass."""
     config = paper.job("train_autoencoder", row).config
     assert isinstance(config, FavaeConfig)
-    tree = config.model_dump(mode="json")
-    tree["objective"]["adversarial"]["reconstruction"] = "recompute"
-    found = [flops / 1e12 for flops in autoencoder_flops(FavaeConfig.model_validate(tree))]
+    recompute = {"objective": {"adversarial": {"reconstruction": "recompute"}}}
+    official = FavaeConfig.model_validate(deep_merge([paper.job("train_autoencoder", row).parameters, recompute]))
+    found = [flops / 1e12 for flops in autoencoder_flops(official)]
     assert found == pytest.approx([before, after], rel=0.03)
-    saved = autoencoder_cost(config.model).macs * 2 / 1e12
+    saved = facts_of(paper, row).cost(*NETWORKS).macs * 2 / 1e12
     assert autoencoder_flops(config)[1] / 1e12 == pytest.approx(found[1] - saved)
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Grid:
-    monkeypatch.chdir(ROOT)
-    return load_grid("paper")
 
 
 def test_estimates_of_the_paper_scale(paper: Grid) -> None:

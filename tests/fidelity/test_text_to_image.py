@@ -61,8 +61,8 @@ def cat_task(pairs: Pairs, codes: int, text_drop: float, steps: int) -> CatTask:
         }
     )
     captions = [caption for _, caption in pairs.pairs]
-    text = build_text_encoder(config.text.model_dump(), captions)
-    cat = CAT(codes=codes, grid=(SIDE, SIDE), text_dim=text.dim, **config.model.model_dump())
+    text = build_text_encoder(config.text.given(), captions)
+    cat = CAT(codes=codes, grid=(SIDE, SIDE), text_dim=text.dim, **config.model.given())
     return CatTask(config, TextToImage(cat, text), pairs, ALONE, 5, steps)  # type: ignore[arg-type]
 
 
@@ -79,7 +79,7 @@ def test_codebook_and_weights_are_bit_identical_after_cat_training(
 ) -> None:
     """The official code leaves the FA-VAE in training mode, where each batch moves its codebook. Ours stays even so."""
     torch.manual_seed(1)
-    config = tiny_spec().model.model_dump()
+    config = tiny_spec().model.given()
     save_weights(tmp_path, FAVAE.from_config(config).state_dict(), {"kind": "autoencoder", "model": config})
     model = load_autoencoder(tmp_path)
     assert not model.training and not any(p.requires_grad for p in model.parameters())

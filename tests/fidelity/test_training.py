@@ -142,7 +142,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_spec: Specs, val: Prepar
     folder, script = tmp_path_factory.mktemp("ranks"), Path(__file__).parent / "rank.py"
     for scope in ("world", "rank"):
         config = tiny_spec(objective={"adversarial": {"adaptive_scope": scope}})
-        (folder / f"{scope}.json").write_text(config.model_dump_json())
+        (folder / f"{scope}.json").write_text(config.model_dump_json(exclude_unset=True))
     processes = [
         subprocess.Popen([sys.executable, script, str(rank), "2", str(folder), str(val.folder)]) for rank in range(2)
     ]

@@ -41,7 +41,7 @@ def _model() -> FAVAE:
 def model(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
-    save_weights(folder, _model().state_dict(), {"kind": "autoencoder", "model": MODEL})
+    save_weights(folder, _model().state_dict(), {"kind": "autoencoder", "model": {"kind": "favae", **MODEL}})
     return folder
 
 
