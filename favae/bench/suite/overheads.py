@@ -54,23 +54,23 @@ def _copy(folder: Path) -> Path:
 
 
 def _write_bulk_grid(project: Path) -> int:
-    """Add a scale of 500 jobs to a copy: the paper's first model again and again, each evaluated. Returns the number."""
+    """Add a scale of 500 jobs to a copy: the paper's baseline again and again, each evaluated. Returns the number."""
     grid = dict(read_yaml(paths.GRID))
-    paper = grid["paper"]
-    name, model = next(iter(paper["train_autoencoder"].items()))
-    evaluation = next(cell for cell in paper["evaluate_reconstruction"].values() if cell["model"] == name)
-    data, references = paper["prepare_dataset"], paper["compute_reference_statistics"]
-    cells = [f"bulk-{number:03d}" for number in range((_BULK_JOBS - len(data) - len(references)) // 2)]
+    paper = load_grid("paper")
+    fixed = len(paper.cells("prepare_dataset")) + len(paper.cells("compute_reference_statistics"))
+    rows = [f"bulk-{number:03d}" for number in range((_BULK_JOBS - fixed) // 2)]
+    recipe = dict.fromkeys(rows, read_yaml(paths.params_file("table2"))["baseline"])
+    evaluation, model = paper.groups["evaluate_reconstruction"][0], paper.groups["train_autoencoder"][0]
     grid["bulk"] = {
-        "name": "bulk",
-        "prepare_dataset": data,
-        "compute_reference_statistics": references,
-        "train_autoencoder": dict.fromkeys(cells, model),
-        "evaluate_reconstruction": {cell: evaluation | {"model": cell} for cell in cells},
+        **{stage: paper.groups[stage] for stage in ("prepare_dataset", "compute_reference_statistics")},
+        "train_autoencoder": [model | {"recipe": "bulk-rows", "rows": "all", "name": "{row}"}],
+        "evaluate_reconstruction": [evaluation | {"model": "all", "dataset": "own"}],
     }
-    YAML(typ="safe", pure=True).dump(grid, project / paths.GRID)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.dump(grid, project / paths.GRID)
+    yaml.dump(recipe, project / paths.params_file("bulk-rows"))
     shutil.copy(project / paths.params_file("paper"), project / paths.params_file("bulk"))
-    return len(data) + len(references) + 2 * len(cells)
+    return fixed + 2 * len(rows)
 
 
 def _time(folder: Path, repeats: int, *command: str) -> float:
