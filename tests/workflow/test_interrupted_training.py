@@ -39,8 +39,7 @@ def start(project: Path) -> subprocess.Popen[bytes]:
 
 
 PAUSED = """
-import os, signal, sys
-from favae.cli.main import entry
+import os, runpy, shutil, signal, sys
 from favae.training.autoencoder import AutoencoderTask
 pause, train_step = int(sys.argv.pop(1)), AutoencoderTask.train_step
 def pausing(task, batch, step):
@@ -48,7 +47,7 @@ def pausing(task, batch, step):
         os.kill(os.getpid(), signal.SIGSTOP)
     return train_step(task, batch, step)
 AutoencoderTask.train_step = pausing
-entry()
+runpy.run_path(shutil.which("favae"), run_name="__main__")
 """
 
 
