@@ -151,7 +151,7 @@ def resize(image: Image.Image, size: int, method: Literal["squash", "center_crop
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """Pixels of a mode RGB or L picture as uint8 [H,W,3] or [H,W,1]."""
+    """Pixels of a mode RGB or L image as uint8 [H,W,3] or [H,W,1]."""
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 

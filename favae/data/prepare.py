@@ -34,14 +34,14 @@ Progress = Callable[[int, int], None]
 
 
 class BadImagesError(ValueError):
-    """Some pictures cannot be used and the policy is to fail. `bad` has them all."""
+    """Some images cannot be used and the policy is to fail. `bad` has them all."""
 
     def __init__(self, bad: list[tuple[ImageRecord, str]], total: int, report: Path) -> None:
         lines = [f"  {record.source}: {reason}" for record, reason in bad[:_NAMED]]
         if len(bad) > _NAMED:
             lines.append(f"  ... and {len(bad) - _NAMED:,} more in {report}")
         super().__init__(
-            f"{len(bad):,} of {total:,} pictures cannot be used:\n" + "\n".join(lines) + "\n"
+            f"{len(bad):,} of {total:,} images cannot be used:\n" + "\n".join(lines) + "\n"
             "Replace them, or set on_bad_image: skip to go on without them (the card then says how many)"
         )
         self.bad = bad
@@ -166,7 +166,7 @@ def _load_all(records: list[ImageRecord], config: DatasetConfig, workers: int) -
         for chunk in chunks:
             yield from _load_chunk(chunk, config)
         return
-    # Threads: Pillow and hashlib let go of the interpreter while they work, and pictures need not be sent between processes.
+    # Threads: Pillow and hashlib let go of the interpreter while they work, and images need not be sent between processes.
     with ThreadPoolExecutor(workers) as pool:
         yield from _in_order(pool, chunks, config, ahead=4 * workers)
 
@@ -174,7 +174,7 @@ def _load_all(records: list[ImageRecord], config: DatasetConfig, workers: int) -
 def _in_order(
     pool: Executor, chunks: Iterable[list[ImageRecord]], config: DatasetConfig, ahead: int
 ) -> Iterator[_Loaded | str]:
-    """Results in order of submission with a bounded number in flight, so decoded pictures never pile up in memory."""
+    """Results in order of submission with a bounded number in flight, so decoded images never pile up in memory."""
     waiting: deque[Future[list[_Loaded | str]]] = deque()
     for chunk in chunks:
         waiting.append(pool.submit(_load_chunk, chunk, config))

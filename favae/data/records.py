@@ -1,4 +1,4 @@
-"""What a layout yields: one record a picture, and the rules that choose among records without random numbers."""
+"""What a layout yields: one record per image, and the rules that choose among records without random numbers."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One picture to prepare.
+    """One image to prepare.
 
     Attributes:
         id: unique name within the data set.
@@ -26,8 +26,8 @@ class ImageRecord:
         split: train, val or test.
         captions: what a text-to-image model may be told; empty where the data set has none.
         label: class index, or None.
-        box: (left, top, right, bottom) in source pixels, right and bottom exclusive, or None for the whole picture.
-        item: position in a file that holds many pictures (MNIST), or None.
+        box: (left, top, right, bottom) in source pixels, right and bottom exclusive, or None for the whole image.
+        item: position in a file that holds many images (MNIST), or None.
     """
 
     id: str
@@ -53,9 +53,7 @@ def carve_validation(records: Sequence[ImageRecord], count: int) -> list[ImageRe
     """
     train = [r for r in records if r.split == "train"]
     if count and count >= len(train):
-        raise ValueError(
-            f"val_from_train is {count} but there are {len(train)} training pictures; give a smaller number"
-        )
+        raise ValueError(f"val_from_train is {count} but there are {len(train)} training images; give a smaller number")
     chosen = {r.id for r in _smallest(train, count)}
     return [replace(r, split="val") if r.split == "train" and r.id in chosen else r for r in records]
 
@@ -90,7 +88,7 @@ def check_unique(records: Iterable[ImageRecord]) -> None:
     for record in records:
         if record.id in seen:
             raise ValueError(
-                f"two pictures have the id {record.id!r}: {seen[record.id]} and {record.source}; rename or remove one"
+                f"two images have the id {record.id!r}: {seen[record.id]} and {record.source}; rename or remove one"
             )
         seen[record.id] = record.source
 

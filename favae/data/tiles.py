@@ -9,6 +9,7 @@ Regions of one picture W x H whose held-out band is on the right and whose test 
     +-----------+-+-------+
 """
 
+import difflib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,8 @@ def tile_records(layout: TilesLayoutConfig) -> list[ImageRecord]:
     """
     unknown = [name for name in layout.pictures if name not in PICTURES]
     if unknown:
-        raise ValueError(f"unknown pictures {unknown}; there are {sorted(PICTURES)}")
+        close = difflib.get_close_matches(unknown[0], PICTURES, n=3, cutoff=0)
+        raise ValueError(f"layout.pictures: unknown name {unknown[0]!r}; available, for instance: {', '.join(close)}")
     records: list[ImageRecord] = []
     for split in SPLITS:
         for name in layout.pictures:

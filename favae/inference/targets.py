@@ -62,14 +62,15 @@ def _inputs(images: Iterable[Path], out: Path, unused: Unused) -> list[_Input]:
         if path.is_dir():
             files = walk_images(path, unused, IMAGE_SUFFIXES | _FOREIGN_SUFFIXES, leave_out=out)
             inputs = [_Input(file, file.relative_to(path).parent) for file in files]
+            if not files:
+                unused.add("folder without images", str(path))
         else:  # a file that is missing is reported when it is read
             inputs = [_Input(path, Path())]
         for one in inputs:
             found.setdefault(Path(os.path.abspath(one.path)), one)  # noqa: PTH100  (a link is not its target)
     if not found:
         raise ValueError(
-            f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(shown(path) for path in images)}"
-            + "".join(f"; {line}" for line in unused.lines())
+            f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in the folders given: {'; '.join(unused.lines())}"
         )
     return list(found.values())
 

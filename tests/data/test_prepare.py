@@ -83,7 +83,7 @@ def _spoil(root: Path) -> dict[str, str]:
 
 def test_the_default_fails_and_names_every_bad_picture(picture_folder, tmp_path):
     bad = _spoil(picture_folder)
-    with pytest.raises(BadImagesError, match="4 of 21 pictures") as caught:
+    with pytest.raises(BadImagesError, match="4 of 21 images") as caught:
         _run(_spec(), tmp_path, "out")
     for name, reason in bad.items():
         assert f"train/{name}: {reason}" in str(caught.value)

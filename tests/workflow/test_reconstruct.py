@@ -242,6 +242,16 @@ def test_a_name_that_the_locale_cannot_write_stops_nothing(model, image, tmp_pat
     assert done.stdout.splitlines() == [str(tmp_path / "out" / "\\u2192.png"), str(tmp_path / "out" / "b.png")]
 
 
+def test_folders_without_images_are_named(image, tmp_path):
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(
+        ValueError, match=r"no images .* in the folders given: 1 not used \(folder without images\): .*x\.png"
+    ):
+        plan([tmp_path / "x.png"], tmp_path / "out")
+    planned, unused = plan([tmp_path / "x.png", image("a.png")], tmp_path / "out")
+    assert len(planned) == 1 and "folder without images" in unused.summary()
+
+
 def test_a_folder_for_results_that_is_a_file_is_refused_first(image, tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(ValueError, match="out is a file, expected a folder"):
