@@ -102,7 +102,7 @@ def test_n_counts_generated_images_and_is_never_less_than_asked_for() -> None:
 def reference_job(**changes: Any) -> Job:
     """The tiny reference cell with other parameters."""
     job = dataclasses.replace(load_grid("tiny").job("compute_reference_statistics", "natural"))
-    vars(job)["spec"] = ReferenceConfig(**{"images": ("test",), "feature_networks": ("randconv",), **changes})
+    vars(job)["config"] = ReferenceConfig(**{"images": ("test",), "feature_networks": ("randconv",), **changes})
     return job
 
 
