@@ -62,7 +62,7 @@ class _PlainLoop:
             elif isinstance(term, SsimConfig):
                 total = total + term.weight * negative_ssim(picture, image)
             else:
-                total = total + term.weight * (picture - image).square().mean()
+                total = total + term.given().get("weight", 1.0) * (picture - image).square().mean()
         return total
 
     def epoch(self) -> float:
