@@ -17,7 +17,7 @@ from favae.config.favae import FavaeConfig
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
 from favae.inference.export import TextToImage, load_autoencoder, save_weights
-from favae.models import CAT, FAVAE
+from favae.models import CAT, FAVAE, build_autoencoder
 from favae.text import build_text_encoder
 from favae.training.autoencoder import AutoencoderTask
 from favae.training.cat import CatTask
@@ -80,7 +80,7 @@ def test_codebook_and_weights_are_bit_identical_after_cat_training(
     """The official code leaves the FA-VAE in training mode, where each batch moves its codebook. Ours stays even so."""
     torch.manual_seed(1)
     config = tiny_spec().model.given()
-    save_weights(tmp_path, FAVAE.from_config(config).state_dict(), {"kind": "autoencoder", "model": config})
+    save_weights(tmp_path, build_autoencoder(config).state_dict(), {"kind": "autoencoder", "model": config})
     model = load_autoencoder(tmp_path)
     assert not model.training and not any(p.requires_grad for p in model.parameters())
     model.train(mode == "train")

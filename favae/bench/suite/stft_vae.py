@@ -63,7 +63,7 @@ class _PlainLoop:
             elif isinstance(term, SsimConfig):
                 total = total + term.weight * negative_ssim(restored, image)
             else:
-                total = total + term.weight * (restored - image).square().mean()
+                total = total + term.given().get("weight", 1.0) * (restored - image).square().mean()
         return total
 
     def epoch(self) -> float:
