@@ -152,17 +152,15 @@ def imagenet_records(layout: ImageNetLayoutConfig, raw_root: Path, raw: RawFiles
         raise ValueError(f"{shown(train)} has no folders <wnid> with the images of a class{hint(train)}")
     labels = {wnid: label for label, wnid in enumerate(wnids)}
     parts: tuple[tuple[str, Path, Split], ...] = (("train", train, "train"), ("val", val, "test"))
-    return [
-        ImageRecord(
-            f"{part}/{path.relative_to(folder).with_suffix('').as_posix()}",
-            path,
-            path.relative_to(root).as_posix(),
-            split,
-            label=labels.get(path.relative_to(folder).parts[0]),
-        )
-        for part, folder, split in parts
-        for path in raw.images(folder)
-    ]
+    records = []
+    for part, folder, split in parts:
+        above = folder.relative_to(root).as_posix()
+        for path in raw.images(folder):
+            name = path.relative_to(folder)
+            record_id = f"{part}/{name.with_suffix('').as_posix()}"
+            source = f"{above}/{name.as_posix()}"
+            records.append(ImageRecord(record_id, path, source, split, label=labels.get(name.parts[0])))
+    return records
 
 
 def celeba_records(layout: CelebALayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:

@@ -86,15 +86,15 @@ def walk_images(
     """
     found = []
     skipped = _identity(leave_out) if leave_out is not None and leave_out.is_dir() else None
-    for path in _files(folder, folder, unused, (_identity(folder),), skipped):
+    for name, path in _files(folder, unused, skipped):
         suffix = path.suffix.lower()
         if suffix in suffixes:
-            found.append(path)
+            found.append((name, path))
         elif path.is_symlink() and not path.exists():
-            unused.add("link that leads nowhere", path.relative_to(folder).as_posix())
+            unused.add("link that leads nowhere", name)
         elif suffix not in companions:
-            unused.add(f"suffix {suffix}" if suffix else "no suffix", path.relative_to(folder).as_posix())
-    return sorted(found, key=lambda p: p.relative_to(folder).as_posix())
+            unused.add(f"suffix {shown(suffix)}" if suffix else "no suffix", name)
+    return [path for _, path in sorted(found)]
 
 
 def is_hidden(name: str) -> bool:
@@ -114,26 +114,27 @@ def shown(path: Path | str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _files(
-    folder: Path, top: Path, unused: Unused, above: tuple[tuple[int, int], ...], skipped: tuple[int, int] | None
-) -> Iterator[Path]:
-    for entry in _entries(folder):
-        path = folder / entry.name
-        name = path.relative_to(top).as_posix()
-        if is_hidden(entry.name):
-            unused.add("hidden or system file", name)
-        elif _is(entry.is_dir):
-            identity = _identity(path)
-            if identity in above:
-                unused.add("link to a folder above it", name)
-            elif identity == skipped:
-                unused.add("folder of results", name)
+def _files(top: Path, unused: Unused, skipped: tuple[int, int] | None) -> Iterator[tuple[str, Path]]:
+    """(name relative to `top`, path) of all files that are not hidden."""
+    waiting: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(top, "", (_identity(top),))]
+    while waiting:
+        folder, prefix, above = waiting.pop()
+        for entry in _entries(folder):
+            path, name = folder / entry.name, prefix + entry.name
+            if is_hidden(entry.name):
+                unused.add("hidden or system file", name)
+            elif _is(entry.is_dir):
+                identity = _identity(path)
+                if identity in above:
+                    unused.add("link to a folder above it", name)
+                elif identity == skipped:
+                    unused.add("folder of results", name)
+                else:
+                    waiting.append((path, f"{name}/", (*above, identity)))
+            elif _is(entry.is_file) or entry.is_symlink():
+                yield name, path
             else:
-                yield from _files(path, top, unused, (*above, identity), skipped)
-        elif _is(entry.is_file) or entry.is_symlink():
-            yield path
-        else:
-            unused.add("not a regular file", name)
+                unused.add("not a regular file", name)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -140,3 +140,32 @@ def test_names_that_no_table_can_hold_are_refused_by_name(tmp_path, name, messag
     os.rename(tmp_path / "mine/train/a.png", os.fsencode(tmp_path / "mine/train") + b"/" + name)  # noqa: PTH104
     with pytest.raises(ValueError, match=message):
         _prepare(tmp_path, tmp_path / "out", layout={"split": split})
+
+
+def test_folders_may_be_nested_as_deep_as_paths_are_long(tmp_path):
+    folder = tmp_path
+    for _ in range(1200):
+        folder /= "d"
+        folder.mkdir()
+    _touch(folder, "a.png")
+    try:
+        assert _walk(tmp_path) == ([f"{'d/' * 1200}a.png"], {})
+    finally:  # too deep for the recursion of those who clean up after tests
+        (folder / "a.png").unlink()
+        while folder != tmp_path:
+            folder.rmdir()
+            folder = folder.parent
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    _touch(tmp_path, "a.png", "closed/b.png")
+    scan = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr("favae.data.walk.os.scandir", refuse)
+    with pytest.raises(ValueError, match="closed cannot be read: Permission denied; correct its permissions"):
+        _walk(tmp_path)
