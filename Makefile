@@ -39,8 +39,8 @@ report: setup  ## Snakemake's HTML report of a scale (SCALE=demo)
 
 # A file's tests stay in one process, which shares its fixtures; tests/conftest.py orders the files.
 PYTEST := pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-test: setup  ## tests, the whole DAG on a tiny scale included (under ten minutes on two cores)
-	@echo 'not in `make test`, but in `make test-all`: kills at random moments, real faces, jobs on a private SLURM'
+test: setup  ## all tests but those that run a whole DAG, kill it, or need SLURM (under ten minutes on two cores)
+	@echo 'not in `make test`, but in `make test-all`: tests on a whole DAG, kills at random moments, real faces, a private SLURM'
 	$(PYTEST)
 
 test-all: setup  ## all tests that this machine can run (under half an hour)

@@ -30,10 +30,14 @@ def _order(item: pytest.Item) -> int:
     return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     import torch
 
     items.sort(key=_order)
+    for item in items:
+        if "finished" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
     no_gpu = pytest.mark.skip(reason="no CUDA device on this machine")
     no_slurm = pytest.mark.skip(
         reason="slurmctld is not installed (apt-get install slurmctld slurmd slurm-client munge)"

@@ -2,10 +2,11 @@
 
     python workflow/scripts/migrate_cards.py stft ffl-small
 
-Two spellings changed: an FA-VAE says `kind: favae`, and a number without a fraction is a whole number (3.0 is 3). A card is carried over
-only if its old key follows from its old content, and if its parameters, spelled anew, are those of today's grid. Its new key and the
-hashes of its inputs follow by the same rules as for a new result; outputs stay as they are. Tables name the keys of their numbers, so
-they are written again, from the same metrics. What was done to each card is added to `reports/<scale>/results/migrations.json`.
+Two spellings changed: an FA-VAE says `kind: favae`, and a number without a fraction is a whole number (3.0 is 3). A
+card is carried over only if its old key follows from its old content, and if its parameters, spelled anew, are those
+of today's grid. Its new key and the hashes of its inputs follow by the same rules as for a new result; outputs stay
+as they are. Tables name the keys of their numbers, so they are written again, from the same metrics. What was done to
+each card is added to `reports/<scale>/results/migrations.json`.
 """
 
 import argparse
