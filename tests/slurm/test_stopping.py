@@ -69,7 +69,7 @@ def test_a_job_over_the_limits_of_its_partition_is_said(cluster: Cluster, stale:
     workflow = Workflow(cluster, stale, "--", card(FIRST))
     try:
         until(lambda: "will not start: PartitionTimeLimit" in workflow.said)
-        assert "ask for less in the profile" in workflow.said
+        assert "request less in the profile" in workflow.said
     finally:
         workflow.stop()
 
