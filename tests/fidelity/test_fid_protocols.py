@@ -173,7 +173,7 @@ def test_missing_weights_leave_the_others_and_a_named_gap(
         ("grid.yaml", "dataset: natural, reference: natural", "dataset: natural, reference: scientific", "not 'natural'"),
         ("evaluation.yaml", "images: [test, all]", "images: [test]", "no statistics of 'all'"),
         ("evaluation.yaml", "images: [test, all]", "images: [all]", "no statistics of 'test'"),
-        ("evaluation.yaml", "  n: all", "  n: 8", "n is 8, but reference 'natural' is of n = all"),
+        ("evaluation.yaml", "  n: all", "  n: 8", "n is 8, but reference 'natural' has n = all"),
         ("tiny.yaml", "reference: {batch_size: 32, feature_networks: [randconv]}",
          "reference: {feature_networks: [inception]}", "no randconv features"),
     ],
