@@ -94,7 +94,7 @@ def test_first_captions_and_random_ones() -> None:
 def test_n_counts_generated_images_and_is_never_less_than_asked_for() -> None:
     assert len(prompts(20, n=7)) == 7
     assert prompts(20, n=7, captions_per_image=2)[-1] == (3, "3/0")
-    with pytest.raises(ValueError, match=r"has 20 captions to sample from, the protocol asks for n = 6000"):
+    with pytest.raises(ValueError, match=r"has 20 captions to sample from, but the protocol has n = 6000"):
         prompts(20, n=6000)
 
 

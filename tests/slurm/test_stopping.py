@@ -47,7 +47,7 @@ def test_after_kill_9_the_next_one_waits_for_the_job_that_still_runs_and_takes_i
         assert second.wait() == 0, second.account
     finally:
         second.stop()
-    assert "restored, finished before" in log.read_text()
+    assert "restored a result that was finished before" in log.read_text()
     record = RunRecord.model_validate_json((stale / f"data/tiny/runs/train_autoencoder/{FIRST}.json").read_text())
     assert record.slurm_job == orphan
 
