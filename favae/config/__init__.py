@@ -1,4 +1,4 @@
-"""Parameters: reading, merging, validating, and the grid of jobs."""
+"""Parameter files: reading, merging and validation."""
 
 from favae.config.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""Base of all parameter schemas, and quantities that several of them share."""
+"""Base class of all parameter schemas, and types that several of them share."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Side = Annotated[int, Field(gt=0, le=16_384)]  # pixels
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy and torch both take
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # accepted by both NumPy and torch
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -14,26 +14,26 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 def left_to_constructor() -> Any:
     """A field that is an argument of a constructor in `favae.models`, `favae.losses` or `favae.text`.
 
-    Its default, range and meaning are the constructor's, and stated only there. A field that was not given reads None; read
-    such values from the built module, or from `favae.jobs.facts` where torch must not be imported.
+    Its default, range and meaning are stated only in the constructor. The field is None if it was not given: read such
+    values from the built module, or from `favae.jobs.facts` where torch must not be imported.
     """
     return Field(default=None)
 
 
 class Schema(BaseModel):
-    """A validated block of parameters: unknown keys and wrong types are errors, values never change after loading."""
+    """A validated block of parameters: unknown keys and wrong types are errors; instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def given(self) -> dict[str, Any]:
-        """What the parameters say, and nothing else: arguments of a constructor, whose own defaults fill in the rest."""
+        """Only the values that the parameters give: arguments of a constructor, whose defaults supply the rest."""
         return self.model_dump(exclude_unset=True)
 
 
 class Duration(Schema):
     """A length of training, written `20 epochs`, `1 epoch`, `300 steps` or `1000000 images`.
 
-    The papers give epochs, the baseline gives steps; images are what stays comparable when the batch changes.
+    The papers count epochs and the baseline steps; images stay comparable when the batch size changes.
     """
 
     amount: Annotated[float, Field(ge=0)]

@@ -1,4 +1,4 @@
-"""Parameters of CAT: tokens, text, training, sampling. `model` is passed to `favae.models.CAT` beside codes and grid."""
+"""Parameters of CAT: tokens, text, training, sampling. `model` holds arguments of `favae.models.CAT`."""
 
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ class TokenizeConfig(Schema):
 
 
 class AdamWConfig(Schema):
-    """AdamW with linear warm-up and cosine decay to zero, stepped every iteration."""
+    """AdamW with linear warm-up and cosine decay to zero, updated in every step."""
 
     base_lr: Annotated[float, Field(gt=0)]
     scaling: Literal["linear", "none"] = "linear"
@@ -25,7 +25,7 @@ class AdamWConfig(Schema):
     weight_decay: NonNegative = 0.01
     no_decay: Literal["official", "standard"] = "official"
     warmup: Duration
-    clip_norm: NonNegative = 0.0  # 0: no clipping, as released
+    clip_norm: NonNegative = 0.0  # 0: no clipping, as in the official code
 
     def learning_rate(self, batch_size: int) -> float:
         """Peak learning rate at a global batch of `batch_size`."""
@@ -47,7 +47,7 @@ class CatModelConfig(Schema):
 
 
 class LearnedTextConfig(Schema):
-    """Options of `favae.text.build_text_encoder`: a small text encoder trained with CAT, where CLIP's weights are not available."""
+    """Options of `favae.text.build_text_encoder`: a small text encoder trained with CAT, for scales without CLIP's weights."""
 
     kind: Literal["learned"]
     dim: int = left_to_constructor()
@@ -68,7 +68,7 @@ class ClipTextConfig(Schema):
 
 
 class CatConfig(Schema):
-    """Everything that decides the weights of one CAT, its tokens apart."""
+    """All parameters of one CAT training, except its tokens."""
 
     model: CatModelConfig
     text: Annotated[LearnedTextConfig | ClipTextConfig, Field(discriminator="kind")]
@@ -80,8 +80,8 @@ class CatConfig(Schema):
 class GenerateConfig(Schema):
     """Sampling from a trained CAT and comparing with real images.
 
-    `captions: first` draws from the first captions of each image, `random` from a seeded choice of them. `against` names
-    the real images: those of the protocol's `split` (`fid_test`), or also all of the data set (`fid_vs_all_test`).
+    `captions: first` samples for the first captions of each image, `random` for a seeded choice of them. `against` selects
+    the real images: those of the protocol's `split` (`fid_test`), or additionally the whole data set (`fid_vs_all_test`).
     """
 
     seed: Seed

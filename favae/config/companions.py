@@ -1,7 +1,7 @@
 """Parameters of the autoencoders of the companion papers (STFT-VAE, Focal Frequency Loss): one network, a sum of terms.
 
-L = sum of terms + kl * KL(q(z|x) || N(0, 1)). Which terms there are is all that distinguishes the rows of those papers' tables.
-A term's block holds the arguments of `favae.losses.build_term`.
+L = sum of terms + kl * KL(q(z|x) || N(0, 1)). The rows of those papers' tables differ only in their terms.
+The block of a term holds the arguments of `favae.losses.build_term`.
 """
 
 from typing import Annotated, Literal, Self
@@ -64,7 +64,7 @@ class L1Config(Schema):
 
 
 class SsimConfig(Schema):
-    """-SSIM with an 11x11 Gaussian window of sigma 1.5. The STFT-VAE paper prints +SSIM, which would be maximised."""
+    """-SSIM with an 11x11 Gaussian window of sigma 1.5. The STFT-VAE paper prints +SSIM, which training would minimise."""
 
     kind: Literal["ssim"]
     weight: float = left_to_constructor()
@@ -73,9 +73,9 @@ class SsimConfig(Schema):
 class StftConfig(Schema):
     """Short-time Fourier loss: differences of amplitude and phase in windows of `window` pixels every `stride` pixels.
 
-    `form: paper` is the 2-D transform under a Hann window; `official` what the released code computes: a 1-D transform of
-    rows, a rectangular window, the upper half of the rows. `taper: none` with a window of the image's size is the global
-    Fourier transform that the paper compares with.
+    `form: paper` is the 2-D transform with a Hann window. `form: official` is what the official code computes: a 1-D
+    transform of the upper half of the rows, with a rectangular window. `taper: none` with a window of the image's size is
+    the global Fourier transform that the paper compares with.
     """
 
     kind: Literal["stft"]
@@ -89,11 +89,11 @@ class StftConfig(Schema):
 
 
 class FflConfig(Schema):
-    """Focal frequency loss, and what its paper takes out of it or puts in its place.
+    """Focal frequency loss and the ablations of its paper.
 
-    `representation` (Tables 7 and 8): `full`; `without_frequency` (pixels instead of frequencies), `without_phase`,
-    `without_amplitude`, `dct` instead of the Fourier transform. `alpha: 0` is "without focal weighting". `spectra:
-    batch_mean` compares spectra averaged over the batch, as for StyleGAN2.
+    `representation` (Tables 7 and 8): `full`, `without_frequency` (pixels instead of frequencies), `without_phase`,
+    `without_amplitude`, or `dct` (instead of the Fourier transform). `alpha: 0` is "without focal weighting".
+    `spectra: batch_mean` compares spectra averaged over the batch, as for StyleGAN2.
     """
 
     kind: Literal["ffl"]
@@ -114,7 +114,7 @@ class SpectralRegularizationConfig(Schema):
 
 
 class PerceptualTermConfig(Schema):
-    """LPIPS; the perceptual loss of Table 7 of the FFL paper. Needs the network's weights."""
+    """LPIPS, the perceptual loss in Table 7 of the FFL paper. Needs the weights of the network."""
 
     kind: Literal["perceptual"]
     weight: NonNegative
@@ -128,7 +128,7 @@ TermConfig = Annotated[
 
 
 class CompanionObjectiveConfig(Schema):
-    """Terms by the names under which the curves show them. `scale`: range in which they compare images."""
+    """The terms of the loss; their names are those in the learning curves. `scale`: range in which they compare images."""
 
     terms: Annotated[dict[str, TermConfig], Field(min_length=1)]
     kl: NonNegative
@@ -136,14 +136,14 @@ class CompanionObjectiveConfig(Schema):
 
 
 class ConstantRateConfig(Schema):
-    """The same learning rate throughout."""
+    """Constant learning rate."""
 
     kind: Literal["constant"]
     rate: Rate
 
 
 class CyclicRateConfig(Schema):
-    """Triangular cycles of 2 `step_size` steps between two rates; the amplitude is halved after each (`decay: halving`)."""
+    """Triangular cycles of 2 * `step_size` steps between two rates. `decay: halving` halves the amplitude after each."""
 
     kind: Literal["cyclic"]
     minimum: Rate
@@ -167,7 +167,7 @@ class AdamConfig(Schema):
 
 
 class CompanionConfig(AutoencoderTrainingConfig):
-    """Everything that decides the weights of one autoencoder of the companion papers, its data set apart."""
+    """All parameters of one autoencoder training of the companion papers, except its data set."""
 
     model: LatentModelConfig
     objective: CompanionObjectiveConfig
@@ -177,8 +177,8 @@ class CompanionConfig(AutoencoderTrainingConfig):
     def _whole_batches(self) -> Self:
         if self.training.accumulation > 1 or self.training.recompute_activations != "none":
             raise ValueError(
-                "training.accumulation and training.recompute_activations are for FA-VAE and VQ-GAN: these models are small, "
-                "leave both out"
+                "training.accumulation and training.recompute_activations are supported for FA-VAE and VQ-GAN only; "
+                "remove both"
             )
         return self
 

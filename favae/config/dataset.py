@@ -1,10 +1,10 @@
-"""Parameters of a prepared data set: which published layout is read, how it is split, and how pictures become pixels.
+"""Parameters of a prepared data set: which published layout is read, how it is split, and how images are converted.
 
 Splits are always called `train`, `val` and `test`: models are selected on `val`, numbers are reported on `test`. The
-official FA-VAE code validates on the test list and keeps the best epoch by it; here the two share no picture. Where a
-publication has only two parts, its held-out part is `test` and `val` is taken out of its training part:
-`val_from_train` pictures, those whose id has the smallest SHA-256. That needs no list, spreads over classes and people,
-and hardly moves when a picture is added. `val_from_train: 0` trains on the whole published part.
+official FA-VAE code selects the best epoch on the test list; here the two sets are disjoint. If a publication has only
+two parts, its held-out part is `test`, and `val` is taken out of its training part: the `val_from_train` images whose id
+has the smallest SHA-256. This needs no list, covers all classes and people, and changes little when images are added.
+`val_from_train: 0` trains on the whole published training part.
 """
 
 from typing import Annotated, Literal, Self
@@ -20,21 +20,22 @@ UpToOne = Annotated[float, Field(gt=0, le=1)]
 
 
 class ListFilesConfig(Schema):
-    """Published lists of file names, one a line (gzip when the name ends in .gz), relative to the raw-data folder."""
+    """Published lists of file names, one per line (gzip if the name ends in .gz), relative to the raw-data folder."""
 
     train: str
     test: str
 
 
 class TilesLayoutConfig(Schema):
-    """Tiles of photographs that ship inside scikit-image and scikit-learn; needs no raw data.
+    """Tiles of photographs that are part of scikit-image and scikit-learn; needs no raw data.
 
-    Each picture is cut once into a training region and a held-out band, the band into val and test, with `gap` source
-    pixels between regions. Square windows slide inside one region only, so no two splits share a source pixel.
+    Each photograph is cut into a training region and a held-out band, and the band into val and test, with `gap` source
+    pixels between regions. Square windows slide within one region, so no two splits share a source pixel.
 
-    `windows` are sides as a share of the picture's short side; strides are a share of the window; `held_out` is the
-    band's share of the picture's width or height, `val_share` the part of the band that becomes `val`. Tiles whose
-    pixels have a standard deviation below `min_std` (of 0..255) show nothing and are left out.
+    `pictures` are names of photographs. `windows` are window sides as fractions of the photograph's short side; strides
+    are fractions of the window. `held_out` is the band's fraction of the photograph's width or height, `val_share` the
+    fraction of the band that becomes `val`. Tiles whose pixels (0..255) have a standard deviation below `min_std` have
+    too little content and are left out.
     """
 
     kind: Literal["tiles"]
@@ -52,10 +53,11 @@ class CelebAHQLayoutConfig(Schema):
     """CelebAMask-HQ: `CelebA-HQ-img/<number>.jpg`, `CelebA-HQ-to-CelebA-mapping.txt`, `celeba-caption/<number>.txt`.
 
     `split: celeba_partition` joins the mapping with CelebA's `list_eval_partition.txt`, as the official FA-VAE
-    preparation does: 24,183 / 2,993 / 2,824 pictures. `split: lists` reads taming-transformers' 25,000 / 5,000 lists
-    (its validation list is `test`; `val` is taken out of train). `split: mm_celebahq` is MM-CelebA-HQ's own: pictures
-    0..23,999 train, 24,000..29,999 test (its author, issue 6 of IIGROUP/MM-CelebA-HQ-Dataset). `captions: mm_celebahq`
-    are the ten of MM-CelebA-HQ.
+    preparation does: 24,183 / 2,993 / 2,824 images. `split: lists` reads taming-transformers' 25,000 / 5,000 lists
+    (its validation list is `test`; `val` is taken out of train). `split: mm_celebahq` is the split of MM-CelebA-HQ:
+    images 0..23,999 train, 24,000..29,999 test (its author, issue 6 of IIGROUP/MM-CelebA-HQ-Dataset).
+    `captions: mm_celebahq` reads the ten captions per image of MM-CelebA-HQ. `files: present` leaves out listed images
+    whose file is missing.
     """
 
     kind: Literal["celebahq"]
@@ -79,7 +81,7 @@ class FFHQLayoutConfig(Schema):
 
     `split: number` is the convention 0..59,999 training, 60,000..69,999 validation; `split: json` reads `category` from
     `ffhq-dataset-v2.json`; `split: lists` reads taming-transformers' 60,000 / 10,000 lists. The held-out 10,000 are
-    `test`: the official code trains on all of the 60,000 and has no third part, so `val` is taken out of them.
+    `test`. The official code trains on all 60,000 and has no third part, so `val` is taken out of the 60,000.
     """
 
     kind: Literal["ffhq"]
@@ -93,15 +95,17 @@ class FFHQLayoutConfig(Schema):
     def _consistent(self) -> Self:
         _lists_only_with_split_lists(self.split, self.lists)
         if self.split == "number" and self.files == "present":
-            raise ValueError("files: present chooses among listed files; split: number lists what is there already")
+            raise ValueError(
+                "files: present needs split: json or lists; remove it, as split: number reads existing files"
+            )
         return self
 
 
 class ImageNetLayoutConfig(Schema):
     """ILSVRC-2012: `train/<wnid>/*` (1,281,167) and `val/`, flat or by wnid (50,000, which are `test` here).
 
-    Labels are the index of the wnid among the sorted training folders; a flat `val/` has none. Nobody publishes the
-    labels of the official test part, so `val` is taken out of train.
+    A label is the index of the wnid among the sorted training folders; images of a flat `val/` have no label. The labels
+    of the official test part are not public, so `val` is taken out of train.
     """
 
     kind: Literal["imagenet"]
@@ -112,9 +116,9 @@ class ImageNetLayoutConfig(Schema):
 class CelebALayoutConfig(Schema):
     """Aligned CelebA: `img_align_celeba/<number>.jpg`.
 
-    `split: test_list` is the Focal Frequency Loss paper's: its published list of 3,000 names (`test_list`, relative to
-    `root`) is `test`, every other picture trains (199,599 of 202,599), less `val_from_train`. `split: partition` reads
-    CelebA's own `list_eval_partition.txt` (162,770 / 19,867 / 19,962).
+    `split: test_list` is the split of the Focal Frequency Loss paper: its published list of 3,000 names (`test_list`,
+    relative to `root`) is `test`; all other images (199,599 of 202,599) are `train`, except `val_from_train` of them.
+    `split: partition` reads CelebA's own `list_eval_partition.txt` (162,770 / 19,867 / 19,962).
     """
 
     kind: Literal["celeba"]
@@ -132,12 +136,12 @@ class CelebALayoutConfig(Schema):
 
 
 class FolderLayoutConfig(Schema):
-    """Any folder of pictures, searched recursively.
+    """Any folder of images, searched recursively.
 
-    `split: subfolders` reads `train/`, `val/`, `test/` (those that exist; any picture outside them is an error).
-    `split: hash` deals the pictures of one folder by a seeded SHA-256 of their relative name: `val_share` and
-    `test_share` of them are held out, and a picture keeps its split when others come or go. `captions: sidecar` reads
-    `<name>.txt` beside each picture, one caption a line.
+    `split: subfolders` reads `train/`, `val/`, `test/` (those that exist; an image outside them is an error).
+    `split: hash` assigns each image of one folder to a split by a seeded SHA-256 of its relative name: `val_share` and
+    `test_share` of them are held out, and an image keeps its split when others are added or removed.
+    `captions: sidecar` reads `<name>.txt` beside each image, one caption per line.
     """
 
     kind: Literal["folder"]
@@ -151,12 +155,14 @@ class FolderLayoutConfig(Schema):
     @model_validator(mode="after")
     def _train_left(self) -> Self:
         if self.val_share + self.test_share >= 1:
-            raise ValueError(f"val_share {self.val_share} + test_share {self.test_share} leave nothing to train on")
+            raise ValueError(
+                f"val_share {self.val_share} + test_share {self.test_share} must be below 1, to leave training images"
+            )
         return self
 
 
 class MNISTLayoutConfig(Schema):
-    """MNIST's four idx files, plain or gzip: 60,000 train (less `val_from_train`) and 10,000 test.
+    """MNIST's four idx files, plain or gzip: 60,000 train (`val_from_train` of them become val) and 10,000 test.
 
     `checksums: official` compares the MD5 of the unzipped files with the published data set; `unchecked` reads any
     data set in the same four files (Fashion-MNIST, KMNIST).
@@ -185,18 +191,19 @@ class DatasetConfig(Schema):
 
     - `resize: squash` resizes both sides to `image_size` and loses the aspect ratio (official FA-VAE, PIL bilinear with
       antialiasing); `center_crop` resizes the short side, then crops the centre (VQ-GAN, RQ-VAE, Focal Frequency Loss).
-    - `exif: apply` turns pictures as their EXIF orientation says; `ignore` leaves them as stored (official FA-VAE).
-    - `non_rgb: convert` makes RGB (or grey, `channels: 1`) of any other mode and counts it: palettes expanded, 16-bit
-      scaled to 8, CMYK by Pillow's formula without colour profiles, transparency composited on white (an opaque alpha
-      channel, as in FFHQ, is thereby just dropped). `bad` treats such a picture as a bad image.
-    - `on_bad_image: fail` reads everything, reports every bad image, writes no data; `skip` leaves them out and counts.
+    - `exif: apply` applies the EXIF orientation; `ignore` leaves images as stored (official FA-VAE).
+    - `non_rgb: convert` converts other modes to RGB (or to grey, if `channels: 1`) and counts them: palettes are expanded,
+      16 bits scaled to 8, CMYK converted by Pillow's formula without colour profiles, transparency composited on white (so
+      an opaque alpha channel, as in FFHQ, is dropped). `bad` treats such an image as a bad image.
+    - `on_bad_image: fail` reads everything, reports every bad image and writes no data; `skip` leaves them out and counts
+      them.
     - `expected_counts` are compared with what the layout found, before `limit` and before bad images are skipped.
-    - `limit` keeps that many pictures of a split: those whose id has the smallest SHA-256.
-    - `binarize: threshold` makes each resized pixel black or white, white above half (official STFT-VAE code);
-      `sample` makes it white with the probability of its brightness, drawn once by the picture's id, as the fixed
-      binarised MNIST of Larochelle and Murray (2011), whose own draw is not public in this form.
-    - `shard_rows` pictures go into one `.npy` file.
-    - An image of more than `most_megapixels` million pixels is a bad image, refused before it is decoded.
+    - `limit` is the number of images to keep of a split: those whose id has the smallest SHA-256.
+    - `binarize: threshold` makes each resized pixel white if it is above half, otherwise black (official STFT-VAE code);
+      `sample` makes it white with the probability of its brightness, drawn once with the image's id as the seed. This
+      follows the fixed binarised MNIST of Larochelle and Murray (2011), whose own draw is not public in this form.
+    - `shard_rows` is the number of images per `.npy` file.
+    - An image of more than `most_megapixels` million pixels is a bad image, rejected before it is decoded.
     """
 
     layout: LayoutConfig
@@ -215,4 +222,6 @@ class DatasetConfig(Schema):
 
 def _lists_only_with_split_lists(split: str, lists: ListFilesConfig | None) -> None:
     if (split == "lists") != (lists is not None):
-        raise ValueError(f"split: {split} with lists: {lists}; give the two list files exactly when split is 'lists'")
+        raise ValueError(
+            f"split is {split!r} but lists is {lists}; split: lists needs two list files, other splits must have none"
+        )

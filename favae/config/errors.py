@@ -1,4 +1,4 @@
-"""The one exception for bad parameters, and what its messages share."""
+"""Exceptions for invalid parameters, and helpers for their messages."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
-    """A parameter file is wrong. The message names file, key, what was found and what was expected."""
+    """Invalid parameters. The message names file, key, what was found and what was expected."""
 
 
 class BadKey(ValueError):
-    """One wrong value of a block of parameters, by its path in the block; where the block stands is not known here."""
+    """One invalid value, given by its path (`keys`) in a block of parameters. The caller adds file and line."""
 
     def __init__(self, keys: tuple[str | int, ...], message: str) -> None:
         super().__init__(message)
@@ -19,7 +19,7 @@ class BadKey(ValueError):
 
 @contextmanager
 def blaming(*keys: str | int) -> Iterator[None]:
-    """Turn a ValueError of a constructor into a BadKey of the block of parameters that it was given."""
+    """Context manager: turn a ValueError of a constructor into a BadKey for the block `keys`."""
     try:
         yield
     except BadKey:
@@ -29,14 +29,14 @@ def blaming(*keys: str | int) -> Iterator[None]:
 
 
 def closest(word: str, choices: Iterable[str], most: int = 3) -> str:
-    """For an error message: the choices most like `word`, or the first ones where none is."""
+    """End of an error message: the `most` choices that are most similar to `word`, or the first ones if none is similar."""
     names = list(choices)
     near = get_close_matches(word, names, n=most, cutoff=0.4) or names[:most]
     return f"did you mean {' or '.join(map(repr, near))}?" if near else "none is available"
 
 
 def say_once(problems: Iterable[tuple[str, str]]) -> list[str]:
-    """(cell, problem) to lines: each problem once, with the first cell that has it and how many more do."""
+    """One line per distinct problem of (cell, problem) pairs, with the first cell that has it and the number of others."""
     cells: dict[str, list[str]] = {}
     for cell, problem in problems:
         cells.setdefault(problem, []).append(cell)

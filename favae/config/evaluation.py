@@ -1,4 +1,4 @@
-"""Parameters of an evaluation: what decides the meaning of a metric's value, and the declared external weights."""
+"""Parameters of an evaluation (everything that a metric's value depends on), and declared pretrained weights."""
 
 from typing import Annotated, Literal, Self
 
@@ -15,8 +15,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class SsimMetricConfig(Schema):
     """Structural similarity (Wang et al. 2004): Gaussian window of `sigma` pixels, cut at 3.5 sigma (11x11 at 1.5).
 
-    `border: valid` averages only where the window fits into the image, as Wang et al., scikit-image and the focal
-    frequency loss paper; `reflect` pads by reflection and averages over all pixels, as torchmetrics.
+    `border: valid` averages only over positions where the window fits into the image (Wang et al., scikit-image, the
+    focal frequency loss paper); `reflect` pads by reflection and averages over all pixels (torchmetrics).
     """
 
     sigma: Annotated[float, Field(gt=0)] = 1.5
@@ -28,9 +28,9 @@ class SsimMetricConfig(Schema):
 class SpectrumMetricConfig(Schema):
     """Rings and bands of the radial power spectrum, in spatial frequency relative to Nyquist (0.5 cycles per pixel).
 
-    Rings are evenly spaced over [0, sqrt 2]: the corners, where checkerboard artefacts lie, are included.
+    Rings are evenly spaced over [0, sqrt 2], so the corners, where checkerboard artefacts appear, are included.
     Bands are [0, low_below), [low_below, high_from), [high_from, sqrt 2], without the DC term; a ring belongs to the
-    band in which its middle lies.
+    band that contains its middle.
     """
 
     rings: Positive = 24
@@ -47,11 +47,11 @@ class SpectrumMetricConfig(Schema):
 class EvaluationConfig(Schema):
     """Which images are compared, how they are prepared, and what is measured.
 
-    Images are taken at the size and crop in which the data set was prepared. `quantize: uint8` clamps a network's
-    output to [-1, 1] and rounds it to the 256 levels of a stored image; `none` only clamps; `raw` takes it as it is
-    (STFT-VAE, whose decoder has no activation). `latent` of a variational autoencoder: the posterior's `mean`, or one
-    `sample` of it an image, as the official STFT-VAE code measures. `synthesis: prior` also measures as many pictures
-    drawn from its prior. `batch_size` decides speed and memory, not values.
+    Images have the size and crop with which the data set was prepared. `quantize: uint8` clamps a network's output to
+    [-1, 1] and rounds it to the 256 levels of a stored image; `none` only clamps; `raw` does neither (STFT-VAE, whose
+    decoder has no activation). `latent` of a variational autoencoder: the `mean` of the posterior, or one `sample` per
+    image, as in the official STFT-VAE code. `synthesis: prior` additionally measures the same number of images decoded
+    from samples of the prior. `batch_size` affects speed and memory, not values.
     """
 
     split: Literal["train", "val", "test"] = "test"
@@ -81,18 +81,18 @@ class EvaluationConfig(Schema):
         for name in ("metrics", "lpips_nets", "feature_networks"):
             values = getattr(self, name)
             if len(set(values)) != len(values):
-                raise ValueError(f"{name} names something twice: {list(values)}")
+                raise ValueError(f"{name} has duplicates: {list(values)}")
         for metric, name in (("lpips", "lpips_nets"), ("frechet", "feature_networks")):
             if metric in self.metrics and not getattr(self, name):
-                raise ValueError(f"metrics has {metric!r}, but {name} is empty: name a network or leave {metric!r} out")
+                raise ValueError(f"metrics has {metric!r}, but {name} is empty: add a network or remove {metric!r}")
         return self
 
 
 class ReferenceConfig(Schema):
-    """Real images whose feature statistics are computed once, for every evaluation that compares with them.
+    """Real images whose feature statistics are computed once, for all evaluations that compare with them.
 
-    Each of `images` is a split or `all`, the union of the splits. Of each split the first `n` images are taken, as an
-    evaluation takes them. `batch_size` decides speed and memory, not values beyond rounding.
+    Each of `images` is a split or `all`, the union of the splits. The first `n` images of each split are used, as in an
+    evaluation. `batch_size` affects speed and memory, and values only by rounding.
     """
 
     images: Annotated[tuple[Literal["train", "val", "test", "all"], ...], Field(min_length=1)] = ("test",)
@@ -110,7 +110,7 @@ class WeightsFileConfig(Schema):
 
 
 class WeightsEntryConfig(Schema):
-    """Pretrained weights that a person must provide: `files` are alternatives, the first one found is used."""
+    """Pretrained weights that the user must provide: `files` are alternatives, of which the first one found is used."""
 
     purpose: str
     files: Annotated[tuple[WeightsFileConfig, ...], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""Parameters of an FA-VAE or VQ-GAN training. Blocks that name a class in their docstring are its arguments."""
+"""Parameters of an FA-VAE or VQ-GAN training. A block whose docstring names a class or function holds its arguments."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,7 +10,7 @@ from favae.config.training import AutoencoderTrainingConfig
 
 
 class CosineQuantizerConfig(Schema):
-    """Cosine-similarity codebook updated by exponential moving averages (all released FA-VAE configurations)."""
+    """Cosine-similarity codebook updated by exponential moving averages (all official FA-VAE configurations)."""
 
     kind: Literal["cosine"]
     codes: int
@@ -72,7 +72,7 @@ class NoSpectrumConfig(Schema):
 
 
 class FeatureFflConfig(Schema):
-    """`favae.losses.FeatureFrequencyLoss`, on the four pairs of features as they are (Table 2, row 5)."""
+    """`favae.losses.FeatureFrequencyLoss` on the four pairs of features, without a blur (Table 2, row 5)."""
 
     kind: Literal["ffl"]
     weight: float = left_to_constructor()
@@ -88,7 +88,7 @@ class SpectrumConfig(FeatureFflConfig):
 
 
 class DynamicSpectrumConfig(FeatureFflConfig):
-    """`favae.losses.DynamicSpectrumLoss`: learned sigmas, shared by a pair or one per feature (Table 2, rows 7-14)."""
+    """`favae.losses.DynamicSpectrumLoss`: learned sigmas, one per pair or one per feature (Table 2, rows 7-14)."""
 
     kind: Literal["dsl"]  # type: ignore[assignment]
     kernel_size: int = left_to_constructor()
@@ -98,7 +98,7 @@ class DynamicSpectrumConfig(FeatureFflConfig):
 
 
 class DiscriminatorConfig(Schema):
-    """Arguments of `favae.models.PatchDiscriminator`: 3 layers as in VQ-GAN, or the 2-layer variant of ImageNet, f = 16."""
+    """Arguments of `favae.models.PatchDiscriminator`: 3 layers as in VQ-GAN, or 2 layers as for ImageNet at f = 16."""
 
     base_channels: int = left_to_constructor()
     layers: int = left_to_constructor()
@@ -106,16 +106,16 @@ class DiscriminatorConfig(Schema):
 
 
 class AdversarialConfig(Schema):
-    """Adversarial term, from `start` on."""
+    """Adversarial term, used from `start` on."""
 
     weight: NonNegative
     start: Duration
     loss: Literal["hinge", "vanilla"] = "hinge"
-    adaptive_maximum: float = left_to_constructor()  # of `favae.losses.adaptive_weight`, as the next
+    adaptive_maximum: float = left_to_constructor()  # argument of `favae.losses.adaptive_weight`, like the next one
     adaptive_epsilon: float = left_to_constructor()
-    adaptive_scope: Literal["world", "rank"] = "world"  # official: each rank by its own batch
-    reconstruction: Literal["reuse", "recompute"] = "reuse"  # official: a second forward pass after the G step
-    codebook_update: Literal["once", "official"] = "once"  # official: again in the D step (needs recompute)
+    adaptive_scope: Literal["world", "rank"] = "world"  # official code: each rank uses its own batch
+    reconstruction: Literal["reuse", "recompute"] = "reuse"  # official code: a second forward pass after the G step
+    codebook_update: Literal["once", "official"] = "once"  # official code: again in the D step (needs recompute)
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
     @model_validator(mode="after")
@@ -146,7 +146,7 @@ class FavaeOptimizerConfig(Schema):
     betas: tuple[float, float] = (0.5, 0.9)
     sigma_lr: Annotated[float, Field(gt=0)] | Literal["main"] = 2.0e-7  # paper's pair-wise DSL; non-pair-wise: main
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = (
-        0.0  # moving average of weights, validated and kept; released: none
+        0.0  # above 0: an exponential moving average of the weights is validated and exported; official code: none
     )
 
     def learning_rate(self, batch_size: int) -> float:
@@ -155,7 +155,7 @@ class FavaeOptimizerConfig(Schema):
 
 
 class FavaeConfig(AutoencoderTrainingConfig):
-    """Everything that decides the weights of one FA-VAE or VQ-GAN, its data set apart."""
+    """All parameters of one FA-VAE or VQ-GAN training, except its data set."""
 
     model: FavaeModelConfig
     objective: FavaeObjectiveConfig

@@ -1,7 +1,7 @@
-"""Reading `params/*.yaml`: YAML 1.2 as DVC reads it, deep merge of subtrees, errors that name file, line and key.
+"""Reading `params/*.yaml`: YAML 1.2 as in DVC, deep merge of subtrees, errors that name file, line and key.
 
-`3` and `3.0` are one value: a number without a fraction is read as a whole number, so that Snakemake, DVC and the keys of
-results agree on what has changed.
+`3` and `3.0` are the same value: a number without a fraction is read as an integer, so that Snakemake, DVC and the content
+keys of results agree on what has changed.
 """
 
 import json
@@ -25,7 +25,7 @@ S = TypeVar("S", bound=BaseModel)
 @lru_cache(maxsize=64)
 def _read(path: Path, mtime_ns: int) -> dict[str, Any]:
     try:
-        # The pure reader is YAML 1.2: 2e-6 is a number and `on` a string, as in DVC.
+        # The pure loader follows YAML 1.2: 2e-6 is a number and `on` a string, as in DVC.
         loaded = YAML(typ="safe", pure=True).load(path.read_text())
     except YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
@@ -35,7 +35,7 @@ def _read(path: Path, mtime_ns: int) -> dict[str, Any]:
 
 
 def whole_numbers(value: Any) -> Any:
-    """The same with every 3.0 written 3, in mappings and lists too."""
+    """`value` with floats such as 3.0 replaced by integers, also within mappings and lists."""
     if isinstance(value, dict):
         return {key: whole_numbers(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -53,7 +53,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def subtree(path: Path, key: str) -> dict[str, Any]:
-    """The mapping below the top-level `key` of a file. Raises ConfigError naming the closest ones."""
+    """The mapping under the top-level `key` of a file. Raises ConfigError with the closest keys."""
     tree = read_yaml(path)
     if key not in tree:
         raise ConfigError(f"{path}: no key {key!r}; {closest(key, (k for k in tree if not k.startswith('_')))}")
@@ -63,7 +63,7 @@ def subtree(path: Path, key: str) -> dict[str, Any]:
 
 
 def deep_merge(trees: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Merge mappings, later ones winning key by key; lists and scalars are replaced whole."""
+    """Merge mappings; later ones override earlier ones key by key. Lists and scalars are replaced as a whole."""
     merged: dict[str, Any] = {}
     for tree in trees:
         for key, value in tree.items():
@@ -81,12 +81,12 @@ Keys = tuple[str | int, ...]
 def validate(
     schema: type[S] | Callable[[Mapping[str, Any]], type[S]], tree: dict[str, Any], where: str, sources: Sources = ()
 ) -> S:
-    """`tree` as an instance of `schema`, or of the schema that this function chooses for it.
+    """`tree` as an instance of `schema`; if `schema` is a function, of the schema that it returns for `tree`.
 
-    Types are taken as JSON has them: neither `'24'` nor `true` is a number.
+    Types are those of JSON: neither `'24'` nor `true` is a number.
 
-    Raises ConfigError with one line per problem: file, line and key where `sources` tell them (else `where`), what was found,
-    what was expected.
+    Raises ConfigError with one line per problem: file, line and key if they are found in `sources` (otherwise `where`),
+    what was found and what was expected.
     """
     try:
         chosen: type[S] = schema if isinstance(schema, type) else schema(tree)
@@ -103,7 +103,7 @@ def validate(
 
 
 def at(keys: Keys, message: str, where: str, sources: Sources = ()) -> str:
-    """One line of an error: the file and line of the key that counts, or of the closest block around it; key; message."""
+    """One line of an error: file and line of the effective key (or of the closest block around it), key, message."""
     found = [(_line_of(path, (key, *keys) if key else keys), path) for path, key in sources]
     (depth, line), path = max(reversed(found), key=lambda place: place[0][0], default=((0, 0), Path()))
     place = f"{path}:{line}" if depth > 1 else where
@@ -111,7 +111,7 @@ def at(keys: Keys, message: str, where: str, sources: Sources = ()) -> str:
 
 
 def _line_of(path: Path, keys: Keys) -> tuple[int, int]:
-    """(how many of the keys there are in a file, line of the last of these)."""
+    """(number of leading `keys` that a file has, line of the last of these)."""
     node, line, depth = YAML(typ="safe", pure=True).compose(path.read_text()), 0, 0
     for key in keys:
         found = _child(node, key)
@@ -122,7 +122,7 @@ def _line_of(path: Path, keys: Keys) -> tuple[int, int]:
 
 
 def _child(node: Node | None, key: str | int) -> tuple[int, Node] | None:
-    """(line, value) of a key, in a mapping or in those it merges with `<<`, or of an item of a list."""
+    """(line, value) of a key in a mapping, including mappings merged with `<<`, or of an item of a list."""
     if isinstance(node, SequenceNode) and isinstance(key, int) and key < len(node.value):
         return node.value[key].start_mark.line + 1, node.value[key]
     if not isinstance(node, MappingNode):
@@ -138,7 +138,7 @@ def _child(node: Node | None, key: str | int) -> tuple[int, Node] | None:
 
 
 def _keys_in(tree: Any, problem: ErrorDetails) -> Keys:
-    """The location of a problem without pydantic's names for the members of a union."""
+    """The location of a problem, without the names that pydantic adds for members of a union."""
     keys: list[str | int] = []
     for part in problem["loc"]:
         inside = part in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(part, int)
@@ -173,7 +173,7 @@ def _quoted(text: str) -> list[str]:
 
 
 def _known_keys(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Names that are allowed beside the last part of `location`, through unions, lists and annotations."""
+    """Names allowed in place of the last part of `location`; looks into unions, lists and annotations."""
     current: list[Any] = [schema]
     for part in location[:-1]:
         blocks = [block for candidate in current for block in _blocks_of(candidate)]
@@ -184,13 +184,13 @@ def _known_keys(schema: type[BaseModel], location: tuple[int | str, ...]) -> lis
 
 
 def _blocks_of(annotation: Any) -> list[type[BaseModel]]:
-    """Schemas that occur in an annotation."""
+    """The schemas in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [block for inner in getattr(annotation, "__args__", ()) for block in _blocks_of(inner)]
 
 
 def _tag(block: type[BaseModel]) -> Any:
-    """The value of `kind` that names a member of a union."""
+    """The value of `kind` that selects a schema in a union."""
     kind = block.model_fields.get("kind")
     return next(iter(getattr(kind.annotation, "__args__", ())), None) if kind else None

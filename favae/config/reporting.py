@@ -1,4 +1,4 @@
-"""Parameters of tables and figures, and the schema of the published numbers that stand beside ours."""
+"""Parameters of tables and figures, and the schema of the published numbers shown beside ours."""
 
 from collections.abc import Collection, Iterator
 from typing import Annotated, Literal, Self
@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from favae.config.base import NonNegative, Positive, Schema
+from favae.config.errors import closest
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 RowReference = Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[a-z0-9_-]+$", description="<published table>/<row>")]
@@ -14,7 +15,7 @@ Number = Annotated[float, Field(strict=True)]
 
 
 class PublishedColumn(Schema):
-    """What a column of a published table holds."""
+    """The metric of a column of a published table."""
 
     metric: str
     better: Literal["lower", "higher"]
@@ -22,7 +23,7 @@ class PublishedColumn(Schema):
 
 
 class PublishedRow(Schema):
-    """One row: a value for every column of its table, null where no source gives it."""
+    """One row: a value for every column of its table, null if no source gives it."""
 
     label: str
     values: dict[str, Number | None] = Field(default_factory=dict)
@@ -30,9 +31,9 @@ class PublishedRow(Schema):
 
 
 class PublishedTable(Schema):
-    """A table or figure of a paper. `source` says where the numbers were read; `doubts` what speaks against them.
+    """A table or figure of a paper. `source` is where the numbers were read; `doubts` are reasons to mistrust them.
 
-    `columns` is empty where not even the metrics of the table are known.
+    `columns` is empty if no source gives the metrics of the table.
     """
 
     paper: Name
@@ -63,24 +64,24 @@ class Published(Schema):
     def _papers_known(self) -> Self:
         for name, table in self.tables.items():
             if table.paper not in self.papers:
-                raise ValueError(f"tables.{name}.paper: no paper {table.paper!r}; there are: {', '.join(self.papers)}")
+                raise ValueError(f"tables.{name}.paper: no paper {table.paper!r}; {closest(table.paper, self.papers)}")
         return self
 
     def find(self, reference: str) -> tuple[PublishedTable, PublishedRow]:
-        """Table and row of `<table>/<row>`. Raises ValueError listing what there is."""
+        """Table and row of `<table>/<row>`. Raises ValueError with the closest names."""
         name, _, row = reference.partition("/")
         if name not in self.tables:
-            raise ValueError(f"no published table {name!r}; there are: {', '.join(self.tables)}")
+            raise ValueError(f"no published table {name!r}; {closest(name, self.tables)}")
         table = self.tables[name]
         if row not in table.rows:
-            raise ValueError(f"no row {row!r} in the published table {name!r}; there are: {', '.join(table.rows)}")
+            raise ValueError(f"no row {row!r} in the published table {name!r}; {closest(row, table.rows)}")
         return table, table.rows[row]
 
 
 class RowNames(Schema):
-    """How a row of a recipe is called in tables and figures (`_rows` of the recipe file).
+    """Names of a row of a recipe in tables and figures (`_rows` of the recipe file).
 
-    `short` is for figures, where `label` is too long. `published` is the name of its row in a published table.
+    `short` is used in figures, where `label` is too long. `published` is the name of its row in a published table.
     """
 
     label: str = ""
@@ -89,10 +90,10 @@ class RowNames(Schema):
 
 
 class TableRowConfig(Schema):
-    """A row of our table: the published row it answers to, and the evaluation that measured it (null: not run).
+    """A row of our table: the published row beside it, and the evaluation that measured it (null: not run).
 
-    `cells` instead of `cell` are several trainings of one recipe, which differ in their seed: mean and spread are shown.
-    `guidance` picks one of the guidance scales at which a generation was measured.
+    `cells` instead of `cell` lists several trainings of one recipe that differ in their seed; the table shows their mean
+    and spread. `guidance` selects one of the guidance scales at which a generation was measured.
     """
 
     label: str
@@ -105,16 +106,16 @@ class TableRowConfig(Schema):
     def _guidance_fits(self) -> Self:
         generation = (self.cell or "").startswith("generate_images/")
         if generation != (self.guidance is not None):
-            raise ValueError(f"guidance goes with a cell of generate_images, and only there; the cell is {self.cell!r}")
+            raise ValueError(f"guidance must be given exactly for cells of generate_images; the cell is {self.cell!r}")
         if self.cells and self.cell:
             raise ValueError("give either cell or cells")
         if self.cells and len(set(self.cells)) < len(self.cells):
-            raise ValueError(f"cells names one twice: {list(self.cells)}")
+            raise ValueError(f"cells has duplicates: {list(self.cells)}")
         return self
 
     @property
     def measured_by(self) -> tuple[str, ...]:
-        """The evaluations behind the row; none where it was not run."""
+        """The evaluations that measured the row; empty if it was not run."""
         return self.cells or ((self.cell,) if self.cell else ())
 
     def key(self, metric: str) -> str:
@@ -123,7 +124,7 @@ class TableRowConfig(Schema):
 
 
 class ClaimConfig(Schema):
-    """What a paper says of its table: one row is better than others in a metric. Held against ours, below the table."""
+    """A claim of a paper about its table: one row is better than others in a metric. Checked on our numbers below the table."""
 
     text: str
     metric: str
@@ -132,9 +133,10 @@ class ClaimConfig(Schema):
 
 
 class TableConfig(Schema):
-    """One table. `published_columns` maps a metric of ours to the column of the published tables that stands beside it.
+    """One table. `published_columns` maps a metric of ours to the published column shown beside it.
 
-    `comparable: no` forbids differences: data, sizes or protocol are not those of the published rows, as `note` says.
+    `comparable: no` shows no differences, because data, sizes or protocol are not those of the published rows; `note`
+    gives the reason.
     """
 
     id: Name
@@ -149,12 +151,12 @@ class TableConfig(Schema):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if strangers := sorted(set(self.published_columns) - set(self.columns)):
-            raise ValueError(f"published_columns names {strangers[0]!r}, which is not in columns {self.columns}")
+            raise ValueError(f"published_columns has {strangers[0]!r}, which is not in columns {self.columns}")
         for values, what in ((self.columns, "columns"), ([row.label for row in self.rows], "labels of rows")):
             if len(set(values)) != len(values):
-                raise ValueError(f"{what} name something twice: {values}")
+                raise ValueError(f"{what} have duplicates: {values}")
         if self.comparable == "no" and not self.note:
-            raise ValueError("comparable is 'no': say why in note")
+            raise ValueError("comparable: no needs a reason; give it in note")
         for row in self.rows:
             if not row.measured_by and row.published is None:
                 raise ValueError(f"the row {row.label!r} has neither a cell nor a published row")
@@ -165,7 +167,7 @@ class TableConfig(Schema):
         labels = [row.label for row in self.rows]
         for claim in self.claims:
             if unknown := sorted({claim.row, *claim.better_than} - set(labels)):
-                raise ValueError(f"a claim names the row {unknown[0]!r}; there are: {labels}")
+                raise ValueError(f"a claim names the unknown row {unknown[0]!r}; {closest(unknown[0], labels)}")
             if claim.metric not in self.columns:
                 raise ValueError(f"a claim is about {claim.metric!r}, which is not in columns {self.columns}")
         return self
@@ -182,7 +184,7 @@ class TablesConfig(Schema):
         return self
 
     def disagreements(self, published: Published, cells: Collection[str]) -> Iterator[str]:
-        """What refers to a published row, a published column or a cell that is not there, one sentence each.
+        """One sentence per reference to a published row, a published column or a cell that does not exist.
 
         `cells` are the names `<stage>/<cell>` of the evaluations at the scale.
         """
@@ -192,15 +194,15 @@ class TablesConfig(Schema):
             for row in table.rows:
                 for cell in row.measured_by:
                     if cell not in cells:
-                        yield f"{where}, row {row.label!r}: no cell {cell!r}; there are: {', '.join(sorted(cells))}"
+                        yield f"{where}, row {row.label!r}: no cell {cell!r}; {closest(cell, sorted(cells))}"
                 try:
                     known |= set(published.find(row.published)[0].columns) if row.published else set()
                 except ValueError as error:
                     yield f"{where}, row {row.label!r}: {error}"
             for metric, column in table.published_columns.items():
                 if column not in known:
-                    there = ", ".join(sorted(known)) or "none"
-                    yield f"{where}: published_columns: {metric}: no column {column!r} in its rows; there are: {there}"
+                    near = closest(column, sorted(known))
+                    yield f"{where}: published_columns: {metric}: no column {column!r} in its published rows; {near}"
 
 
 FigureKind = Literal["reconstructions", "spectrum_error", "learning_curves", "sigma", "samples", "drawn", "latent_grid"]
@@ -216,7 +218,7 @@ FIGURE_STAGES: dict[FigureKind, tuple[str, ...]] = {
 
 
 class SeriesConfig(Schema):
-    """One curve, or one row of pictures: whose, and the label that it bears. `panel` groups the curves of one axis."""
+    """One curve, or one row of images: its cell and its label. Curves with the same `panel` share an axis."""
 
     label: str
     cell: CellReference
@@ -224,7 +226,7 @@ class SeriesConfig(Schema):
 
 
 class FigureConfig(Schema):
-    """One figure; `examples` is the number of pictures of a kind that shows pictures."""
+    """One figure; `examples` is the number of images, for kinds of figures that show images."""
 
     id: Name
     kind: FigureKind
@@ -238,13 +240,13 @@ class FigureConfig(Schema):
         for series in self.series:
             if series.cell.partition("/")[0] not in allowed:
                 raise ValueError(
-                    f"a figure of kind {self.kind!r} shows cells of {' or '.join(allowed)}: {series.cell!r}"
+                    f"a figure of kind {self.kind!r} needs cells of {' or '.join(allowed)}, found {series.cell!r}"
                 )
         return self
 
 
 class FigureStyleConfig(Schema):
-    """Looks of all figures. Width in inches, font size in points; `palette` is a seaborn palette."""
+    """Style of all figures. Width in inches, font size in points; `palette` is a seaborn palette."""
 
     palette: str = "colorblind"
     dpi: Positive = 160
@@ -264,14 +266,14 @@ class FiguresConfig(Schema):
         return self
 
     def disagreements(self, cells: Collection[str]) -> Iterator[str]:
-        """What refers to a cell (`<stage>/<cell>`) that is not there, one sentence each."""
+        """One sentence per reference to a cell (`<stage>/<cell>`) that does not exist."""
         for figure in self.figures:
             for series in figure.series:
                 if series.cell not in cells:
-                    there = ", ".join(sorted(cells))
-                    yield f"figure {figure.id!r}, {series.label!r}: no cell {series.cell!r}; there are: {there}"
+                    near = closest(series.cell, sorted(cells))
+                    yield f"figure {figure.id!r}, {series.label!r}: no cell {series.cell!r}; {near}"
 
 
 def _check_distinct(names: list[str], what: str) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two {what} have the id {twice[0]!r}: each is a file of its own")
+        raise ValueError(f"two {what} have the id {twice[0]!r}; ids must be unique, because they are file names")

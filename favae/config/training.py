@@ -1,4 +1,4 @@
-"""Parameters of the one training loop, whatever it trains, and what every training of an autoencoder can tell."""
+"""Parameters of the training loop, for every model, and the base schema of autoencoder trainings."""
 
 from typing import Literal, Self
 
@@ -9,22 +9,22 @@ from favae.config.evaluation import LpipsNet
 
 
 class TrainingConfig(Schema):
-    """How long, how fast, how safely a model is trained. `batch_size` is global: it is divided among the ranks."""
+    """Length, precision, checkpoints and parallelism of a training. `batch_size` is global: the ranks divide it."""
 
     seed: Seed
     batch_size: Positive
     length: Duration
     validate_every: Duration
     checkpoint_every: Duration
-    log_every: Positive = 50  # steps; losses in between are averaged, read from the device once
-    selection: Literal["best", "last"] = "best"  # best on val (never on test), or the last step
+    log_every: Positive = 50  # steps; the losses in between are averaged and read from the device once
+    selection: Literal["best", "last"] = "best"  # the best step on val (never on test), or the last step
     augment: Literal["none", "flip"] = "none"
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: Literal["off", "default"] = "off"
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
-    accumulation: Positive = 1  # parts that a batch goes through in, one after the other, for less memory
+    accumulation: Positive = 1  # parts into which each batch is split, to need less memory
     recompute_activations: Literal["none", "last_level"] = "none"  # autoencoder: less memory, a fifth more time
-    ranks: Positive = 1  # processes, each with a GPU, that share every batch
+    ranks: Positive = 1  # processes with one GPU each, which share every batch
     threads: Positive = 2  # CPU threads of one process
     validation_images: Positive | None = Field(default=None, description="images of val used; none = all")
 
@@ -37,20 +37,18 @@ class TrainingConfig(Schema):
     @model_validator(mode="after")
     def _parts_have_images(self) -> Self:
         if self.accumulation > self.batch_size:
-            raise ValueError(
-                f"accumulation {self.accumulation} is more parts than batch_size {self.batch_size} has images"
-            )
+            raise ValueError(f"accumulation {self.accumulation} must not exceed batch_size {self.batch_size}")
         return self
 
 
 class AutoencoderTrainingConfig(Schema):
-    """Everything that decides the weights of one autoencoder, its data set apart. Subclasses add `model` and `objective`."""
+    """All parameters of one autoencoder training, except its data set. Subclasses add `model` and `objective`."""
 
     training: TrainingConfig
 
     @property
     def recomputes(self) -> bool:
-        """Whether an adversarial step passes through the whole model a second time."""
+        """Whether an adversarial step runs a second forward pass of the whole model."""
         return False
 
     def pretrained_networks(self) -> set[LpipsNet]:
@@ -58,5 +56,5 @@ class AutoencoderTrainingConfig(Schema):
         return set()
 
     def adversarial_start(self, images: int) -> int | None:
-        """Step from which a discriminator takes part, on a training split of so many images; None without one."""
+        """Step at which the discriminator starts, for a training split of `images` images; None without a discriminator."""
         return None

@@ -1,4 +1,4 @@
-"""Which schema describes the training of a model: by `model.kind`."""
+"""The schema of an autoencoder training, selected by `model.kind`."""
 
 import importlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from favae.config.base import Schema
 from favae.config.errors import BadKey, closest
 
 _COMPANIONS = "favae.config.companions:CompanionConfig"
-# Imported late: planning must not wait for the schemas of other models.
+# Imported late, so that planning does not wait for the schemas of other models.
 TRAINING_CONFIGS = {
     "favae": "favae.config.favae:FavaeConfig",
     "stft_vae": _COMPANIONS,
@@ -18,7 +18,7 @@ TRAINING_CONFIGS = {
 
 
 def training_config(parameters: Mapping[str, Any]) -> type[Schema]:
-    """The schema of the parameters of `train_autoencoder`. Raises BadKey where `model.kind` is missing or unknown."""
+    """The schema for parameters of `train_autoencoder`. Raises BadKey if `model.kind` is missing or unknown."""
     model = parameters.get("model")
     kind = model.get("kind") if isinstance(model, Mapping) else None
     if kind not in TRAINING_CONFIGS:

@@ -1,1 +1,1 @@
-"""Which jobs exist, with which parameters, what they cost and what they require."""
+"""The jobs of a scale: their inputs and parameters, what they cost and what they require."""

@@ -1,4 +1,4 @@
-"""Whether the jobs of a grid can be built, and whether what they hand to each other fits."""
+"""Whether the networks and losses of all jobs of a grid can be built, and whether inputs fit the jobs that read them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def training_of(grid: "Grid", job: "Job") -> "Job":
-    """The training of the autoencoder that a job is, or whose model it reads."""
+    """The training job of the autoencoder that a job trains or reads."""
     if job.stage.name == "train_autoencoder":
         return job
     if "model" in job.roles:
@@ -24,12 +24,12 @@ def training_of(grid: "Grid", job: "Job") -> "Job":
 
 
 def autoencoder_facts(grid: "Grid", job: "Job") -> Facts:
-    """Facts of that autoencoder and of the losses it is trained with."""
+    """Facts about the autoencoder of a job (`training_of`) and about its training losses."""
     return facts(training_request(training_of(grid, job).config))
 
 
 def cat_facts(grid: "Grid", job: "Job") -> Facts:
-    """Facts of the CAT that a job of train_cat trains."""
+    """Facts about the CAT that a job of train_cat trains."""
     return facts(_cat_request(grid, job))
 
 
@@ -40,9 +40,9 @@ def _cat_request(grid: "Grid", job: "Job") -> Request:
 
 
 def unbuildable(grid: "Grid") -> Iterator[tuple[str, str]]:
-    """(job, problem) of all that a constructor or the first step refuses, and of models that do not fit their inputs.
+    """(job, problem) for everything that a constructor or the first step rejects, and for models that do not fit their inputs.
 
-    Everything that is not known yet is built first, in this process.
+    Facts that are not cached yet are computed first, in this process.
     """
     trainings = [job for job in grid if job.stage.name == "train_autoencoder"]
     answers = dict(zip(trainings, gather(training_request(job.config) for job in trainings), strict=True))
@@ -59,7 +59,7 @@ def unbuildable(grid: "Grid") -> Iterator[tuple[str, str]]:
 
 
 def _line(job: "Job", block: Keys, message: str) -> str:
-    """The problem with file, line and the key of the block that its message names, if it names one that is given."""
+    """The problem with file, line and key: the key in `block` that the message mentions, if any."""
     tree: Any = job.parameters
     for key in block:
         tree = tree.get(key, {}) if isinstance(tree, Mapping) else {}
@@ -67,7 +67,7 @@ def _line(job: "Job", block: Keys, message: str) -> str:
 
 
 def _named(block: Any, message: str) -> Keys:
-    """The path in a block of the given key that comes first in a message."""
+    """Path within `block` of the key that is mentioned first in `message`; empty if none is."""
     found = []
     for path in _paths(block):
         dotted = ".".join(map(str, path[-2:]))
@@ -85,7 +85,7 @@ def _paths(block: Any) -> Iterator[Keys]:
 
 
 def _misfits(grid: "Grid", job: "Job") -> Iterator[str]:
-    """Where a sound model does not fit the data set or the protocol of a job."""
+    """Contradictions between a valid model and the data set or protocol of a job."""
     model, sizes = training_of(grid, job), autoencoder_facts(grid, job).sizes
     if "dataset" in job.roles:
         cell = job.roles["dataset"]
@@ -100,7 +100,7 @@ def _misfits(grid: "Grid", job: "Job") -> Iterator[str]:
                 text = f"is {wanted}, but data set {cell!r} is prepared {prepared}"
                 yield at(("model", name), text, model.where, model.sources)
     if job.stage.name in ("tokenize_images", "train_cat", "generate_images") and not sizes["codes"]:
-        yield f"{job.where}: model {model.cell!r} has no codebook to take tokens from; name an FA-VAE or VQ-GAN"
+        yield f"{job.where}: model {model.cell!r} has no codebook and so no tokens; use an FA-VAE or VQ-GAN"
     protocol = job.config
     if isinstance(protocol, EvaluationConfig) and protocol.synthesis == "prior" and not sizes["latent"]:
         text = f"prior needs a variational autoencoder, which model {model.cell!r} is not; set it to none"

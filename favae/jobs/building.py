@@ -1,7 +1,7 @@
-"""Builds what parameters describe on tensors without storage, runs it once, and counts: the answers of `favae.jobs.facts`.
+"""Builds networks and losses from parameters on meta tensors, runs them once, and counts costs, for `favae.jobs.facts`.
 
-Nothing here says what a network looks like: it is the training's own networks and losses that are built, and torch that counts.
-Imports torch, which planning does without as long as nothing has changed.
+It builds the same networks and losses as the training, and torch counts, so no network is described twice. This module
+imports torch; planning needs it only after a change.
 """
 
 import warnings
@@ -31,32 +31,32 @@ from favae.training.autoencoder import adaptive_bounds, build_networks
 from favae.training.companions import build_model, build_terms
 
 R = TypeVar("R")
-_BATCH = 2  # one image alone would be refused by normalisations that a real batch passes
+_BATCH = 2  # some normalisation layers reject a batch of one image
 
 
 def build(kind: str, subject: Any) -> Facts:
-    """Build the subject of a request and run one forward pass and all losses. Raises BadKey where something is refused."""
+    """Build the subject of a request, run one forward pass and all losses. Raises BadKey if any of this is rejected."""
     with torch.device("meta"):
         return _BUILDERS[kind](subject)
 
 
 @contextmanager
 def _refusing(*keys: str | int) -> Iterator[None]:
-    """As `blaming`; torch's own complaints about shapes too."""
+    """Like `blaming`, also for torch's errors about shapes."""
     try:
         with blaming(*keys):
             yield
     except NotImplementedError:
-        raise  # ours: an operation that cannot do without storage
+        raise  # a fault of this module: an operation that meta tensors do not support
     except RuntimeError as error:
         raise BadKey(keys, str(error).partition("\n")[0]) from error
 
 
 def _counted(modules: list[nn.Module], run: Callable[[], R]) -> tuple[R, Cost]:
-    """What `run` returns, and its cost on one of its `_BATCH` images."""
+    """The return value of `run`, and its cost per image."""
     own = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     weights = {tensor.untyped_storage()._cdata for tensor in own}
-    kept: dict[int, Tensor] = {}  # one tensor of each storage, which keeps its number from being used again
+    kept: dict[int, Tensor] = {}  # one tensor per storage, so that the storage's number is not reused
 
     def pack(tensor: Tensor) -> Tensor:
         number = tensor.untyped_storage()._cdata
@@ -81,7 +81,7 @@ class _Passed(NamedTuple):
 
 @cache
 def _pass(model_json: str, model: "_Unhashed") -> _Passed:
-    """Rows of a table share a model and differ in their losses: it is run once."""
+    """Cached, because rows of a table share a model and differ only in their losses."""
     favae, image = model.favae, _image(model.favae.config)
     encoding, encoder = _counted([favae.encoder], lambda: favae.encode(image))
     quantized, quantizer = _counted([favae.quantizer], lambda: favae.quantize(encoding.z, update_codebook=False))
@@ -91,7 +91,7 @@ def _pass(model_json: str, model: "_Unhashed") -> _Passed:
 
 
 class _Unhashed:
-    """A network that is no part of the key of a cache."""
+    """Wraps a network, so that it is not part of a cache key."""
 
     def __init__(self, favae: FAVAE) -> None:
         self.favae = favae
@@ -134,11 +134,11 @@ def _companion(config: CompanionConfig) -> Facts:
     image = _image(model.config)
     noise = torch.zeros(_BATCH, model.latent) if model.latent else None
     with _refusing("model"):
-        (picture, _), cost = _counted([model], lambda: model(image, noise))
+        (reconstruction, _), cost = _counted([model], lambda: model(image, noise))
     costs = {"model": cost}
     for name, term in build_terms(config, _bare_lpips).items():
         with _refusing("objective", "terms", name):
-            costs[f"term {name}"] = _counted([term], lambda term=term: term(picture, image))[1]  # type: ignore[misc]
+            costs[f"term {name}"] = _counted([term], lambda term=term: term(reconstruction, image))[1]  # type: ignore[misc]
     return Facts(costs, _sizes(model))
 
 
@@ -148,7 +148,7 @@ def _sizes(model: Any) -> dict[str, int]:
 
 
 def _cat(subject: tuple[CatConfig, int, int]) -> Facts:
-    """CAT under teacher forcing, and its text encoder, on one pair."""
+    """CAT with teacher forcing, and its text encoder, for one pair of image and text."""
     config, codes, side = subject
     with _refusing("text"):
         text, cost, trained = _text(config)
@@ -160,7 +160,7 @@ def _cat(subject: tuple[CatConfig, int, int]) -> Facts:
 
 
 def _text(config: CatConfig) -> tuple[Tensor, Cost, bool]:
-    """Embeddings, cost, and whether the encoder is trained. A learned one has a vocabulary of one word here."""
+    """Embeddings, cost, and whether the encoder is trained. Here a learned encoder has a vocabulary of one word."""
     if isinstance(config.text, ClipTextConfig):
         given = config.text.given()
         tower = text_tower(*([given["model"]] if "model" in given else [])).requires_grad_(False)
@@ -173,19 +173,19 @@ def _text(config: CatConfig) -> tuple[Tensor, Cost, bool]:
 
 @cache
 def _bare_lpips(network: LpipsNet) -> LPIPS:
-    """LPIPS without its weights."""
+    """LPIPS without pretrained weights."""
     ensure_torchvision()
     import lpips
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # lpips builds its backbone through an argument torchvision has deprecated
+        warnings.simplefilter("ignore")  # lpips uses a deprecated argument of torchvision
         bare = lpips.LPIPS(pretrained=False, net=network, pnet_rand=True, verbose=False)
     return LPIPS(bare.to("meta"), WeightsFileConfig(file="none", sha256="0" * 64, source="none"))
 
 
 @cache
 def _lpips(subject: tuple[LpipsNet, int]) -> Facts:
-    """LPIPS of a pair of images, one of which is differentiated: the cost of the pair."""
+    """The cost of LPIPS for a pair of images, one of which needs a gradient."""
     network, side = subject
     module = _bare_lpips(network)
     ours, theirs = torch.zeros(_BATCH, 3, side, side, requires_grad=True), torch.zeros(_BATCH, 3, side, side)

@@ -1,9 +1,9 @@
-"""What a job will take: images seen, GPU-hours, GPU memory. Estimates, from counted arithmetic and assumed rates.
+"""Estimates of what a job takes (images, GPU-hours, GPU memory), from operation counts and assumed rates.
 
-What one pass through a module costs is counted from the module (`favae.jobs.facts`). Here stands how often a step passes
-through it, and the sustained rate that `RATES` assumes of an H200-class GPU: no time here was measured. GPU-hours are FLOPs
-(two for a multiply-accumulate) over that rate. GPU memory is what training keeps (weights, gradients, Adam, activations),
-with a quarter for temporaries.
+The cost of one pass through a module is counted from the module (`favae.jobs.facts`). This file adds the number of passes
+per step, and the sustained rates that `RATES` assumes for an H200-class GPU; no time here was measured. GPU-hours are FLOPs
+(two per multiply-accumulate) divided by the rate. GPU memory is what training keeps (weights, gradients, Adam, activations),
+plus a quarter for temporaries.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from favae.jobs.buildable import autoencoder_facts, cat_facts
 from favae.jobs.facts import Cost, Facts, facts, lpips_request, training_request
 from favae.jobs.grid import Grid, Job
 
-# Sustained FLOP/s assumed. Convolutions at 256 pixels are bound by memory, and run in TF32 where they are fp32.
+# Assumed sustained FLOP/s. Convolutions at 256 pixels are limited by memory bandwidth; fp32 convolutions run in TF32.
 RATES = {
     ("autoencoder", "fp32"): 60e12,
     ("autoencoder", "bf16"): 120e12,
@@ -25,19 +25,19 @@ RATES = {
     ("transformer", "bf16"): 300e12,
     ("token by token", "fp32"): 5e12,
 }
-_INCEPTION_MACS = 5.7e9  # Inception-v3 at 299 pixels, whatever the images' size
-_INCEPTION_BYTES = 20e6  # of its largest activations, an image
-# The networks of an autoencoder, of whatever kind.
+_INCEPTION_MACS = 5.7e9  # Inception-v3 at 299 pixels, for images of any size
+_INCEPTION_BYTES = 20e6  # per image, of its largest activations
+# The networks of an autoencoder of any kind.
 _NETWORKS = ("encoder", "quantizer", "decoder", "model")
-# Forward passes that one step is worth, by module. Three of what is trained: forward, and back to inputs and weights. LPIPS
-# is counted for a pair of images and goes back to one of them.
+# Cost of one step in forward passes, by module. Three for trained modules: the forward pass, and the gradients of inputs and
+# weights. The cost of LPIPS is that of a pair of images, one of which gets a gradient.
 _PASSES = dict.fromkeys((*_NETWORKS, "spectrum"), 3.0) | {"lpips": 1.5}
 _TERM_PASSES = 3.0
-# With the discriminator: forward and back to the image in the G step, three passes on two images in the D step; two gradients
-# of the last convolution for the adaptive weight.
+# With the discriminator: one forward pass and the gradient of the image in the G step, three passes on two images in the
+# D step; two gradients of the last convolution for the adaptive weight.
 _ADVERSARIAL_PASSES = {"discriminator": 8.0, "last_layer": 2.0}
-_STATE_BYTES = 16  # of a trained parameter: weight, gradient, two moments of Adam, fp32
-_OVERHEAD = 1.25  # temporaries (spectra, workspaces) and fragments of the allocator
+_STATE_BYTES = 16  # per trained parameter: weight, gradient and two moments of Adam in fp32
+_OVERHEAD = 1.25  # temporaries (spectra, workspaces) and fragmentation
 _CONTEXT_BYTES = 1e9
 _MM_CELEBA_CAPTIONS = 10
 
@@ -45,23 +45,23 @@ Sizes = Mapping[str, int]  # split -> images
 
 
 class UnknownSize(LookupError):
-    """Parameters alone do not say how many images a data set has."""
+    """The parameters do not declare the size of a data set."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One job. `steps` is None where there are no optimisation steps; zeros are jobs that need no GPU."""
+    """Estimate of one job. `steps` is None for jobs that are not trainings; zeros mean that no GPU is needed."""
 
     images: int
     steps: int | None = None
     flops: float = 0.0
     gpu_hours: float = 0.0
     gpu_bytes: float = 0.0
-    disk_bytes: float = 0.0  # of prepared pictures, or of a training's model and checkpoints
+    disk_bytes: float = 0.0  # of prepared images, or of the model and checkpoints of a training
 
 
 def declared_sizes(config: DatasetConfig) -> Sizes | None:
-    """Images of each split as `expected_counts` and `limit` declare them; None where the parameters do not say."""
+    """Images of each split as `expected_counts` and `limit` declare them; None without `expected_counts`."""
     if config.expected_counts is None:
         return None
     limit = config.limit or {}
@@ -71,13 +71,13 @@ def declared_sizes(config: DatasetConfig) -> Sizes | None:
 def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
     """Estimate of a job, given the sizes of the data sets (cells of prepare_dataset).
 
-    Raises UnknownSize where that of the one it reads is not among them.
+    Raises UnknownSize if the size of the job's data set is not in `sizes`.
     """
     if job.stage.name in ("make_tables", "make_figures"):
         return Estimate(0)
     dataset = job.cell if job.stage.name == "prepare_dataset" else dataset_of(grid, job)
     if dataset not in sizes:
-        raise UnknownSize(f"the size of {dataset} is known once it is prepared")
+        raise UnknownSize(f"the size of {dataset} is unknown until it is prepared")
     size, config = sizes[dataset], job.config
     if isinstance(config, DatasetConfig):
         images = sum(size.values())
@@ -100,14 +100,14 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
 
 
 def dataset_of(grid: Grid, job: Job) -> str:
-    """The cell of prepare_dataset that a job reads, through its tokens if it names none."""
+    """The cell of prepare_dataset that a job reads, directly or through its tokens."""
     if "dataset" in job.roles:
         return job.roles["dataset"]
     return grid.job("tokenize_images", job.roles["tokens"]).roles["dataset"]
 
 
 def captions_of(grid: Grid, dataset: str) -> int:
-    """Captions an image: each is a sample of its own when CAT is trained (official code)."""
+    """Captions per image: each is a separate sample in the training of CAT, as in the official code."""
     layout = grid.job("prepare_dataset", dataset).parameters["layout"]
     named = layout["kind"] == "celebahq" and layout.get("captions", "mm_celebahq") == "mm_celebahq"
     return _MM_CELEBA_CAPTIONS if named else 1
@@ -119,9 +119,9 @@ def _count(protocol: EvaluationConfig, size: Sizes) -> int:
 
 
 def autoencoder_flops(config: AutoencoderTrainingConfig) -> tuple[float, float]:
-    """FLOPs of one image in a training step, before and after the discriminator takes part.
+    """FLOPs per image of a training step, before and after the start of the discriminator.
 
-    After: also one more forward pass where the D step's reconstruction is made again (`recompute`, official code).
+    The second includes one more forward pass if the D step computes the reconstruction again (`recompute`, official code).
     """
     found = facts(training_request(config))
     passes = _PASSES | {name: _TERM_PASSES for name in found.costs if name.startswith("term ")}
@@ -143,7 +143,7 @@ def _autoencoder(config: AutoencoderTrainingConfig, images: int) -> Estimate:
 
 
 def autoencoder_bytes(config: AutoencoderTrainingConfig) -> float:
-    """GPU memory of one rank in training. Losses compute in fp32; the discriminator keeps a real and a made image."""
+    """GPU memory in bytes of one rank in training. Losses compute in fp32; the discriminator sees two images, real and fake."""
     found, training = facts(training_request(config)), config.training
     losses = [name for name in found.costs if name not in (*_NETWORKS, "discriminator")]
     kept = found.cost(*_NETWORKS).kept * _share_of_fp32(training.precision) + found.cost(*losses).kept
@@ -153,7 +153,7 @@ def autoencoder_bytes(config: AutoencoderTrainingConfig) -> float:
 
 
 def _cat(config: CatConfig, found: Facts, pairs: int) -> Estimate:
-    """CAT, and its text encoder: forward only where that is frozen."""
+    """CAT and its text encoder, which only runs forward if it is frozen."""
     training = config.training
     steps = training.length.in_steps(pairs, training.batch_size)
     trained = found.cost("cat", "text") if found.sizes["text_trained"] else found.cost("cat")
@@ -181,7 +181,7 @@ def _reference(config: ReferenceConfig, size: Sizes) -> Estimate:
 
 
 def _evaluation(protocol: EvaluationConfig, model: Facts, images: int) -> Estimate:
-    """Of the originals, the feature networks' statistics are an input."""
+    """Features of the originals are an input (reference statistics), so only those of the reconstructions are counted."""
     cost = model.cost(*_NETWORKS)
     pairs = [facts(lpips_request(network, model.sizes["image_size"])) for network in protocol.lpips_nets]
     inception = _INCEPTION_MACS if "inception" in protocol.feature_networks else 0
@@ -191,7 +191,7 @@ def _evaluation(protocol: EvaluationConfig, model: Facts, images: int) -> Estima
 
 
 def _generation(config: GenerateConfig, cat: Facts, model: Facts, images: int) -> Estimate:
-    """With a cache each token passes the network once: as many multiply-accumulates as one teacher-forced pass."""
+    """With a key-value cache each token passes the network once, so sampling costs as much as one teacher-forced pass."""
     decoder, samples = model.cost("decoder"), images * config.captions_per_image
     passes = sum(1 if scale == 1 else 2 for scale in config.guidance)  # guided: with and without text
     drawing = 2.0 * samples * passes * cat.cost("cat", "text").macs
@@ -202,22 +202,22 @@ def _generation(config: GenerateConfig, cat: Facts, model: Facts, images: int) -
 
 
 def _training_bytes(parameters: float) -> float:
-    """On disk: two checkpoints (weights and two moments of Adam), two best models beside them, and the result, fp32."""
+    """Bytes on disk: two checkpoints (weights and two moments of Adam), each with a best model, and the result, in fp32."""
     return 4.0 * parameters * (2 * 3 + 2 + 1)
 
 
 def _inference_bytes(cost: Cost, batch_size: int) -> float:
-    """Weights, and a tenth of the activations that training keeps: the rest is freed as the pass goes on."""
+    """Bytes of weights, and of a tenth of the activations that training keeps; the rest is freed during the pass."""
     return _CONTEXT_BYTES + 4 * cost.parameters + 0.1 * cost.kept * batch_size
 
 
 def _at_once(training: TrainingConfig) -> float:
-    """Images that one rank takes through the model together."""
+    """Images in one forward pass of one rank."""
     return training.batch_size / (training.ranks * training.accumulation)
 
 
 def _share_of_fp32(precision: str) -> float:
-    """Memory that an activation takes."""
+    """Memory of an activation, relative to fp32."""
     return 0.5 if precision == "bf16" else 1.0
 
 

@@ -1,8 +1,8 @@
-"""What is known of the networks and losses that parameters describe: whether they can be built, what they cost, their sizes.
+"""Facts about the networks and losses that parameters describe: whether they can be built, their costs and sizes.
 
-The constructors in `favae.models`, `favae.losses` and `favae.text` decide; `favae.jobs.building` asks them, on tensors without
-storage. Their answers are kept in `data/state/facts.json` by a hash of parameters and sources, so that planning imports torch
-only after one of these has changed. A file that is damaged or cannot be written is no error: then nothing is kept.
+`favae.jobs.building` computes them by calling the constructors in `favae.models`, `favae.losses` and `favae.text` on meta
+tensors (without storage). Facts are cached in `data/state/facts.json` by a hash of parameters and sources, so that planning
+imports torch only after a change. If the file is damaged or cannot be written, facts are computed again; that is no error.
 """
 
 import importlib.metadata
@@ -23,14 +23,19 @@ from favae.runtime.hashes import canonical_json, sha256_text
 
 log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).parents[1]
-# What the answers follow from. A training module states which networks and losses it builds.
+# Sources on which facts depend. The training modules build the networks and losses.
 _SOURCES = ("models", "losses", "text", "jobs/building.py", "pretrained/lpips.py")
 _TRAININGS = ("training/autoencoder.py", "training/companions.py")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One module on one image (or text): multiply-accumulates of a forward pass, parameters, bytes kept for backward in fp32."""
+    """Cost of one module for one image (or text).
+
+    macs: multiply-accumulates of a forward pass.
+    parameters: number of parameters.
+    kept: bytes of activations kept for the backward pass, in fp32.
+    """
 
     macs: float = 0
     parameters: int = 0
@@ -42,12 +47,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Facts:
-    """Answers to one request.
+    """Facts for one request.
 
     costs: by module: `encoder`, `quantizer`, `decoder`, ... as named in `favae.jobs.building`.
-    sizes: `image_size`, `image_channels`, `latent` (0 without a prior), `codes` and `latent_size` (0 without a codebook),
-        of a text encoder `text_dim` and `text_tokens`.
-    problem: path of the block of parameters that cannot be built, and why; None where all can.
+    sizes: `image_size`, `image_channels`, `latent` (0 without a prior), `codes` and `latent_size` (0 without a codebook);
+        for a text encoder `text_dim` and `text_tokens`.
+    problem: path of the block of parameters that cannot be built, and the reason; None if everything can be built.
     """
 
     costs: Mapping[str, Cost] = field(default_factory=dict)
@@ -55,13 +60,13 @@ class Facts:
     problem: tuple[tuple[str | int, ...], str] | None = None
 
     def cost(self, *modules: str) -> Cost:
-        """Of several modules together; of those that were not built, nothing."""
+        """Total cost of several modules; modules that do not exist cost nothing."""
         return sum((self.costs[name] for name in modules if name in self.costs), start=Cost())
 
 
 @dataclass(frozen=True)
 class Request:
-    """Something to build: `kind` names a builder in `favae.jobs.building`, `design` is all that it depends on."""
+    """A request for facts: `kind` names a builder in `favae.jobs.building`, `design` is everything that the facts depend on."""
 
     kind: str
     design: str
@@ -69,38 +74,38 @@ class Request:
 
     @property
     def key(self) -> str:
-        """Name under which the answer is kept."""
+        """Key of the facts in the cache."""
         return sha256_text(f"{self.kind} {self.design}")
 
 
 def training_request(config: Schema) -> Request:
-    """Networks and losses of the training of an autoencoder."""
+    """Request for the networks and losses of an autoencoder training."""
     given = config.given()
     design = canonical_json({"model": given["model"], "objective": given["objective"]})
     return Request(type(config).__name__, design, config)
 
 
 def cat_request(config: CatConfig, codes: int, side: int) -> Request:
-    """CAT and its text encoder, for the codes of an autoencoder whose latent has `side` x `side` of them."""
+    """Request for CAT and its text encoder, for an autoencoder with `codes` codes and a latent of `side` x `side` tokens."""
     design = {"model": config.model.given(), "text": config.text.given(), "codes": codes, "side": side}
     return Request(type(config).__name__, canonical_json(design), (config, codes, side))
 
 
 def lpips_request(network: str, image_size: int) -> Request:
-    """LPIPS as a metric."""
+    """Request for LPIPS as a metric."""
     return Request("lpips", canonical_json([network, image_size]), (network, image_size))
 
 
-_known: dict[str, Facts] = {}  # of this process
+_known: dict[str, Facts] = {}  # cache of this process
 
 
 def facts(request: Request) -> Facts:
-    """The answer to one request."""
+    """The facts for one request."""
     return gather([request])[0]
 
 
 def gather(requests: Iterable[Request]) -> list[Facts]:
-    """The answers, in order. What no earlier process has kept is built now, all of it in this one."""
+    """The facts for several requests, in order. Facts that are not cached are computed in this process."""
     asked = list(requests)
     wanted = {request.key: request for request in asked}
     if not wanted.keys() <= _known.keys():
@@ -125,14 +130,14 @@ def _build(request: Request) -> Facts:
 
 @cache
 def _sources() -> str:
-    """Hash of all that the answers depend on beside the parameters."""
+    """Hash of everything except parameters that facts depend on: the source files and the version of torch."""
     parts = [path for name in _SOURCES for path in sorted((_PACKAGE / name).rglob("*.py")) or [_PACKAGE / name]]
     texts = [path.read_text() for path in [*parts, *(_PACKAGE / name for name in _TRAININGS)]]
     return sha256_text("\0".join([importlib.metadata.version("torch"), *texts]))
 
 
 def _read() -> dict[str, Facts]:
-    """What is kept, if it follows from today's sources."""
+    """The facts in the cache file, or none if the sources have changed since."""
     try:
         tree = json.loads(paths.facts().read_text())
         if tree["sources"] != _sources():
@@ -147,7 +152,7 @@ def _write(known: Mapping[str, Facts]) -> None:
     try:
         write_text(paths.facts(), json.dumps(tree, indent=0) + "\n")
     except OSError as error:
-        log.debug("facts are not kept: %s", error)
+        log.debug("the cache of facts cannot be written: %s", error)
 
 
 def _from_json(entry: Mapping[str, Any]) -> Facts:

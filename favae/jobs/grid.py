@@ -1,8 +1,8 @@
-"""The grid: which jobs exist at a scale, from what inputs, with exactly which parameters.
+"""The grid: all jobs of a scale, with their inputs and parameters.
 
-`params/grid.yaml` states groups of jobs; `favae.jobs.groups` makes cells of them. Snakemake and DVC both run this list. The parameters
-of a job are the deep merge of two blocks: `params/<recipe>.yaml: <row>` (the science, one row of a paper's table) and
-`params/<scale>.yaml: <numbers>` (sizes and lengths).
+`params/grid.yaml` states groups of jobs, which `favae.jobs.groups` expands into cells. Snakemake and DVC run the same list. The
+parameters of a job are the deep merge of two blocks: `params/<recipe>.yaml: <row>` (the science, one row of a paper's table)
+and `params/<scale>.yaml: <numbers>` (sizes and lengths).
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ class Job:
     sources: tuple[tuple[Path, str | None], ...]  # (file, key) of each parameter block; key None = whole file
     version: int
     inputs: dict[str, Path]  # name -> card
-    cells: Cells = field(repr=False)  # of its scale: rows of tables and figures name them
+    cells: Cells = field(repr=False)  # all cells of the scale, for the rows of tables and figures
 
     @property
     def name(self) -> str:
@@ -41,12 +41,12 @@ class Job:
 
     @property
     def where(self) -> str:
-        """The files and keys its parameters come from, for error messages."""
+        """The files and keys of its parameter blocks, for error messages."""
         return " + ".join(f"{path}: {key}" if key else str(path) for path, key in self.sources)
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """The merged parameters as read, before validation. A file read whole stands under its own name."""
+        """The merged parameters as read, before validation. A file that is read as a whole is stored under its own name."""
         trees = [subtree(path, key) if key else {path.stem: read_yaml(path)} for path, key in self.sources]
         merged = deep_merge(trees)
         for name, expand_rows in (("tables", expand_tables), ("figures", expand_figures)):
@@ -62,7 +62,7 @@ class Job:
 
     @cached_property
     def identity(self) -> str:
-        """Canonical JSON of everything but the inputs that decides the result: Snakemake tracks this one string."""
+        """Canonical JSON of parameters and code version: the string that Snakemake compares."""
         return canonical_json({"parameters": self.parameters, "version": self.version})
 
     @property
@@ -72,7 +72,7 @@ class Job:
 
 
 class Grid:
-    """All jobs of one scale, in an order in which inputs come before what needs them."""
+    """All jobs of one scale, ordered so that inputs come before the jobs that read them."""
 
     def __init__(self, scale: str | None = None) -> None:
         tree = read_yaml(paths.GRID)
@@ -83,7 +83,7 @@ class Grid:
             key = "" if scale else "active: "
             raise ConfigError(f"{paths.GRID}: {key}no scale {self.scale!r}; {closest(self.scale, self.scales)}")
         self.groups: dict[str, Any] = tree[self.scale]
-        if isinstance(self.groups, str):  # the same cells as another scale, with other numbers
+        if isinstance(self.groups, str):  # the cells of another scale, with other numbers
             self.groups = tree[self.groups]
         self.cells_by_stage = expand(self.scale, self.groups)
         self._versions = read_yaml(paths.VERSIONS)
@@ -108,7 +108,7 @@ class Grid:
 
     @staticmethod
     def names_rows(recipe: str) -> bool:
-        """Whether a recipe says how its rows are called in tables and figures."""
+        """Whether a recipe file has names of its rows for tables and figures."""
         return bool(names_of_rows(recipe))
 
     def _read(self) -> Iterator[Job]:
@@ -132,9 +132,9 @@ class Grid:
         return Job(self.scale, stage, name, cell.roles, tuple(sources), version, inputs, self.cells_by_stage)
 
     def check(self) -> None:
-        """Validate every job, build every network and loss, compare what must agree between jobs.
+        """Validate every job, build every network and loss, then compare what must agree between jobs.
 
-        Raises ConfigError with all problems of the first of these that has any, one per line.
+        Raises ConfigError with all problems of the first of these three checks that fails, one per line.
         """
         from favae.jobs.buildable import unbuildable
 
@@ -150,7 +150,7 @@ class Grid:
                 yield from ((job.name, line) for line in str(error).splitlines())
 
     def _disagreements(self) -> Iterator[tuple[str, str]]:
-        """What is valid by itself but does not fit together: references, and rows of tables and figures without a cell."""
+        """Contradictions between jobs that are valid by themselves: references, and rows of tables and figures."""
         for recipe in {cell.recipe for cells in self.cells_by_stage.values() for cell in cells.values()}:
             names_of_rows(recipe)
         for job in self:
@@ -160,7 +160,7 @@ class Grid:
                 yield from ((job.name, f"{job.where}: {problem}") for problem in self._unfit_reference(job))
 
     def _unfit_reference(self, job: Job) -> Iterator[str]:
-        """Where the real images behind an evaluation's reference statistics are not those it compares with."""
+        """Contradictions between an evaluation and its reference statistics."""
         from favae.config.cat import GenerateConfig
         from favae.config.evaluation import EvaluationConfig, ReferenceConfig
 
@@ -180,7 +180,7 @@ class Grid:
         if lacking := sorted(set(protocol.feature_networks) - set(other.config.feature_networks)):
             yield f"reference {cell!r} has no {lacking[0]} features; add it to feature_networks in {other.where}"
         if isinstance(config, EvaluationConfig) and other.config.n != config.n:
-            yield f"n is {config.n}, but reference {cell!r} is of n = {other.config.n} images: give both the same"
+            yield f"n is {config.n}, but reference {cell!r} has n = {other.config.n}; both must be equal"
 
     @staticmethod
     def _dangling(job: Job) -> Iterator[str]:
@@ -195,5 +195,5 @@ class Grid:
 
 @lru_cache(maxsize=8)
 def load_grid(scale: str | None = None) -> Grid:
-    """The grid of a scale (default: the active one), read once a process."""
+    """The grid of a scale (default: the active one), cached per process."""
     return Grid(scale)

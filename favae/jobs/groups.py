@@ -1,14 +1,14 @@
-"""From groups to cells: `params/grid.yaml` states groups of jobs, and `each` a group of rows in a table or figure.
+"""Expanding the groups of `params/grid.yaml` into cells.
 
 A group of a stage is one mapping:
 
     {recipe: table2, rows: all, numbers: f16-celebahq, dataset: celebahq}
 
-It makes one cell for each combination of a row of `params/<recipe>.yaml`, a block of numbers of
-`params/<scale>.yaml`, and a cell of each input. `rows` and inputs are a name, a pattern (`r12*`), a list of both, or
-`all`; `numbers` a name or a list. `dataset: own` is the data set that the model was trained on, and an input
-`reference` that is left out has the data set's name. `name` is the pattern of the cells' names where the stage's own
-does not fit, `rename` replaces a word in it.
+It makes one cell per combination of a row of `params/<recipe>.yaml`, a block of numbers of `params/<scale>.yaml`, and a
+cell of each input. `rows` and inputs are a name, a pattern (`r12*`), a list of both, or `all`; `numbers` is a name or a
+list. `dataset: own` is the data set on which the model was trained. If the input `reference` is left out, it is the
+reference with the name of the data set. `name` replaces the stage's pattern of cell names, and `rename` replaces values
+within the name.
 """
 
 import re
@@ -30,7 +30,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 @dataclass(frozen=True)
 class Cell:
-    """What a job is made of: the two parameter blocks and a cell for each input role."""
+    """Definition of a job: its two parameter blocks, and one cell per input role."""
 
     recipe: str
     row: str
@@ -52,7 +52,7 @@ def expand(scale: str, tree: Mapping[str, Any]) -> Cells:
             where = f"{paths.GRID}: {scale}.{stage.name}[{number}]"
             for name, cell in _expand_group(stage, group, cells, where):
                 if not _NAME.fullmatch(name):
-                    raise ConfigError(f"{where}: {name!r} is no name of a cell: use a-z, 0-9, '-' and '_'")
+                    raise ConfigError(f"{where}: {name!r} is not a valid name of a cell; use a-z, 0-9, '-' and '_'")
                 if name in own:
                     raise ConfigError(f"{where}: a second cell {name!r}; give one of the two groups a `name`")
                 own[name] = cell
@@ -80,7 +80,7 @@ def _expand_group(stage: Stage, group: Any, cells: Cells, where: str) -> Iterato
 
 
 def _roles(stage: Stage, group: Mapping[str, Any], cells: Cells, where: str) -> Iterator[dict[str, str]]:
-    """Every combination of cells that the roles of a group allow."""
+    """Every combination of one cell per role that a group allows."""
     combinations: list[dict[str, str]] = [{}]
     for role, source in stage.inputs.items():
         combinations = [
@@ -101,20 +101,20 @@ def _cells_for(
 
 
 def rows_of(recipe: str) -> list[str]:
-    """Rows of a recipe file in its order; names that begin with `_` are its own."""
+    """Rows of a recipe file in file order; keys that begin with `_` are not rows."""
     return [name for name in read_yaml(paths.params_file(recipe)) if not name.startswith("_")]
 
 
 def chosen(wanted: Any, available: Iterable[str], where: str) -> list[str]:
-    """Names among `available` that a name, a pattern, a list of them or `all` asks for, in the order of `available`.
+    """Names among `available` that match `wanted` (a name, a pattern, a list of them, or `all`), in the order of `available`.
 
-    Raises ConfigError where a pattern finds nothing.
+    Raises ConfigError if a pattern matches nothing.
     """
     names = list(available)
     patterns = ["*"] if wanted == "all" else _as_list(wanted)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(f"{where}: nothing is called {pattern!r}; {closest(pattern, names)}")
+            raise ConfigError(f"{where}: nothing matches {pattern!r}; {closest(pattern, names)}")
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 

@@ -1,17 +1,17 @@
-"""Rows of tables and series of figures from `each: <stage>/<pattern>`: one for each cell that the pattern finds.
+"""Rows of tables and series of figures from `each: <stage>/<pattern>`: one per cell that matches the pattern.
 
     {each: evaluate_reconstruction/celebahq-f16-*-on-celebahq, published: "favae-table2/{published}"}
 
-Cells that the same table or figure names elsewhere are left out, so a group at the end is "all others". In a table,
-cells of one row of a recipe (its seeds) are one row. Labels are those of the recipe (`_rows: {<row>: {label: ...,
-short: ..., published: ...}}`), or the row's name; `label` and `published` are patterns of `{label}`, `{short}`,
-`{published}`, `{row}`, `{numbers}`, `{model}` and `{dataset}`.
+Cells that the same table or figure already names are left out, so an `each` at the end means "all others". In a table,
+all cells of one row of a recipe (its seeds) form one row. Labels come from the recipe (`_rows: {<row>: {label: ...,
+short: ..., published: ...}}`); the default is the row's name. `label` and `published` are patterns with `{label}`,
+`{short}`, `{published}`, `{row}`, `{numbers}`, `{model}` and `{dataset}`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from favae.config.errors import ConfigError
+from favae.config.errors import ConfigError, closest
 from favae.config.load import read_yaml, validate
 from favae.config.reporting import RowNames
 from favae.jobs.groups import Cell, Cells, chosen
@@ -48,7 +48,7 @@ def _expand(
             continue
         if unknown := sorted(set(entry) - _EACH_KEYS):
             raise ConfigError(
-                f"{where}: {tree.get('id')}: each: unknown key {unknown[0]!r}; known: {sorted(_EACH_KEYS)}"
+                f"{where}: {tree.get('id')}: each: unknown key {unknown[0]!r}; {closest(unknown[0], sorted(_EACH_KEYS))}"
             )
         stage, _, pattern = str(entry["each"]).partition("/")
         found = [
@@ -91,14 +91,14 @@ def _roles(name: str, cells: Cells) -> dict[str, str]:
 
 
 def _trained(name: str, cells: Cells) -> Cell:
-    """The training behind a cell, or the cell itself: its recipe's row is what the row of a table is about."""
+    """The training of the model that a cell reads, or the cell itself. Its recipe row is the subject of a table's row."""
     stage, _, cell = name.partition("/")
     model = cells[stage][cell].roles.get("model")
     return cells["train_autoencoder"][model] if model else cells[stage][cell]
 
 
 def _words(name: str, cells: Cells) -> dict[str, str]:
-    """What a pattern of a label may name."""
+    """Values for the placeholders in a pattern of a label."""
     trained = _trained(name, cells)
     names = names_of_rows(trained.recipe).get(trained.row, RowNames())
     label = names.label or trained.row
@@ -107,10 +107,10 @@ def _words(name: str, cells: Cells) -> dict[str, str]:
 
 
 def names_of_rows(recipe: str) -> dict[str, RowNames]:
-    """`_rows` of a recipe file: how its rows are called in tables and figures. Raises ConfigError."""
+    """`_rows` of a recipe file: names of its rows in tables and figures. Raises ConfigError."""
     path = paths.params_file(recipe)
     tree = read_yaml(path)
     listed = tree.get("_rows") or {}
     if strangers := [row for row in listed if row not in tree]:
-        raise ConfigError(f"{path}: _rows: there is no row {strangers[0]!r} in this file")
+        raise ConfigError(f"{path}: _rows: this file has no row {strangers[0]!r}; {closest(strangers[0], tree)}")
     return {row: validate(RowNames, entry, f"{path}: _rows.{row}") for row, entry in listed.items()}

@@ -1,4 +1,4 @@
-"""What jobs need and this machine has not: data, weights, disk space, packages. Asked before anything is submitted."""
+"""Requirements of jobs that this machine does not meet: data, weights, disk space, packages. Checked before submission."""
 
 import importlib.metadata
 import re
@@ -16,31 +16,31 @@ from favae.runtime import paths
 if TYPE_CHECKING:
     from favae.pretrained.weights import MissingWeights
 
-_EXTRAS = ("workflow", "metrics")  # of pyproject.toml: what jobs import
-_WITHOUT_WEIGHTS = ("randconv",)  # feature networks that need no file; the others are named as theirs is
+_EXTRAS = ("workflow", "metrics")  # extras of pyproject.toml that jobs import
+_WITHOUT_WEIGHTS = ("randconv",)  # feature networks without a weights file; the others have the name of their entry
 
 
 @dataclass(frozen=True)
 class Need:
-    """Something that is missing, in a sentence; whether jobs cannot run without it (else a metric is not measured)."""
+    """A missing requirement in one sentence. `blocks`: jobs cannot run without it; otherwise only a metric is not measured."""
 
     text: str
     blocks: bool
 
 
 class NeedsMissing(RuntimeError):
-    """Jobs that are about to run lack something."""
+    """A requirement of the jobs that are about to run is missing."""
 
 
 def require(jobs: Iterable[Job]) -> None:
-    """Raise NeedsMissing, one line for each thing, where jobs cannot run for want of data, weights or packages."""
+    """Raise NeedsMissing, with one line per item, if data, weights or packages that jobs need are missing."""
     missing = [need.text for need in _blocking(sorted(jobs, key=lambda job: job.name))]
     if missing:
-        raise NeedsMissing("nothing was started, for want of:\n" + "\n".join(f"  - {text}" for text in missing))
+        raise NeedsMissing("nothing was started, because these are missing:\n" + "\n".join(f"  - {t}" for t in missing))
 
 
 def needs(jobs: list[Job]) -> Iterator[Need]:
-    """All that is missing for `jobs`, what a metric wants included."""
+    """Everything that is missing for `jobs`, including what only a metric needs."""
     yield from _blocking(jobs)
     for found, name, more in _missing_weights(jobs, _weights_of_metrics):
         yield Need(f"{found.reason} (without it a metric is not measured in {name}{more})", blocks=False)
@@ -61,27 +61,25 @@ def _blocking(jobs: list[Job]) -> Iterator[Need]:
 
 
 def missing_space(wanted: float) -> Iterator[Need]:
-    """Disk space, where `wanted` bytes are more than is free under `data`."""
+    """A requirement of disk space, if fewer than `wanted` bytes are free under `data`."""
     folder = paths.DATA if paths.DATA.exists() else paths.DATA.parent
     free = shutil.disk_usage(folder).free
     if wanted > free:
-        text = f"disk space: {wanted / 1e9:,.0f} GB wanted (estimate), {free / 1e9:,.0f} GB free in {folder.resolve()}"
+        text = f"disk space: {wanted / 1e9:,.0f} GB needed (estimate), {free / 1e9:,.0f} GB free in {folder.resolve()}"
         yield Need(text, blocks=False)
 
 
 def _missing_weights(
     jobs: list[Job], wanted: Callable[[Job], Iterator[str]]
 ) -> Iterator[tuple["MissingWeights", str, str]]:
-    """(what is missing, the first job that wants it, how many more do) of declared weights."""
+    """(missing weights, first job that needs them, " and N more" jobs) for each entry of declared weights."""
     users: dict[str, list[str]] = {}
     for job in jobs:
         for name in sorted(set(wanted(job))):
             users.setdefault(name, []).append(job.name)
     for name, names in users.items():
-        from favae.pretrained.weights import (
-            MissingWeights,
-            find_weights,
-        )  # torch: planning most scales needs none of it
+        # Imported late: it imports torch, which planning rarely needs.
+        from favae.pretrained.weights import MissingWeights, find_weights
 
         found = find_weights(name)
         if isinstance(found, MissingWeights):
@@ -89,13 +87,13 @@ def _missing_weights(
 
 
 def _missing_packages() -> Iterator[Need]:
-    """Packages of the core and of the extras that jobs import, but that are not installed."""
+    """Packages of the core and of the jobs' extras that are not installed."""
     for requirement in importlib.metadata.requires("favae") or []:
         name = re.split(r"[\s;<>=!~\[(]", requirement, maxsplit=1)[0]
         extra = re.search(r"extra == .(\w+)", requirement)
         wanted = extra is None or extra[1] in _EXTRAS
         if wanted and not any(importlib.metadata.distributions(name=name)):
-            yield Need(f"the Python package {name}: make setup", blocks=True)
+            yield Need(f"the Python package {name} is not installed; run make setup", blocks=True)
 
 
 def _weights_of_training(job: Job) -> Iterator[str]:

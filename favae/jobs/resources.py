@@ -1,4 +1,4 @@
-"""What a job asks of the machine, from its estimate. Snakemake passes it to the scheduler."""
+"""Resources that Snakemake requests for a job, from its estimate."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -8,12 +8,12 @@ from favae.config.training import TrainingConfig
 from favae.jobs.estimates import Estimate, Sizes, declared_sizes, estimate
 from favae.jobs.grid import Grid, Job, load_grid
 
-_BASE_MB = 1500  # python, torch and Snakemake's own process beside it
-_PREPARE_THREADS = 8  # decoding and resizing; Snakemake gives what a smaller machine has
+_BASE_MB = 1500  # Python, torch, and the Snakemake process that runs the job
+_PREPARE_THREADS = 8  # for decoding and resizing; Snakemake reduces it on a smaller machine
 _LIGHT = {"make_tables", "make_figures"}
-_HOST_MB = 16_000  # a network that needs more trains on a GPU, and then its activations are not the host's
-_SHORT, _LONG = 4 * 60, 24 * 60  # minutes; a training that is cut off goes on from its checkpoint
-_NOMINAL = {"train": 10_000, "val": 1_000, "test": 1_000}  # of a data set that does not declare its size
+_HOST_MB = 16_000  # networks that need more train on a GPU, whose memory holds their activations
+_SHORT, _LONG = 4 * 60, 24 * 60  # minutes; a training that is stopped by the limit resumes from its checkpoint
+_NOMINAL = {"train": 10_000, "val": 1_000, "test": 1_000}  # assumed for a data set that does not declare its size
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Resources:
     gpu: int
 
     def grown(self, attempt: int) -> "Resources":
-        """The same after `attempt` tries: a job that ran out of memory or time gets more."""
+        """Resources of attempt number `attempt`: memory and time grow, for jobs that ran out of either."""
         return replace(self, mem_mb=self.mem_mb * attempt, runtime=self.runtime * attempt)
 
 
 @lru_cache(maxsize=1024)
 def resources_of(job: Job) -> Resources:
-    """Resources of a job: what its parameters say, memory and twice the time of its estimate (4 to 24 hours)."""
+    """Resources of a job: threads and ranks from its parameters, memory and twice the time (4 to 24 hours) of its estimate."""
     if job.stage.name in _LIGHT:
         return Resources(1, _BASE_MB, 15, 0)
     if job.stage.name == "prepare_dataset":
-        # Cutting a few shipped photographs is no work; waiting for all cores to be free would hold up everything else.
+        # Cutting a few photographs takes little time, and requesting all cores would delay all other jobs.
         tiles = isinstance(job.config, DatasetConfig) and job.config.layout.kind == "tiles"
         return Resources(1 if tiles else _PREPARE_THREADS, 4 * _BASE_MB, 8 * 60, 0)
     grid = load_grid(job.scale)
@@ -48,7 +48,7 @@ def resources_of(job: Job) -> Resources:
 
 
 def known_sizes(grid: Grid) -> dict[str, Sizes]:
-    """Splits of each data set of the grid whose size its parameters declare."""
+    """Number of images per split, for each data set of the grid whose parameters declare it."""
     sizes = {}
     for cell in grid.cells("prepare_dataset"):
         config = grid.job("prepare_dataset", cell).config

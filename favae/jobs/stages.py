@@ -1,7 +1,7 @@
-"""The stages: what each reads, writes and is configured by. The one statement of the graph.
+"""The stages: what each one reads and writes, and the schema of its parameters. The graph is stated only here.
 
-The rules of the Snakefile and `dvc.yaml` are made from this list (workflow/rules/stages.smk, `favae graph`). A new stage is an entry
-here, its schema in `favae.config`, and a module `favae/stages/<name>.py` with `run(job, context)`.
+The rules of the Snakefile and `dvc.yaml` are made from this list (workflow/rules/stages.smk, `favae graph`). A new stage needs
+an entry here, its schema in `favae.config`, and a module `favae/stages/<name>.py` with `run(job, context)`.
 """
 
 import importlib
@@ -16,11 +16,11 @@ Where = Literal["result", "curves", "report"]
 
 @dataclass(frozen=True)
 class Output:
-    """A file or folder that a stage writes, beside its card and its run record.
+    """A file or folder that a stage writes, in addition to its card and its run record.
 
-    `where` is `result` (the cell's folder), `curves` (a CSV of its own, so that figures need no checkpoint) or `report`
-    (`reports/<scale>/<name>`, kept by git). `folder` and `metrics` tell Snakemake and DVC what it is. `feeds`: other stages
-    read it. `plot` is the column of a curve that DVC plots over `step`.
+    `where` is `result` (the cell's folder), `curves` (a separate CSV file, so that figures need no checkpoint) or `report`
+    (`reports/<scale>/<name>`, kept in git). `folder` and `metrics` tell Snakemake and DVC the kind of the output. `feeds`:
+    other stages read it. `plot` is the column of a curve that DVC plots over `step`.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Output:
     plot: str = ""
 
     def path(self, scale: str, stage: str, cell: str) -> Path:
-        """Where it lies; `{scale}` and `{cell}` give the pattern of a rule."""
+        """Path of the output; with `{scale}` and `{cell}` as arguments, the pattern of a rule."""
         if self.where == "curves":
             return paths.curves(scale, stage, cell)
         if self.where == "report":
@@ -40,7 +40,7 @@ class Output:
 
     @property
     def key(self) -> str:
-        """Its name in a rule: `model.safetensors` is `output.model`."""
+        """Name of the output in a rule: `model.safetensors` is `output.model`."""
         return self.name.partition(".")[0]
 
 
@@ -49,16 +49,16 @@ class Stage:
     """One kind of job.
 
     Args:
-        purpose: in a few words, for a reader of `dvc.yaml`.
-        config: `module:name` of the class of its parameters, or of a function that chooses it. Imported when needed: planning must not
-            wait for other stages' schemas.
-        inputs: role -> stage; a cell names one cell of that stage for each role.
-        outputs: what it writes.
-        collects: stages all cells of which are inputs; such a stage has the one cell `all`.
-        shared: parameter files that are read whole, beside recipe and numbers.
-        cells: pattern of its cells' names, from the keys of a group (`params/grid.yaml`).
-        gpu: whether it uses a GPU where there is one.
-        local: takes seconds; runs beside Snakemake, also on a cluster.
+        purpose: in a few words, for readers of `dvc.yaml`.
+        config: `module:name` of the schema of its parameters, or of a function that chooses the schema. Imported when needed,
+            so that planning does not wait for the schemas of other stages.
+        inputs: role -> stage; each cell names one cell of that stage per role.
+        outputs: files and folders that it writes.
+        collects: stages of which all cells are inputs; such a stage has only the cell `all`.
+        shared: parameter files that are read as a whole, in addition to recipe and numbers.
+        cells: pattern of the names of its cells, from the keys of a group (`params/grid.yaml`).
+        gpu: whether it uses a GPU if one is available.
+        local: takes seconds; runs on the machine of Snakemake, even if other jobs are sent to a cluster.
     """
 
     name: str
@@ -73,18 +73,18 @@ class Stage:
     local: bool = False
 
     def load_config(self) -> Any:
-        """What `validate` takes: a class, or a function from the parameters to one."""
+        """The schema for `validate`: a class, or a function that chooses one from the parameters."""
         module, name = self.config.split(":")
         return getattr(importlib.import_module(module), name)
 
     @property
     def feeds(self) -> tuple[Output, ...]:
-        """What other stages read of a cell, beside its card."""
+        """Outputs that other stages read, in addition to the card."""
         return tuple(output for output in self.outputs if output.feeds)
 
 
 def _training(*outputs: Output, plot: str) -> tuple[Output, ...]:
-    """What every training writes."""
+    """Outputs of a training: model, configuration, learning curves and `outputs`."""
     files = Output("model.safetensors", feeds=True), Output("config.json", feeds=True)
     return (*files, *outputs, Output("curves", where="curves", plot=plot))
 
@@ -149,7 +149,7 @@ STAGES = {
         ),
         Stage(
             "generate_images",
-            "images sampled from held-out captions, compared with real ones",
+            "images sampled for held-out captions, compared with real images",
             "favae.config.cat:GenerateConfig",
             _MEASURED,
             inputs={
@@ -162,7 +162,7 @@ STAGES = {
         ),
         Stage(
             "make_tables",
-            "reported beside reproduced, as CSV, Markdown and LaTeX",
+            "published and reproduced numbers, as CSV, Markdown and LaTeX",
             "favae.config.reporting:TablesConfig",
             (Output("tables", where="report", folder=True),),
             inputs={},

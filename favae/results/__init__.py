@@ -1,1 +1,1 @@
-"""Results on disk: cards, publishing, run records, status, what differs, what is left over."""
+"""Results on disk: cards, publishing, run records, status, differences, leftovers."""

@@ -1,6 +1,6 @@
-"""Cards: the small deterministic file that says what a result is, and by which the next job knows it.
+"""Cards: a small deterministic file that identifies a result. Other jobs depend on a result through its card.
 
-An identical rerun writes identical bytes: nothing of time, host or order of execution stands in a card.
+An identical rerun writes identical bytes: a card contains no time, host or order of execution.
 """
 
 import json
@@ -36,11 +36,11 @@ class Card(Schema):
     code_version: int
     inputs: dict[str, str]  # card path -> sha256 of the card
     outputs: dict[str, Output]  # path -> hash and size
-    summary: dict[str, Any]  # counts and other facts, deterministic
+    summary: dict[str, Any]  # counts and other deterministic facts
     parameters: dict[str, Any]
 
 
-# Parameters of a training that only divide the work: an interrupted training resumes under other values.
+# Parameters of a training that only divide the work: an interrupted training may resume with other values.
 _WORKERS = ("ranks", "threads")
 
 
@@ -50,7 +50,7 @@ def content_key(job: Job, input_hashes: Mapping[str, str]) -> str:
 
 
 def resume_key(job: Job, input_hashes: Mapping[str, str]) -> str:
-    """Identity of unfinished work: the content key, less the numbers of ranks and threads."""
+    """Identity of unfinished work: like the content key, but without the numbers of ranks and threads."""
     parameters = dict(job.parameters)
     if "training" in parameters:
         parameters["training"] = {k: v for k, v in parameters["training"].items() if k not in _WORKERS}
@@ -64,12 +64,12 @@ def hash_of(stage: str, cell: str, parameters: Mapping[str, Any], version: int, 
 
 
 def input_hashes(job: Job) -> dict[str, str]:
-    """SHA-256 of each input card. Raises FileNotFoundError for one that is not there."""
+    """SHA-256 of each input card. Raises FileNotFoundError if one is missing."""
     return {path.as_posix(): sha256_file(path) for path in job.inputs.values()}
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files of an output: the file itself, or those of a folder without hidden ones, which tools leave there."""
+    """The files of an output: the file itself, or the files of a folder except hidden ones, which tools create."""
     if not path.is_dir():
         return [path]
     return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
@@ -89,7 +89,7 @@ def describe(path: Path) -> Output:
 
 
 def write_card(job: Job, key: str, hashes: dict[str, str], outputs: list[Path], summary: dict[str, Any]) -> Card:
-    """Describe `outputs` and write the card, atomically. Call it last: the card says that all else is there."""
+    """Describe `outputs` and write the card, atomically. Call it last: a card means that the result is complete."""
     card = Card(
         schema_version=SCHEMA_VERSION,
         scale=job.scale,
@@ -107,8 +107,8 @@ def write_card(job: Job, key: str, hashes: dict[str, str], outputs: list[Path], 
 
 
 def read_card(path: Path) -> Card:
-    """Read a card. Raises FileNotFoundError, or ValueError naming the file when it is not a card."""
+    """Read a card. Raises FileNotFoundError, or ValueError naming the file if it is not a valid card."""
     try:
         return Card.model_validate_json(path.read_text())
     except ValidationError as error:
-        raise ValueError(f"{path}: not a card of this version ({error.error_count()} problems); remove it") from error
+        raise ValueError(f"{path}: not a valid card ({error.error_count()} problems); remove it") from error

@@ -1,4 +1,4 @@
-"""Why a result is not current: the first difference, in words."""
+"""Why a result is not current: the first difference between its card and the current parameters."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from favae.results.status import State, state_of
 
 
 def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:
-    """The first place (in sorted order of keys) where two JSON values differ, as (path, old, new)."""
+    """The first difference (in sorted order of keys) between two JSON values, as (path, old, new); None if they are equal."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
             below = f"{path}.{key}" if path else key
@@ -21,7 +21,7 @@ def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any]
 
 
 def explain(target: str, scale: str | None) -> str:
-    """One line on `stage/cell`: ok, or the first field that differs between its card and the parameters now."""
+    """One line about `stage/cell`: its state, or the first field in which its card and the current parameters differ."""
     stage, _, cell = target.partition("/")
     if not cell:
         raise ConfigError(f"{target!r}: expected STAGE/CELL, as `favae status` lists them")

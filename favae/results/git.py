@@ -1,4 +1,4 @@
-"""Git commit and changed files. Only the head process asks git; jobs, on compute nodes without git, read what it wrote."""
+"""Git commit and uncommitted files. The head process writes them to a file; jobs, on compute nodes without git, read it."""
 
 import json
 import re
@@ -20,14 +20,14 @@ def _git(*arguments: str) -> str | None:
 
 
 def has_commit(commit: str) -> bool | None:
-    """Whether the repository here knows a commit; None where this is no git repository."""
+    """Whether this repository has a commit; None outside a git repository."""
     if _git("rev-parse", "--git-dir") is None:
         return None
     return _COMMIT.fullmatch(commit) is not None and _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
 def working_tree() -> dict[str, Any]:
-    """`commit` and `dirty`, the uncommitted files (None where this is no git repository); results and reports do not count."""
+    """`commit` and `dirty`, the uncommitted files except results and reports; both None outside a git repository."""
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":!reports", ":!dvc.lock")
     return {
         "commit": commit.strip() if commit else None,
@@ -36,12 +36,12 @@ def working_tree() -> dict[str, Any]:
 
 
 def write_git_record() -> None:
-    """Write what `working_tree` sees, for the jobs."""
+    """Write `working_tree()` to a file for the jobs."""
     write_text(paths.git_record(), json.dumps(working_tree()) + "\n")
 
 
 def read_git_record() -> dict[str, Any]:
-    """What the head process wrote, or an empty mapping."""
+    """The record that the head process wrote, or an empty mapping."""
     try:
         return json.loads(paths.git_record().read_text())
     except (FileNotFoundError, json.JSONDecodeError):

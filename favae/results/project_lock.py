@@ -1,6 +1,6 @@
-"""The project lock: one workflow at a time in a project. The kernel releases it when its holder dies, however it dies.
+"""The project lock: only one workflow runs in a project at a time. The kernel releases it when its holder dies for any reason.
 
-Snakemake's own lock is a file that outlives a killed process and then stops every plain command.
+Snakemake's own lock is a file that remains after a kill and then blocks every command.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from favae.runtime import paths
 
-_held: list[FileLock] = []  # for the life of this process
+_held: list[FileLock] = []  # until this process ends
 
 
 class ProjectBusy(RuntimeError):
@@ -29,13 +29,13 @@ def _acquired() -> FileLock:
 
 
 def hold_project() -> None:
-    """Hold the project until this process ends. Raises ProjectBusy."""
+    """Hold the project lock until this process ends. Raises ProjectBusy."""
     _held.append(_acquired())
 
 
 @contextmanager
 def project_held() -> Iterator[None]:
-    """Hold the project for a while. Raises ProjectBusy."""
+    """Context manager: hold the project lock inside the block. Raises ProjectBusy."""
     lock = _acquired()
     try:
         yield

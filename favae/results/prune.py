@@ -1,4 +1,4 @@
-"""Leftovers: results of cells that left the grid, and resume states of contents that no cell has now."""
+"""Leftovers: results of cells that are no longer in the grid, and resume states of other parameters or inputs."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from favae.runtime import paths
 
 
 def leftovers(scale: str | None) -> list[Path]:
-    """What `prune` would remove. In DVC, tables depend on folders of cells, so a leftover cell counts there."""
+    """Paths that `prune` would remove. For DVC, tables depend on whole folders of cells, including leftover ones."""
     grid = load_grid(scale)
     return sorted([*_cells_not_in_grid(grid), *_unwanted_states(grid)])
 
@@ -29,7 +29,7 @@ def prune(scale: str | None) -> list[Path]:
 def _cells_not_in_grid(grid: Grid) -> Iterator[Path]:
     for stage in STAGES:
         known = set(grid.cells(stage))
-        # The one place of each kind, asked for a cell by name, gives the folder in which all cells lie.
+        # The path of a cell with any name gives the folder that holds all cells.
         for example in (
             paths.result_dir(grid.scale, stage, "cell"),
             paths.run_record(grid.scale, stage, "cell"),
@@ -42,10 +42,10 @@ def _cells_not_in_grid(grid: Grid) -> Iterator[Path]:
 
 
 def _unwanted_states(grid: Grid) -> Iterator[Path]:
-    """Resume states under another key than the one the parameters and inputs of a cell have now."""
+    """Resume states whose key is not the current one of their cell."""
     for job in grid:
         if not all(path.exists() for path in job.inputs.values()):
-            continue  # without its inputs a cell has no key yet, so none of its states is known to be unwanted
+            continue  # without inputs the key of a cell is unknown, so all its resume states are kept
         wanted = paths.state_dir(job.scale, job.stage.name, job.cell, resume_key(job, input_hashes(job)))
         known = {wanted, paths.spare_dir(job.scale, job.stage.name, job.cell)}
         if wanted.parent.is_dir():

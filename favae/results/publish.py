@@ -1,9 +1,9 @@
-"""Publishing a result as one act: lock the cell, move the built files into place, card last, then a spare copy.
+"""Publishing a result: lock the cell, move the built files into place, write the card last, then link a spare copy.
 
-The spare copy is a set of hard links, which cost no space. A job may outlive the Snakemake or DVC that started it (`kill -9`,
-a lost connection). The next one finds no record of its end, deletes its outputs and starts the job again; with the same
-content key, the job then restores the spare copy. Spare copies are dropped when the results are locked in DVC, so that a rerun
-asked for after that is a rerun.
+The spare copy is a set of hard links, which take no space. A job may outlive the Snakemake or DVC that started it (`kill -9`,
+a lost connection). The next Snakemake or DVC has no record that the job finished, deletes its outputs and starts it again;
+the job then restores the spare copy, if its content key is the same. Recording results in DVC removes the spare copies, so a
+rerun requested later really runs.
 """
 
 import logging
@@ -30,16 +30,16 @@ _SECONDS_TO_DIE = 5.0  # a killed job may take this long to release its cell
 
 
 class CellBusy(RuntimeError):
-    """Another process works on the same cell."""
+    """Another process is working on the same cell."""
 
 
 @dataclass
 class Outcome:
-    """What a stage reports when its work is done; a training in several processes sends it as JSON."""
+    """The report of a stage that has finished. A training in several processes sends it as JSON."""
 
-    summary: dict[str, Any]  # to the card: deterministic facts only
-    metrics: dict[str, float] = field(default_factory=dict)  # to the run record and MLflow
-    artifacts: list[str] = field(default_factory=list)  # images worth showing, file names in the result folder
+    summary: dict[str, Any]  # for the card: deterministic facts only
+    metrics: dict[str, float] = field(default_factory=dict)  # for the run record and MLflow
+    artifacts: list[str] = field(default_factory=list)  # images for MLflow: file names in the result folder
     published: list[str] = field(default_factory=list)  # paths of outputs outside the result folder (curves, reports)
     device: str = "cpu"
     gpus: int = 0
@@ -49,10 +49,10 @@ class Outcome:
 
 @contextmanager
 def cell_lock(job: Job) -> Iterator[None]:
-    """Hold the cell of `job`. Raises CellBusy.
+    """Context manager: hold the lock of the cell of `job`. Raises CellBusy.
 
-    The kernel releases the lock when the process dies, so a killed job never leaves a cell locked. A job that outlived its
-    Snakemake may hold it: the next one does not wait for hours beside a booked GPU, it ends.
+    The kernel releases the lock when the process dies, so a killed job leaves no cell locked. A job that outlived its
+    Snakemake may hold it; the next one then ends at once, because waiting would occupy a GPU for hours.
     """
     path = paths.cell_lock(job.scale, job.stage.name, job.cell)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,8 @@ def cell_lock(job: Job) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise CellBusy(
-            f"another process is working on this cell (it holds {path}); start again when it has ended: its result is kept"
+            f"another process is working on this cell (it holds {path}); start again when it has finished: "
+            "its result will be used"
         ) from None
     try:
         yield
@@ -113,13 +114,13 @@ def _record(job: Job, key: str, started: datetime, outcome: Outcome) -> RunRecor
 
 
 def _most_resident() -> int:
-    """Bytes of resident memory of this process, or of one that it started, at its peak."""
+    """Peak resident memory in bytes, of this process or of the largest one that it started."""
     peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return 1024 * max(peaks)  # Linux counts in KiB
 
 
 def restore_spare(job: Job, key: str) -> Card | None:
-    """Publish the spare copy again, card last. None where it has another key, or its bytes are not those of its card."""
+    """Publish the spare copy again, card last. None without a spare copy of this key, or if it does not match its card."""
     folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
     try:
         card = read_card(folder / job.card)
@@ -140,7 +141,7 @@ def restore_spare(job: Job, key: str) -> Card | None:
 
 
 def drop_spares(grid: Grid) -> None:
-    """Remove the spare copies of a scale's published results."""
+    """Remove the spare copies of all published results of a scale."""
     for job in grid:
         folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
         spare = folder / job.card
@@ -149,7 +150,7 @@ def drop_spares(grid: Grid) -> None:
 
 
 def _link_spare(job: Job, card: Card) -> None:
-    """Link a published result aside, its card last. Where the file system has no hard links, there is no spare copy."""
+    """Make the spare copy of a published result, card last. Without hard links in the file system, there is none."""
     folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
     shutil.rmtree(folder, ignore_errors=True)
     record = paths.run_record(job.scale, job.stage.name, job.cell)

@@ -1,4 +1,4 @@
-"""`run.json`: when, where and with what a result was made. For people and for MLflow; no job depends on it."""
+"""Run records: when, where and with what a result was made. For readers and for MLflow; no job depends on them."""
 
 import json
 import os
@@ -30,20 +30,20 @@ class RunRecord(Schema):
     started: str
     ended: str
     seconds: float
-    resumed: int  # how often the work resumed after an interruption
+    resumed: int  # number of times that the work was resumed
     host: str
     platform: str
     device: str
     gpu_seconds: float  # seconds times GPUs
-    gpu_bytes: int | None = None  # most that was allocated at once, on one GPU; None where none was used
-    host_bytes: int | None = None  # most resident memory of one process
+    gpu_bytes: int | None = None  # peak of allocated memory on one GPU; None without a GPU
+    host_bytes: int | None = None  # peak resident memory of one process
     versions: dict[str, str]
     constraints_sha256: str | None
     git_commit: str | None
     git_dirty: list[str] | None
     slurm_job: str | None
     metrics: dict[str, float]
-    artifacts: list[str]  # images worth showing
+    artifacts: list[str]  # images for MLflow
 
 
 def now() -> datetime:
@@ -67,7 +67,7 @@ def environment() -> dict[str, Any]:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    """(distribution, version) of those that decide results and are installed."""
+    """(distribution, version) of the installed packages in `_PACKAGES`."""
     for name in _PACKAGES:
         try:
             yield name, version(name)
@@ -83,6 +83,6 @@ def write_run_record(record: RunRecord) -> Path:
 
 
 def read_run_record(scale: str, stage: str, cell: str) -> RunRecord | None:
-    """The record of a cell, or None where there is none."""
+    """The record of a cell, or None if it has none. Raises ValueError if the file is not a run record."""
     path = paths.run_record(scale, stage, cell)
     return RunRecord.model_validate_json(path.read_text()) if path.exists() else None

@@ -1,4 +1,4 @@
-"""State of every cell, from contents only."""
+"""State of every cell, from file contents only."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ from favae.results.cards import content_key, describe, input_hashes, read_card, 
 
 
 class State(StrEnum):
-    """How a cell's result stands against the current parameters."""
+    """State of a cell's result under the current parameters."""
 
     OK = "ok"
     MISSING = "missing"
@@ -17,9 +17,9 @@ class State(StrEnum):
 
 
 def state_of(job: Job, *, verify_bytes: bool = True) -> tuple[State, str]:
-    """How the result of `job` stands, and why in a few words. From contents only, never from times.
+    """State of the result of `job`, and the reason. Compares contents, never times.
 
-    Without `verify_bytes`, outputs are compared by size alone.
+    Without `verify_bytes`, outputs are compared only by size.
     """
     try:
         card = read_card(job.card)
@@ -38,12 +38,12 @@ def state_of(job: Job, *, verify_bytes: bool = True) -> tuple[State, str]:
         if not path.exists():
             return State.MISSING, f"{name} is missing"
         if (describe(path) != output) if verify_bytes else (size_of(path) != output.size):
-            return State.CORRUPT, f"{name} differs from what its card says"
+            return State.CORRUPT, f"{name} does not match its card"
     return State.OK, ""
 
 
 def statuses(scale: str | None, *, verify_bytes: bool = True) -> list[tuple[Job, State, str]]:
-    """Every job of a scale with its state and the reason. A cell below a stale or missing one is stale too."""
+    """Every job of a scale with its state and the reason. A cell is also stale if one of its inputs is not ok."""
     rows: list[tuple[Job, State, str]] = []
     bad: dict[str, str] = {}  # card path -> name of the job that is not ok
     for job in load_grid(scale):

@@ -1,1 +1,1 @@
-"""The ground: paths, atomic files, hashes, CPU, SLURM, progress. Imports nothing else of this package."""
+"""Basic tools: paths, atomic files, hashes, CPU settings, SLURM, progress. Imports no other package of favae."""

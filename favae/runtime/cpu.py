@@ -1,4 +1,4 @@
-"""How a process uses its CPU cores and its memory, and which device it computes on."""
+"""CPU threads, memory reuse and device of a process."""
 
 import ctypes
 import sys
@@ -28,10 +28,11 @@ _VECTOR_FUNCTIONS = (
 
 
 def use_threads(threads: int) -> None:
-    """Compute with that many threads, the same numbers in every run.
+    """Use `threads` CPU threads, with the same numbers in every run.
 
-    MKL chooses a vector function's implementation at its first call. Two threads that make it at once may get one with
-    12 bits of precision, silently and for that call only (pytorch issue 188792), so the first call is made here, in one.
+    MKL chooses the implementation of a vector function at its first call. If two threads make that call at the same time,
+    one of them may silently get an implementation with 12 bits of precision, for that call only (pytorch issue 188792).
+    So the first calls are made here, in one thread.
     """
     for dtype in (torch.float32, torch.float64):
         for function in _VECTOR_FUNCTIONS:
@@ -40,10 +41,10 @@ def use_threads(threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep memory that a CPU's tensors free, up to 1 GiB, instead of handing it back after each operation.
+    """Keep freed memory of CPU tensors, up to 1 GiB, instead of returning it to the system after each operation.
 
-    glibc maps every tensor above some 100 kB anew, and the kernel clears its pages: at small batches that is a
-    quarter of a training step. Other C libraries are left alone.
+    By default glibc maps every tensor above about 100 kB anew and the kernel clears its pages: at small batches that
+    takes a quarter of a training step. Has no effect with other C libraries.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -52,18 +53,18 @@ def keep_freed_memory() -> None:
 
 
 def use_cpu_for_training(threads: int) -> None:
-    """Threads, memory and numbers of a process that trains."""
+    """Set threads, memory reuse and flushing of denormal numbers for a training process."""
     use_threads(threads)
     keep_freed_memory()
-    torch.set_flush_denormal(True)  # tiny Adam moments would be a hundred times slower on a CPU
+    torch.set_flush_denormal(True)  # Adam's tiny moments are denormal: a hundred times slower on a CPU
 
 
 def choose_device(threads: int) -> torch.device:
-    """The device of a job in one process: CUDA where available, else the CPU with that many threads."""
+    """The device of a job in one process: CUDA if available, otherwise the CPU. Also sets the number of CPU threads."""
     use_threads(threads)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or `cpu`: what a run record says."""
+    """The GPU's name, or `cpu`, for run records."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing: a file is either complete or absent."""
 
 import os
 import shutil
@@ -16,14 +16,17 @@ def _sync(path: Path) -> None:
 
 
 def sync_tree(path: Path) -> None:
-    """Flush a file, or every file of a folder, to disk: a rename after this never shows a half-written file, power cuts included."""
+    """Flush a file, or every file of a folder, to disk.
+
+    A rename after it never exposes a half-written file, even after a power cut.
+    """
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
             _sync(file)
 
 
 def move_into_place(built: Path, destination: Path) -> None:
-    """Flush and rename a finished file or folder onto `destination` (same file system), replacing what stood there."""
+    """Flush and rename a finished file or folder onto `destination` (same file system), replacing an existing one."""
     sync_tree(built)
     if destination.is_dir():
         shutil.rmtree(destination)
@@ -33,7 +36,7 @@ def move_into_place(built: Path, destination: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, for a file or a folder; moved into place on success, removed on an error."""
+    """Yield a temporary path beside `path`, for a file or a folder. It is renamed to `path` on success, removed on an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

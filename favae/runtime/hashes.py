@@ -1,4 +1,4 @@
-"""One spelling of a value, and hashes of it."""
+"""Canonical JSON of a value, and SHA-256 hashes."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Where every file of the project lies. Other modules of the package take the names of folders and shared files from here.
+"""All paths of the project. Other modules take the names of folders and shared files from here.
 
 All paths are relative to the project root (the folder with the Snakefile), which is the working directory of every command.
 """
@@ -12,7 +12,7 @@ VERSIONS = PARAMS / "versions.yaml"
 PUBLISHED = PARAMS / "published.yaml"
 DATA = Path("data")
 REPORTS = Path("reports")
-STATE = DATA / "state"  # what jobs and workflows need while they run; declared neither to Snakemake nor to DVC
+STATE = DATA / "state"  # needed while jobs and workflows run; declared neither to Snakemake nor to DVC
 
 # In the result folder of a job. Folders:
 SHARDS = "shards"  # of a prepared data set
@@ -35,7 +35,7 @@ def params_file(name: str) -> Path:
 
 
 def result_dir(scale: str, stage: str, cell: str) -> Path:
-    """Published artefacts of one job; its card lies there too."""
+    """Folder of the published files of one job, including its card."""
     return DATA / scale / stage / cell
 
 
@@ -45,12 +45,12 @@ def card(scale: str, stage: str, cell: str) -> Path:
 
 
 def run_record(scale: str, stage: str, cell: str) -> Path:
-    """`run.json` of a job: when, where, with what it ran. Apart from the results, since no job may depend on it."""
+    """Run record of a job: when, where and with what it ran. Kept outside the results, because no job may depend on it."""
     return DATA / scale / "runs" / stage / f"{cell}.json"
 
 
 def curves(scale: str, stage: str, cell: str) -> Path:
-    """Learning curves. Apart from the checkpoints, so that figures can be drawn where no checkpoint was pulled."""
+    """Learning curves. Kept apart from the checkpoints, so that figures can be drawn without pulling checkpoints."""
     return DATA / scale / "curves" / stage / f"{cell}.csv"
 
 
@@ -60,7 +60,7 @@ def log(scale: str, stage: str, cell: str) -> Path:
 
 
 def state_dir(scale: str, stage: str, cell: str, key: str) -> Path:
-    """Resume state of one content key. Declared neither to Snakemake nor to DVC: both delete what they know."""
+    """Resume state of one content key. Neither Snakemake nor DVC knows it: both delete declared outputs before a job."""
     return STATE / scale / stage / cell / key
 
 
@@ -70,7 +70,7 @@ def cell_lock(scale: str, stage: str, cell: str) -> Path:
 
 
 def spare_dir(scale: str, stage: str, cell: str) -> Path:
-    """Spare copy of a finished result, as hard links, until the results are locked in DVC."""
+    """Spare copy of a finished result (hard links), kept until the results are recorded in DVC."""
     return STATE / scale / stage / cell / "spare"
 
 
@@ -100,7 +100,7 @@ def git_record() -> Path:
 
 
 def facts() -> Path:
-    """What planning knows of networks and losses, kept until their sources change (`favae.jobs.facts`)."""
+    """Cached facts about networks and losses for planning, valid until their sources change (`favae.jobs.facts`)."""
     return DATA / "state" / "facts.json"
 
 

@@ -1,4 +1,4 @@
-"""One way to show progress: a bar with ETA on a terminal, plain lines elsewhere."""
+"""Progress of long loops: a bar with ETA on a terminal, plain lines elsewhere."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ def _clock(seconds: float) -> str:
 
 
 class Progress:
-    """Progress of `total` units of work, of which `done` were finished before (a resumed run)."""
+    """Progress of `total` units of work, of which `done` were finished earlier (in a resumed run)."""
 
     def __init__(self, title: str, total: int, done: int = 0) -> None:
         self.title, self.total, self.done, self._first = title, total, done, done
@@ -43,7 +43,7 @@ class Progress:
             log.info("%s: %d/%d  %.3g/s  ETA %s  %s", self.title, self.done, self.total, rate, eta, shown)
 
     def close(self) -> None:
-        """End the bar, or say in one line how long it took."""
+        """Close the bar, or log the elapsed time."""
         if self._bar is not None:
             self._bar.close()
         elif self.done > self._first:

@@ -1,4 +1,4 @@
-"""The SLURM job that this process is part of: what it was given, and how it goes back into the queue."""
+"""The SLURM job of this process: its allocation, and how it is requeued."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ def describe_job() -> str | None:
         return None
     node = os.environ.get("SLURMD_NODENAME", "an unnamed node")
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
-    again = f", started again {restarts} times" if restarts else ""
+    again = f", restarted {restarts} times" if restarts else ""
     return f"SLURM job {os.environ['SLURM_JOB_ID']} on {node}, GPUs {os.environ.get('CUDA_VISIBLE_DEVICES') or 'none'}{again}"
 
 
@@ -27,7 +27,7 @@ def job_number() -> int:
 def allocated_nodes() -> list[str]:
     """Names of the nodes of this SLURM job, in its order; empty outside of one.
 
-    From SLURM itself: Snakemake's plugin takes SLURM_JOB_NODELIST out of the environment of its jobs.
+    Asked from SLURM, because Snakemake's plugin removes SLURM_JOB_NODELIST from the environment of its jobs.
     """
     if "SLURM_JOB_ID" not in os.environ:
         return []
@@ -36,28 +36,28 @@ def allocated_nodes() -> list[str]:
 
 
 def address_of(node: str) -> str:
-    """Address at which SLURM reaches a node, which other nodes may not know by its name."""
+    """Address at which SLURM reaches a node. Other nodes may be unable to resolve the node's name."""
     found = re.search(r"NodeAddr=(\S+)", _ask("scontrol", "--oneliner", "show", "node", node) or "")
     return found[1] if found else node
 
 
 def requeue() -> bool:
-    """Put this SLURM job back into the queue, under the same number; whether SLURM agreed.
+    """Requeue this SLURM job under the same number. Returns whether SLURM accepted.
 
-    Only a job that a workflow submitted (workflow/slurm-bin/sbatch says so), and that SLURM calls running: one that was
-    cancelled stays cancelled. To Snakemake the job goes on; no attempt is used up.
+    Only for jobs that a workflow submitted (workflow/slurm-bin/sbatch marks them) and that SLURM reports as running, so a
+    cancelled job stays cancelled. For Snakemake the job is still running, and no attempt is used up.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if job is None or os.environ.get("FAVAE_REQUEUE") != "allowed":
         return False
     state = _ask("squeue", "--noheader", "--jobs", job, "--format", "%T")
     if state != "RUNNING":
-        log.warning("SLURM job %s is %s: it is not put back into the queue", job, state or "unknown to squeue")
+        log.warning("SLURM job %s is not requeued: its state is %s", job, state or "unknown to squeue")
         return False
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what SLURM sends now; this process is about to leave by itself
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent by SLURM on a requeue; this process ends by itself
     if _ask("scontrol", "requeue", job) is None:
         return False
-    log.warning("SLURM job %s: back in the queue, to go on from here", job)
+    log.warning("SLURM job %s: requeued; it will resume from here", job)
     return True
 
 

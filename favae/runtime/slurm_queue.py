@@ -1,4 +1,4 @@
-"""Says which of a workflow's SLURM jobs wait for what the cluster never gives; Snakemake would wait with them, silently."""
+"""Reports SLURM jobs of a workflow that can never start, for which Snakemake would silently wait."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Reasons that no waiting mends (squeue's "job reason codes"); limits of one job of an account or QOS end in PerJobLimit.
+# squeue's reason codes of jobs that will never start. The codes for per-job limits of an account or QOS end in PerJobLimit.
 NEVER = (
     "AccountNotAllowed",
     "BadConstraints",
@@ -18,12 +18,12 @@ NEVER = (
     "PerJobLimit",
     "QOSNotAllowed",
 )
-# SLURM does not start these by itself again: a person did that, or the node could not start the job.
+# Held jobs, which SLURM does not start by itself: a person held the job, or its node could not start it.
 HELD = ("JobHeldAdmin", "JobHeldUser", "launch failed requeued held", "job requeued in held state")
 
 
 def watch_queue(say: Callable[[str], object], every: float = 15.0) -> None:
-    """Look at the queue every `every` seconds, in a thread that ends with this process; `say` each hopeless job once."""
+    """Check the queue every `every` seconds in a daemon thread; report each job that cannot start once, through `say`."""
 
     def watch() -> None:
         said: set[str] = set()
@@ -39,7 +39,7 @@ def watch_queue(say: Callable[[str], object], every: float = 15.0) -> None:
 
 
 def hopeless_jobs() -> Iterator[tuple[str, str]]:
-    """(number, message) of each job submitted from this folder that can not start as it was asked for."""
+    """(number, message) of each job submitted from this folder that cannot start with the resources it requested."""
     command = ["squeue", "--noheader", "--states=PENDING", f"--user={os.getuid()}", "--format=%i|%r|%Z|%k"]
     try:
         lines = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
@@ -50,10 +50,10 @@ def hopeless_jobs() -> Iterator[tuple[str, str]]:
         if Path(folder) != Path.cwd():
             continue
         if reason.endswith(NEVER):
-            advice = "Press Ctrl-C, ask for less in the profile (time, CPUs, memory, GPUs or another partition), and start again."
+            advice = "Press Ctrl-C, request less in the profile (time, CPUs, memory, GPUs, or another partition), and start again."
             yield number, f"SLURM job {number} ({comment}) will not start: {reason}. {advice}"
         elif reason in HELD:
             yield (
                 number,
-                f"SLURM job {number} ({comment}) is held: {reason}. It goes on after: scontrol release {number}",
+                f"SLURM job {number} ({comment}) is held: {reason}. To release it: scontrol release {number}",
             )

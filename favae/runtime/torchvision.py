@@ -1,8 +1,8 @@
-"""torchvision on machines where its compiled operators do not fit the installed torch.
+"""Importing torchvision on machines where its compiled operators do not match the installed torch.
 
 A CPU build of torch beside a CUDA build of torchvision cannot load torchvision's compiled library, and
-`import torchvision` stops with `operator torchvision::nms does not exist`. lpips, pytorch-fid, torchmetrics and
-open_clip import torchvision and stop with it, although none of what this project uses from them needs a compiled operator.
+`import torchvision` fails with `operator torchvision::nms does not exist`. lpips, pytorch-fid, torchmetrics and
+open_clip import torchvision and fail too, although nothing that this project uses of them needs a compiled operator.
 """
 
 import importlib
@@ -21,9 +21,9 @@ _declared: list[torch.library.Library] = []  # operators live as long as the Lib
 def ensure_torchvision() -> None:
     """Make `import torchvision` work; call it before importing lpips, pytorch_fid, torchmetrics or open_clip.
 
-    On a matching pair of torch and torchvision this is a plain import. Otherwise the schemas (no implementations) of
-    `torchvision::nms` and `torchvision::qnms` are declared and torchvision is imported again: networks and transforms
-    then work, and a call of a compiled operator still fails.
+    If torch and torchvision match, this is a plain import. Otherwise the schemas (without implementations) of
+    `torchvision::nms` and `torchvision::qnms` are declared and torchvision is imported again. Networks and transforms
+    then work; a call of a compiled operator still fails.
 
     Raises:
         RuntimeError: torchvision cannot be imported for another reason than the missing operators.
@@ -45,11 +45,11 @@ def ensure_torchvision() -> None:
 
 
 def _is_imported(package: str) -> bool:
-    """Whether `package` is fully imported: a package that failed half way leaves submodules, never itself."""
+    """Whether `package` is fully imported. After a failed import, sys.modules has its submodules but not the package."""
     return package in sys.modules
 
 
 def _forget(package: str) -> None:
-    """Drop what a failed import of `package` left behind, so that the next import starts clean."""
+    """Remove what a failed import of `package` left in sys.modules, so that the next import starts clean."""
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]

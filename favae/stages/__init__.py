@@ -1,5 +1,5 @@
 """One module per stage, each with `run(job, context) -> Outcome`.
 
-`runner` does what all stages share, `launch` starts a training in several processes, `inputs` opens what a job reads, and
-`outputs` writes what several stages write.
+`runner` runs a stage and publishes its result, `launch` starts a training in several processes, `inputs` opens the inputs of
+a job, and `outputs` writes files that several stages have in common.
 """

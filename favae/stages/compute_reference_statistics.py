@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def run(job: Job, context: Context) -> Outcome:
-    """Write `statistics/<images>-<network>.npz`, except for networks whose weights are missing: the log says why."""
+    """Write `statistics/<images>-<network>.npz`, except for networks whose weights are missing, which the log names."""
     config, inputs = config_of(job, ReferenceConfig), Inputs(job)
     device = choose_device(context.threads)
     counts = inputs.counts
@@ -44,7 +44,7 @@ def run(job: Job, context: Context) -> Outcome:
 
 
 def _measure(split: PreparedSplit, config: ReferenceConfig, device: torch.device, title: str) -> GenerationEvaluator:
-    """An evaluator that has seen the first `n` images of a split as real ones."""
+    """An evaluator with the first `n` images of a split as its real images."""
     count = len(split) if config.n == "all" else min(config.n, len(split))
     protocol = EvaluationConfig(metrics=("frechet",), feature_networks=config.feature_networks)
     evaluator = GenerationEvaluator(protocol, device)
@@ -55,7 +55,7 @@ def _measure(split: PreparedSplit, config: ReferenceConfig, device: torch.device
 
 
 def _union(parts: Sequence[dict[str, FeatureStatistics]]) -> dict[str, FeatureStatistics]:
-    """Statistics of several splits together, by network."""
+    """Merged statistics of several splits, by network."""
     total = copy.deepcopy(parts[0])
     for part in parts[1:]:
         for network, statistics in part.items():

@@ -1,4 +1,4 @@
-"""What a stage is given beside its job, and how it is called."""
+"""Calling a stage: its context (folders and threads) and its parameters."""
 
 import importlib
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Other = TypeVar("Other", bound=Schema)
 
 @dataclass(frozen=True)
 class Context:
-    """Where a job works, and with what."""
+    """Folders, threads and log file of a job."""
 
-    state: Path  # resume state of this content, whatever the number of ranks; stays when a run is interrupted
-    build: Path  # artefacts are built here and published together
+    state: Path  # resume state, valid for any number of ranks; remains when a run is interrupted
+    build: Path  # files are built here and published together
     threads: int  # CPU threads that the workflow gives this job
-    log: Path | None = None  # file that the messages also go to
+    log: Path | None = None  # file to which messages are also written
 
 
 @overload
@@ -31,8 +31,8 @@ def config_of(job: Job, *schemas: type[Schema]) -> Schema:
     """The validated parameters of `job`, as one of the `schemas` of its stage.
 
     Raises:
-        ConfigError: the parameters are not valid.
-        TypeError: they are valid for another stage.
+        ConfigError: the parameters are invalid.
+        TypeError: the parameters belong to another stage.
     """
     config = job.config
     if not isinstance(config, schemas):
@@ -42,5 +42,5 @@ def config_of(job: Job, *schemas: type[Schema]) -> Schema:
 
 
 def run_stage(job: Job, context: Context) -> Outcome:
-    """Do the work of `job` in this process: `run` of the module that is named like its stage."""
+    """Run `job` in this process: calls `run` of the module with the name of its stage."""
     return importlib.import_module(f"favae.stages.{job.stage.name}").run(job, context)

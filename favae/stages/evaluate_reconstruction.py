@@ -1,4 +1,4 @@
-"""Stage `evaluate_reconstruction`: a trained autoencoder on the held-out split of a data set, its own or another (zero-shot)."""
+"""Stage `evaluate_reconstruction`: measure a trained autoencoder on the held-out split of its own or another data set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ from favae.training.companions import drawn_latents
 
 _EXAMPLES = 8
 _DRAWN = 64  # images from the prior
-_GRID = 12  # of a side of the latent grid
+_GRID = 12  # points per side of the latent grid
 
 Reconstruct = Callable[[Tensor, range], tuple[Tensor, Tensor | None]]
 Examples = dict[str, list[Any]]
@@ -62,7 +62,7 @@ def run(job: Job, context: Context) -> Outcome:
 def _evaluate(
     evaluator: ReconstructionEvaluator, reconstruct: Reconstruct, split: PreparedSplit, count: int, title: str
 ) -> Examples:
-    """Show the first `count` images and their reconstructions to the evaluator; returns the examples among them."""
+    """Pass the first `count` images and their reconstructions to the evaluator; returns the examples among them."""
     size, wanted = evaluator.protocol.batch_size, set(example_rows(split, count, _EXAMPLES))
     examples: Examples = {"original": [], "reconstruction": [], "id": []}
     for rows, stored in track(iterate_batches(split, size, count=count), title, -(-count // size)):
@@ -82,7 +82,7 @@ def _collect(examples: Examples, chosen: Sequence[int], stored: Tensor, image: T
 
 
 def _reconstruction(model: Autoencoder, protocol: EvaluationConfig, count: int) -> Reconstruct:
-    """A function of images and their rows in the split: reconstructions, and code indices where there is a codebook."""
+    """A function from images and their rows in the split to reconstructions, and code indices if there is a codebook."""
     noise = drawn_latents(count, model.latent) if model.latent and protocol.latent == "sample" else None
 
     def reconstruct(image: Tensor, rows: range) -> tuple[Tensor, Tensor | None]:
@@ -94,7 +94,7 @@ def _reconstruction(model: Autoencoder, protocol: EvaluationConfig, count: int) 
 
 @torch.inference_mode()
 def _from_prior(model: Autoencoder) -> Examples:
-    """Images of latents drawn from N(0, 1) and, of two-dimensional ones, of a grid of its quantiles (Kingma and Welling)."""
+    """Images decoded from samples of N(0, 1); if latents are 2-D, also from a grid of its quantiles (Kingma and Welling)."""
     device = next(model.parameters()).device
     latents = {"drawn": drawn_latents(_DRAWN, model.latent)}
     if model.latent == 2:
@@ -111,7 +111,7 @@ def _synthesis(
     reference: Mapping[str, FeatureStatistics],
     device: torch.device,
 ) -> dict[str, MetricResult]:
-    """Frechet distances of `count` images drawn from the prior. Raises ValueError for a model without one."""
+    """Frechet distances of `count` images decoded from the prior. Raises ValueError for a model without a prior."""
     if not model.latent:
         raise ValueError("synthesis: prior needs a variational autoencoder; set it to none for this model")
     evaluator = GenerationEvaluator(protocol, device, reference=reference)

@@ -1,4 +1,4 @@
-"""Stage `generate_images`: sample CAT from held-out captions, decode, compare with real images."""
+"""Stage `generate_images`: sample CAT for held-out captions, decode, compare with real images."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -29,7 +29,8 @@ def run(job: Job, context: Context) -> Outcome:
     device = choose_device(context.threads)
     cat, decoder = inputs.text_to_image(device), inputs.tokenizer(device)
     if decoder.quantizer.codes != cat.cat.codes:
-        raise ValueError(f"{job.where}: CAT knows {cat.cat.codes} codes, the decoder {decoder.quantizer.codes}")
+        counts = f"CAT has {cat.cat.codes} codes but the decoder {decoder.quantizer.codes}"
+        raise ValueError(f"{job.where}: {counts}; both must come from the same FA-VAE")
     split = inputs.split(config.protocol.split)
     prompts = _prompts(split, config)
     shown = _shown(split, prompts, config.examples)
@@ -65,7 +66,7 @@ def run(job: Job, context: Context) -> Outcome:
 
 
 def _shown(split: PreparedSplit, prompts: list[tuple[int, str]], wanted: int) -> list[int]:
-    """Numbers of the prompts that figures show, in order: the first one of each example image."""
+    """Indices of the prompts that figures show, in order: the first prompt of each example image."""
     rows = example_rows(split, len({row for row, _ in prompts}), wanted)
     return sorted({next(i for i, (row, _) in enumerate(prompts) if row == example) for example in rows})
 
@@ -78,31 +79,31 @@ def _samples(
     config: GenerateConfig,
     device: torch.device,
 ) -> Iterator[tuple[int, Tensor]]:
-    """(number of the first caption, images [B,C,H,W]) of each batch of captions, from one stream of random numbers."""
+    """(index of the first caption, images [B,C,H,W]) of each batch of captions, from one stream of random numbers."""
     generator = torch.Generator(device).manual_seed(config.seed)
     for first in range(0, len(captions), config.batch_size):
         yield first, _sample(cat, decoder, captions[first : first + config.batch_size], guidance, config, generator)
 
 
 def _chosen(image: Tensor, first: int, shown: Collection[int]) -> list[np.ndarray]:
-    """Those images of a batch that figures show, uint8 [H,W,3]."""
+    """The images of a batch that figures show, uint8 [H,W,3]."""
     return [levels for i, levels in enumerate(to_uint8(image).numpy(), first) if i in shown]
 
 
 def _prompts(split: PreparedSplit, config: GenerateConfig) -> list[tuple[int, str]]:
-    """(row, caption): `captions_per_image` captions of each held-out image, the protocol's `n` in all."""
+    """(row, caption) pairs: `captions_per_image` captions per held-out image, `n` of the protocol in total."""
     prompts = [(row, caption) for row in range(len(split)) for caption in _captions(split, row, config)]
     wanted = len(prompts) if config.protocol.n == "all" else config.protocol.n
     if not 0 < wanted <= len(prompts):
         raise ValueError(
-            f"{split.folder}: the {split.split} split has {len(prompts):,} captions to sample from, the protocol asks "
-            f"for n = {config.protocol.n}: lower n, or choose a data set with captions"
+            f"{split.folder}: the {split.split} split has {len(prompts):,} captions to sample from, but the protocol "
+            f"has n = {config.protocol.n}: reduce n, or choose a data set with captions"
         )
     return prompts[:wanted]
 
 
 def _captions(split: PreparedSplit, row: int, config: GenerateConfig) -> list[str]:
-    """An image's captions that are drawn from. The random choice is a hash of seed, image and caption's number."""
+    """The captions of an image for which samples are drawn. `random` orders them by a hash of seed, image and index."""
     captions = split.captions(row)
     order = list(range(len(captions)))
     if config.captions == "random":

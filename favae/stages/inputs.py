@@ -1,4 +1,4 @@
-"""The results that a job reads, found by the role that each has in the grid."""
+"""The inputs of a job, by their roles in the grid."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from favae.runtime import paths
 
 
 class Inputs:
-    """Opens the inputs of `job`. Each method raises KeyError where the job's stage has no such role.
+    """Opens the inputs of `job`. Each method raises KeyError if the job's stage has no such role.
 
-    Files that are missing or damaged raise FileNotFoundError or ValueError with a message that names them.
+    For missing or damaged files, methods raise FileNotFoundError or ValueError with a message that names the file.
     """
 
     def __init__(self, job: Job) -> None:
@@ -30,17 +30,17 @@ class Inputs:
         return PreparedSplit(self._shards, name)
 
     def split_if_any(self, name: Split) -> PreparedSplit | None:
-        """A split of the data set, or None where the data set has no such split."""
+        """A split of the data set, or None if the data set has no such split."""
         return self.split(name) if has_split(self._shards, name) else None
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images of each split of the data set."""
+        """Number of images in each split of the data set."""
         return read_card(self._cards["dataset"]).summary["counts"]
 
     @property
     def dataset(self) -> DatasetConfig:
-        """The parameters that the data set was prepared with."""
+        """The parameters with which the data set was prepared."""
         card = self._cards["dataset"]
         return validate(DatasetConfig, read_card(card).parameters, str(card))
 
@@ -61,7 +61,7 @@ class Inputs:
         return load_text_to_image(self._folder("cat"), device)
 
     def reference(self, images: str) -> dict[str, FeatureStatistics]:
-        """Feature statistics of the real images of a split, or of `all`, by feature network."""
+        """Feature statistics, by feature network, of the real images of a split or of `all`."""
         return load_reference(self._folder("reference") / paths.STATISTICS, images)
 
     @property

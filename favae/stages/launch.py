@@ -1,6 +1,6 @@
-"""One training in several processes: torchrun starts them, one task a node, and the first of them reports.
+"""One training in several processes: torchrun starts the ranks, with one task per node, and rank 0 reports.
 
-The job's own process keeps the lock, publishes the result and talks to SLURM; the ranks only train.
+The job's own process holds the lock, publishes the result and handles SLURM; the ranks only train.
 """
 
 import json
@@ -27,15 +27,15 @@ from favae.training.loop import Interrupted
 log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _REPORT = "report.json"
-# torchrun leaves SIGTERM and SIGUSR1 to the ranks, who save and end; it takes its place among the nodes from PET_NODE_RANK.
+# torchrun must ignore SIGTERM and SIGUSR1, so that the ranks can save and exit. It reads its node rank from PET_NODE_RANK.
 _SPARED = ("bash", "-c", "trap '' TERM USR1; PET_NODE_RANK=${SLURM_NODEID:-0} exec \"$@\"", "bash")
 
 
 def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outcome:
-    """Train in `training.ranks` processes, divided evenly among the nodes of the SLURM job, if this is one.
+    """Train in `training.ranks` processes, divided evenly among the nodes of the SLURM job, if there is one.
 
-    Raises Interrupted where the training was stopped and saved, ValueError where the ranks do not divide among the nodes, and
-    RuntimeError where it failed; the processes have then said why.
+    Raises Interrupted if the training was stopped and saved, ValueError if the ranks cannot be divided evenly among the
+    nodes, and RuntimeError if the training failed; the processes have then logged the reason.
     """
     report = context.state / _REPORT
     report.unlink(missing_ok=True)
@@ -52,7 +52,7 @@ def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outc
         for number, handler in previous.items():
             signal.signal(number, handler)
     if not report.exists():
-        raise RuntimeError(f"the {training.ranks} processes of the training ended without a result; they say why above")
+        raise RuntimeError(f"the {training.ranks} training processes ended without a result; see their messages above")
     said = json.loads(report.read_text())
     if "interrupted" in said:
         raise Interrupted(said["interrupted"])
@@ -63,17 +63,17 @@ def rank_command(job: Job, context: Context, threads: int) -> list[str]:
     """The command of each rank (`run_rank`), which torchrun starts."""
     command = ["favae", "internal", "rank", job.stage.name, job.cell, "--scale", job.scale]
     command += ["--state", context.state.as_posix(), "--threads", str(threads)]
-    # Not `--log`: torchrun reads that as a short form of its own options, wherever it stands.
+    # Not `--log`: torchrun takes that for an abbreviation of its own options.
     return command if context.log is None else [*command, "--log-file", context.log.as_posix()]
 
 
 def _launch(training: TrainingConfig, nodes: list[str], threads: int, rank: list[str]) -> list[str]:
-    """The command: torchrun on this machine, or in one task of srun on each node, meeting at the first."""
+    """The command: torchrun on this machine, or one srun task with torchrun per node, with the first node as master."""
     per_node, rest = divmod(training.ranks, max(len(nodes), 1))
     if rest:
         raise ValueError(f"training.ranks {training.ranks} cannot be divided evenly among {len(nodes)} nodes")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", f"--nproc-per-node={per_node}"]
-    if "--signals-to-handle" in get_args_parser().format_help():  # torch 2.9; before, it gives them thirty seconds
+    if "--signals-to-handle" in get_args_parser().format_help():  # since torch 2.9; earlier ones kill ranks after 30 s
         torchrun.append("--signals-to-handle=SIGINT,SIGHUP,SIGQUIT")
     if len(nodes) < 2:
         return [*_SPARED, *torchrun, "--standalone", *rank]
@@ -84,12 +84,12 @@ def _launch(training: TrainingConfig, nodes: list[str], threads: int, rank: list
 
 
 def _port() -> int:
-    """A port that two jobs on one node do not share."""
+    """A port derived from the job number, so that two jobs on one node use different ports."""
     return 20_000 + job_number() % 10_000
 
 
 def _pass_on(number: int, _frame: FrameType | None) -> None:
-    """Outside of SLURM, which signals all processes of a job by itself."""
+    """Forward a signal to all child processes. Not inside SLURM, which signals all processes of a job itself."""
     if job_number():
         return
     for process in psutil.Process().children(recursive=True):
@@ -97,7 +97,7 @@ def _pass_on(number: int, _frame: FrameType | None) -> None:
 
 
 def run_rank(job: Job, context: Context) -> None:
-    """Be one of the processes that torchrun started: train, and, as the first of them, report."""
+    """Run one rank that torchrun started; rank 0 writes the outcome."""
     first = os.environ["RANK"] == "0"
     if not first:
         logging.getLogger().setLevel(logging.WARNING)

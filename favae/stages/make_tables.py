@@ -25,10 +25,10 @@ def run(job: Job, context: Context) -> Outcome:
 
 
 def render(job: Job) -> dict[str, str]:
-    """Name and text of every file of the tables, a function of parameters and result files alone.
+    """Name and text of every file of the tables; depends only on parameters and result files.
 
     Raises:
-        ConfigError: the tables refer to what is not there.
+        ConfigError: the tables refer to rows or cells that do not exist.
         FileNotFoundError: a result is incomplete.
     """
     config = config_of(job, TablesConfig)

@@ -1,4 +1,4 @@
-"""What several stages write: metrics, examples, images, learning curves, and the outcome of a training."""
+"""Files that several stages write: metrics, examples, images, learning curves; and the outcome of a training."""
 
 import json
 import math
@@ -22,13 +22,13 @@ from favae.training.loop import Result
 
 
 def write_metrics(folder: Path, results: Mapping[str, MetricResult], crop: str) -> None:
-    """Write `metrics.json`; how images were cropped joins each protocol (`DatasetConfig.resize`)."""
+    """Write `metrics.json`, with `crop` (`DatasetConfig.resize` of the data set) added to the protocol of each metric."""
     complete = {name: {**result, "protocol": {**result["protocol"], "crop": crop}} for name, result in results.items()}
     (folder / paths.METRICS).write_text(json.dumps(complete, indent=1, sort_keys=True) + "\n")
 
 
 def values_of(results: Mapping[str, MetricResult]) -> dict[str, float]:
-    """Values of the metrics that were measured, for the run record."""
+    """Values of the measured metrics, for the run record."""
     return {name: result["value"] for name, result in results.items() if result["value"] is not None}
 
 
@@ -39,20 +39,20 @@ def write_examples(folder: Path, examples: Mapping[str, list[Any]]) -> None:
 
 
 def save_image(image: Tensor | None, path: Path) -> None:
-    """Write uint8 [H,W,3] as PNG; None writes nothing."""
+    """Write uint8 [H,W,3] as PNG. Does nothing for None."""
     if image is not None:
         Image.fromarray(image.numpy()).save(path)
 
 
 def write_curves(job: Job, result: Result) -> None:
-    """Write the learning curves of a training; rank 0 alone may."""
+    """Write the learning curves of a training; call it on rank 0 only."""
     with replacing(_curves(job)) as temporary:
         result.curves.table().to_csv(temporary, index=False)
 
 
 def training_outcome(job: Job, result: Result, ranks: Ranks, artifacts: list[str]) -> Outcome:
-    """Summary, metrics and device of a training that has ended; the same on every rank but for the GPU's memory."""
-    best = result.best_objective if math.isfinite(result.best_objective) else None  # None: nothing was validated
+    """Summary, metrics and device of a finished training. The same on every rank except for the GPU memory."""
+    best = result.best_objective if math.isfinite(result.best_objective) else None  # None without validation
     on_gpu = ranks.device.type == "cuda"
     return Outcome(
         summary={"steps": result.step, "best_step": result.best_step, "best_objective": best},

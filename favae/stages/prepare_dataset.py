@@ -1,4 +1,4 @@
-"""Stage `prepare_dataset`: a published layout, or the shipped photographs, to shards with an index."""
+"""Stage `prepare_dataset`: write a published layout, or the shipped photographs, as shards with an index."""
 
 from favae.config.dataset import DatasetConfig
 from favae.data.prepare import prepare

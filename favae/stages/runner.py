@@ -1,4 +1,4 @@
-"""Running one job: validate, lock the cell, already finished?, spare copy?, work in the state folder, publish."""
+"""Running one job: validate, lock the cell, use a finished result or spare copy, otherwise do the work and publish it."""
 
 import logging
 import os
@@ -18,24 +18,24 @@ log = logging.getLogger(__name__)
 
 
 class InputMissing(FileNotFoundError):
-    """A job was started before what it needs was made."""
+    """An input of the job does not exist yet."""
 
 
 def run_job(job: Job, threads: int | None = None, log_file: Path | None = None) -> Card:
-    """Make the result of `job`, or resume making it, with so many CPU threads (default: all cores).
+    """Make the result of `job` with `threads` CPU threads (default: all cores), resuming unfinished work.
 
-    `log_file` is where the processes of a training in several also write their messages. Raises ConfigError, InputMissing,
-    CellBusy and the stage's errors.
+    If a training uses several processes, they also write their messages to `log_file`. Raises ConfigError, InputMissing,
+    CellBusy and the errors of the stage.
     """
     _validate(job)
     with cell_lock(job):
         hashes = input_hashes(job)
         key = content_key(job, hashes)
         if state_of(job)[0] is State.OK:
-            log.info("%s: already there with key %s", job.name, key[:12])
+            log.info("%s: already done, key %s", job.name, key[:12])
             return read_card(job.card)
         if spare := restore_spare(job, key):
-            log.info("%s: restored, finished before with key %s", job.name, key[:12])
+            log.info("%s: restored a result that was finished before, key %s", job.name, key[:12])
             return spare
         started = now()
         state = paths.state_dir(job.scale, job.stage.name, job.cell, resume_key(job, hashes))
@@ -50,7 +50,7 @@ def _validate(job: Job) -> None:
     missing = [path for path in job.inputs.values() if not path.exists()]
     if missing:
         raise InputMissing(
-            f"{job.name}: input {missing[0]} is missing; run `snakemake {job.card}` to make all it needs"
+            f"{job.name}: input {missing[0]} is missing; run `snakemake {job.card}`, which also makes its inputs"
         )
 
 
@@ -63,7 +63,7 @@ def _empty(folder: Path) -> Path:
 def _work(job: Job, context: Context) -> Outcome:
     training: TrainingConfig | None = getattr(job.config, "training", None)
     if training is not None and training.ranks > 1:
-        from favae.stages.launch import train_on_ranks  # imports torch, which the light stages do without
+        from favae.stages.launch import train_on_ranks  # late: it imports torch, which some stages do not need
 
         return train_on_ranks(job, context, training)
     return run_stage(job, context)

@@ -1,4 +1,4 @@
-"""Stage `tokenize_images`: the code indices of a data set under a frozen FA-VAE, with its captions."""
+"""Stage `tokenize_images`: encode a data set to code indices with a frozen FA-VAE, and write its captions."""
 
 import csv
 

@@ -57,7 +57,7 @@ def _task(config: FavaeConfig | CompanionConfig, inputs: Inputs, train: Prepared
         return VaeTask(config, train, inputs.split_if_any("val"), ranks)
     start = config.adversarial_start(len(train))
     log_rule(config.training, config.optimizer, ranks)
-    log.info("the discriminator takes part from step %d, %d images seen", start, start * config.training.batch_size)
+    log.info("the discriminator starts at step %d, after %d images", start, start * config.training.batch_size)
     return AutoencoderTask(config, inputs.split("val"), ranks, start, _lpips(config, ranks.device))
 
 

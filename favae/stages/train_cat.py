@@ -1,4 +1,4 @@
-"""Stage `train_cat`: the text-to-image transformer on tokens of a frozen FA-VAE."""
+"""Stage `train_cat`: train the text-to-image transformer on tokens of a frozen FA-VAE."""
 
 from collections.abc import Iterator
 from typing import Any

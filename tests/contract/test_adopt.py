@@ -53,9 +53,7 @@ def test_adopt_removes_what_cards_disprove_and_blesses_no_other_parameters(resul
     spectrum.write_text(text.replace("1", "2", 1))
     edit(results, "tiny.yaml", "guidance: [1.0, 3.0]", "guidance: [1.0, 3.0, 5.0]")
     done = call(results, "favae", "adopt")
-    assert (
-        f"removed the card of {corrupt}: {spectrum.relative_to(results)} differs from what its card says" in done.stdout
-    )
+    assert f"removed the card of {corrupt}: {spectrum.relative_to(results)} does not match its card" in done.stdout
     assert "removed the card of generate_images/natural-f4-cat: parameters" in done.stdout
     assert planned(results) == {corrupt, "generate_images/natural-f4-cat", "make_tables/all", "make_figures/all"}
 

@@ -15,7 +15,7 @@ def test_missing_weights_of_a_training_stop_the_workflow_before_its_first_job(pr
     done = call(project, "snakemake", check=False, TORCH_HOME="nowhere", FAVAE_WEIGHTS="nowhere")
     said = done.stdout + done.stderr
     assert done.returncode == 1
-    assert "nothing was started, for want of:" in said
+    assert "nothing was started, because these are missing:" in said
     assert "vgg16-397923af.pth missing" in said
     assert "(without it train_autoencoder/natural-f2-favae and 2 more cannot run)" in said
     assert nothing_ran(project)

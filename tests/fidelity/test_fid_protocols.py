@@ -94,7 +94,7 @@ def test_first_captions_and_random_ones() -> None:
 def test_n_counts_generated_images_and_is_never_less_than_asked_for() -> None:
     assert len(prompts(20, n=7)) == 7
     assert prompts(20, n=7, captions_per_image=2)[-1] == (3, "3/0")
-    with pytest.raises(ValueError, match=r"has 20 captions to sample from, the protocol asks for n = 6000"):
+    with pytest.raises(ValueError, match=r"has 20 captions to sample from, but the protocol has n = 6000"):
         prompts(20, n=6000)
 
 
@@ -173,7 +173,7 @@ def test_missing_weights_leave_the_others_and_a_named_gap(
         ("grid.yaml", "dataset: natural, reference: natural", "dataset: natural, reference: scientific", "not 'natural'"),
         ("evaluation.yaml", "images: [test, all]", "images: [test]", "no statistics of 'all'"),
         ("evaluation.yaml", "images: [test, all]", "images: [all]", "no statistics of 'test'"),
-        ("evaluation.yaml", "  n: all", "  n: 8", "n is 8, but reference 'natural' is of n = all"),
+        ("evaluation.yaml", "  n: all", "  n: 8", "n is 8, but reference 'natural' has n = all"),
         ("tiny.yaml", "reference: {batch_size: 32, feature_networks: [randconv]}",
          "reference: {feature_networks: [inception]}", "no randconv features"),
     ],

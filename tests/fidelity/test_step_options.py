@@ -80,7 +80,7 @@ def test_more_parts_than_images_are_refused() -> None:
         "validate_every": "1 steps",
         "checkpoint_every": "1 steps",
     }
-    with pytest.raises(ConfigError, match="accumulation 3 is more parts than batch_size 2"):
+    with pytest.raises(ConfigError, match="accumulation 3 must not exceed batch_size 2"):
         validate(TrainingConfig, config | {"accumulation": 3}, "here")
 
 

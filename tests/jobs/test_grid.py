@@ -75,14 +75,14 @@ r12-conv-k7:
         (
             "rows: reference, numbers: reference, dataset: scientific",
             "rows: reference, numbers: reference, dataset: scintific",
-            r"demo\.compute_reference_statistics\[1\]: dataset: .*nothing is called 'scintific'; did you mean 'scientific'",
+            r"demo\.compute_reference_statistics\[1\]: dataset: .*nothing matches 'scintific'; did you mean 'scientific'",
         ),
-        ('name: "natural-f2-{row}"', 'name: "Natural@{row}"', r"'Natural@favae' is no name of a cell"),
+        ('name: "natural-f2-{row}"', 'name: "Natural@{row}"', r"'Natural@favae' is not a valid name of a cell"),
         ('name: "natural-f2-{row}"', 'name: "natural-f4-{row}"', r"a second cell 'natural-f4-favae'"),
         ("  train_cat:", "  train_dog:", r"demo: unknown stage 'train_dog'; did you mean 'train_cat'"),
         ("rows: r12-conv, numbers: f2", "rows: r12-conv", r"the key 'numbers' is missing"),
         ("rows: r12-conv, numbers: f2", "row: r12-conv, numbers: f2", r"unknown key 'row'; did you mean 'rows'"),
-        ("rows: r12-conv, numbers", "rows: r99, numbers", r"table2\.yaml: nothing is called 'r99'; did you mean"),
+        ("rows: r12-conv, numbers", "rows: r99, numbers", r"table2\.yaml: nothing matches 'r99'; did you mean"),
         ("numbers: f2", "numbers: f5", r"demo\.yaml: no key 'f5'"),
         ("active: demo", "active: dmo", r"active: no scale 'dmo'; did you mean 'demo'"),
     ],
@@ -123,7 +123,7 @@ def test_a_cell_that_is_named_is_not_shown_again(params: Path) -> None:
 
 def test_names_of_a_row_that_is_not_there_are_refused(params: Path) -> None:
     edit(params / "table2.yaml", "  r4: {label:", "  r44: {label:")
-    with pytest.raises(ConfigError, match=r"table2\.yaml: _rows: there is no row 'r44'"):
+    with pytest.raises(ConfigError, match=r"table2\.yaml: _rows: this file has no row 'r44'"):
         Grid("demo").check()
 
 

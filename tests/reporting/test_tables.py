@@ -224,10 +224,14 @@ def test_a_row_is_added_in_yaml_alone(job: Callable[[str], Job], edit: Callable[
     ("old", "new", "message"),
     [
         ("favae-table2/r12", "favae-table2/r99", "table 'reconstruction', row 'FA-VAE, f = 4': no row 'r99'"),
-        ("natural-f2-favae-on-natural", "natural-f2", "no cell 'evaluate_reconstruction/natural-f2'; there are:"),
-        ("{fid_test: fid}", "{fid_test: rfid}", "fid_test: no column 'rfid' in its rows; there are: fid"),
-        ("{fid_test: fid}", "{rfid_test: fid}", "published_columns names 'rfid_test', which is not in columns"),
-        (", guidance: 1.0}", "}", "guidance goes with a cell of generate_images"),
+        ("natural-f2-favae-on-natural", "natural-f2", "no cell 'evaluate_reconstruction/natural-f2'; did you mean"),
+        (
+            "{fid_test: fid}",
+            "{fid_test: rfid}",
+            "fid_test: no column 'rfid' in its published rows; did you mean 'fid'?",
+        ),
+        ("{fid_test: fid}", "{rfid_test: fid}", "published_columns has 'rfid_test', which is not in columns"),
+        (", guidance: 1.0}", "}", "guidance must be given exactly for cells of generate_images"),
         ("comparable: no", "comparable: perhaps", "comparable: Input should be 'yes' or 'no'"),
         ("id: zero_shot", "id: reconstruction", "two tables have the id 'reconstruction'"),
     ],
@@ -274,7 +278,7 @@ def test_several_seeds_give_mean_spread_and_every_run(
 def test_a_row_has_one_cell_or_several_different_ones() -> None:
     with pytest.raises(ValueError, match="either cell or cells"):
         table(rows=[{"label": "a", "cell": FAVAE, "cells": [FAVAE, FAVAE + "-2"]}])
-    with pytest.raises(ValueError, match="names one twice"):
+    with pytest.raises(ValueError, match="cells has duplicates"):
         table(rows=[{"label": "a", "cells": [FAVAE, FAVAE]}])
 
 

@@ -47,7 +47,7 @@ def test_after_kill_9_the_next_one_waits_for_the_job_that_still_runs_and_takes_i
         assert second.wait() == 0, second.account
     finally:
         second.stop()
-    assert "restored, finished before" in log.read_text()
+    assert "restored a result that was finished before" in log.read_text()
     record = RunRecord.model_validate_json((stale / f"data/tiny/runs/train_autoencoder/{FIRST}.json").read_text())
     assert record.slurm_job == orphan
 
@@ -69,7 +69,7 @@ def test_a_job_over_the_limits_of_its_partition_is_said(cluster: Cluster, stale:
     workflow = Workflow(cluster, stale, "--", card(FIRST))
     try:
         until(lambda: "will not start: PartitionTimeLimit" in workflow.said)
-        assert "ask for less in the profile" in workflow.said
+        assert "request less in the profile" in workflow.said
     finally:
         workflow.stop()
 

@@ -106,7 +106,7 @@ def test_of_the_jobs_of_this_folder_those_that_cannot_start_are_told(
     told = dict(hopeless_jobs())
     assert told.keys() == {"7", "9", "10"}
     assert "SLURM job 7 (rule_a) will not start: PartitionTimeLimit. Press Ctrl-C" in told["7"]
-    assert told["10"].endswith("It goes on after: scontrol release 10")
+    assert told["10"].endswith("To release it: scontrol release 10")
 
 
 def test_a_job_outside_of_slurm_or_not_of_a_workflow_is_never_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
