@@ -1,7 +1,9 @@
 """Layers of StyleGAN2 with an equalised learning rate, and its modulated convolution.
 
 Weights are drawn from N(0, 1) and multiplied by 1 / sqrt(fan_in) at each use, so that the relative step of Adam is the
-same for all of them. Tensor legend: B batch, I O channels in and out, H W pixels, W width of w.
+same for all of them.
+
+Tensor legend: B batch, I O channels in and out, H W pixels, W width of w.
 """
 
 import math
@@ -82,7 +84,7 @@ class EqualizedConv2d(nn.Module):
 
 
 class ModulatedConv2d(nn.Module):
-    """Convolution whose kernel depends on each image's style (paper, equations 1 and 3).
+    """Convolution whose kernel depends on each image's style (Karras et al. 2020, equations 1 and 3).
 
     s = A(w), w'_oi = s_i w_oi / sqrt(I k^2), and with demodulation w''_oi = w'_oi / sqrt(sum over i and kernel w'^2 + 1e-8).
 

@@ -29,8 +29,8 @@ def minibatch_deviation(x_BCHW: Tensor, group: int) -> Tensor:
     size = min(group, batch)
     if size < 1 or batch % size:
         raise ValueError(
-            f"minibatch deviation got {batch} images per rank in groups of {group}; expected a multiple of the group: change batch_size "
-            "or the group"
+            f"minibatch deviation got {batch} images per rank in groups of {group}; expected a multiple of the "
+            "group: change batch_size or the group"
         )
     grouped_GMCHW = x_BCHW.view(size, batch // size, channels, height, width)
     variance_MCHW = grouped_GMCHW.var(0, correction=0)

@@ -1,6 +1,8 @@
 """Batch normalisation over the images of all ranks, on any device and backend.
 
-PyTorch's SyncBatchNorm needs a GPU. Tensor legend: B batch, C channels, H W pixels.
+PyTorch's SyncBatchNorm needs a GPU.
+
+Tensor legend: B batch, C channels, H W pixels.
 """
 
 import torch
