@@ -96,7 +96,7 @@ def test_missing_partners_are_named(tmp_path: Path) -> None:
     ):
         folder_pairs(tmp_path)
     write(tmp_path / "B" / "0.jpg")
-    with pytest.raises(ValueError, match=r"0\.jpg and .*0\.png have one name; remove one of them"):
+    with pytest.raises(ValueError, match=r"0\.jpg and .*0\.png have the same name; remove one of them"):
         folder_pairs(tmp_path)
 
 
@@ -247,7 +247,7 @@ def test_the_same_window_and_flip_act_on_all_arrays() -> None:
         assert cut["instances"][:, 0].tolist() == list(range(3, 11))
     with pytest.raises(ValueError, match="leaves an image of 20x30"):
         crop_and_flip(arrays, corner=(13, 0), size=(8, 8), flip=False)
-    with pytest.raises(ValueError, match="unlike sizes"):
+    with pytest.raises(ValueError, match="different sizes"):
         crop_and_flip({"image": rows, "labels": rows[1:]}, (0, 0), (4, 4), False)
 
 

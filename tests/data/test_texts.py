@@ -113,8 +113,8 @@ def test_mapping_lists_name_the_line(file, text):
     [
         ('{"0": {"category": "trai', r"list\.txt, line 1, column \d+: not valid JSON"),
         ("", "not valid JSON"),
-        ("[" * 100_000, "not JSON that can be read"),
-        ("9" * 5000, "not JSON that can be read"),
+        ("[" * 100_000, "this JSON cannot be read"),
+        ("9" * 5000, "this JSON cannot be read"),
         ("[1, 2]", "found a list at the top level, expected"),
         ("null", "found a NoneType at the top level"),
         ('{"0": 3}', "0: found the category 3, expected"),
