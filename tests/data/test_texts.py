@@ -91,8 +91,8 @@ def test_captions_over_the_limit_of_later_stages_are_refused_and_those_at_it_are
     [
         ("000001.jpg 3", r"line 1: found '000001.jpg 3', expected a file name and 0, 1 or 2"),
         ("000001.jpg\n", "line 1: found '000001.jpg'"),
-        ("a.jpg 0\na.jpg 1\n", "line 2: a.jpg is listed before, in another part"),
-        ("\na.jpg 0\n/b.jpg 1\n", "line 3: found '/b.jpg', which leads out"),
+        ("a.jpg 0\na.jpg 1\n", "line 2: a.jpg is listed twice, in different parts"),
+        ("\na.jpg 0\n/b.jpg 1\n", "line 3: found '/b.jpg', which points outside"),
     ],
 )
 def test_partition_lists_name_the_line(file, text, message):
