@@ -1,4 +1,4 @@
-"""Training batches that are a pure function of (seed, step): to resume, one only needs to know the step.
+"""Training batches that are a pure function of (seed, step): resuming needs only the step.
 
 Random numbers are raw 64-bit words of NumPy's Philox generator, keyed by (seed, purpose, epoch or step). NumPy
 guarantees those bits for all versions, which it does not for `permutation` or `shuffle`.
@@ -20,7 +20,7 @@ _PURPOSES = ("order", "captions", "flip")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images uint8 [B,C,H,W], their rows in the split int64 [B], and one caption each ([] where there are none)."""
+    """Images uint8 [B,C,H,W], their row numbers in the split int64 [B], and one caption per image ([] without captions)."""
 
     images: torch.Tensor
     rows: np.ndarray
@@ -30,24 +30,24 @@ class Batch:
 class TrainingBatches:
     """Batches of one split for one of `world_size` processes.
 
-    Every epoch is a new permutation of the split, the same in all processes; what does not fill a global batch of
-    `batch_size * world_size` is dropped. A global batch is dealt out in consecutive parts, so two processes with batch
-    4 see together exactly what one process with batch 8 sees.
+    Every epoch is a new permutation of the split, the same in all processes; images that do not fill a global batch of
+    `batch_size * world_size` are dropped. Each process gets a consecutive part of the global batch, so two processes
+    with batch 4 see the same images as one process with batch 8.
 
-    An image with n captions shows another one each epoch, all n in n epochs, starting at a seeded one. (The official
-    code counts each pair of image and caption as one sample; its epoch is n of these.)
+    An image with n captions has a different one in each epoch, and all of them after n epochs. The first is drawn with
+    the seed. (In the official code each pair of image and caption is one sample; its epoch is n of these.)
 
     Args:
-        split: where images come from.
+        split: the images to read.
         batch_size: images per process and step.
-        seed: of order, captions and augmentation.
+        seed: seed of order, captions and augmentation.
         rank: of this process.
         world_size: number of processes.
-        augment: `none` (official FA-VAE) or `flip`, a left-right mirror image of half of the images.
+        augment: `none` (official FA-VAE) or `flip`, which mirrors half of the images left to right.
         prefetch: batches that `iter_from` prepares ahead in a thread; 0 for none.
 
     Raises:
-        ValueError: a global batch larger than the split, or a rank outside the world.
+        ValueError: a global batch larger than the split, or a rank that is not below `world_size`.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TrainingBatches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole global batches in one pass over the split."""
+        """Number of whole global batches in one pass over the split."""
         return len(self._split) // self._global
 
     def batch(self, step: int) -> Batch:
@@ -98,9 +98,9 @@ class TrainingBatches:
         return Batch(images, rows, self._choose_captions(rows, epoch))
 
     def iter_from(self, step: int) -> Iterator[Batch]:
-        """Batches of `step`, `step` + 1, ... without end, read ahead by a thread, in pinned memory where CUDA is there.
+        """Batches of `step`, `step` + 1, ... without end, prefetched by a thread, in pinned memory if CUDA is available.
 
-        An error in the thread is raised here. Close the iterator (or let it be collected) to stop the thread.
+        An error in the thread is raised here. Close the iterator (or let it be garbage-collected) to stop the thread.
         """
         if self._prefetch < 1:
             while True:

@@ -1,4 +1,4 @@
-"""Reading prepared data: memory-mapped shards behind one split, and one exact pass over it for evaluation."""
+"""Reading prepared data: the memory-mapped shards of one split, and one exact pass over it for evaluation."""
 
 import csv
 from collections import defaultdict
@@ -13,21 +13,21 @@ from favae.data.records import SPLITS
 from favae.data.shards import shard_name
 from favae.runtime import paths
 
-_CANDIDATES = 16  # images looked at in each part, by `example_rows`
+_CANDIDATES = 16  # images per part that `example_rows` considers
 
 
 class PreparedSplit:
     """One split of a prepared data set. Legend: B images, C channels, H W pixels.
 
-    Rows are numbered 0..len-1 in the order of `index.csv`. Pixels stay on disk until asked for.
+    Rows are numbered 0..len-1 in the order of `index.csv`. Pixels are read from disk on demand.
 
     Attributes:
-        ids: the images' names.
-        labels: class indices, or None where the data set has none.
-        sources: the files that the images were made from, as in the index.
+        ids: names of the images.
+        labels: class indices, or None if the data set has no classes.
+        sources: the raw files of the images, as in the index.
 
     Raises:
-        ValueError: files missing, cut short, or not matching the index; or a split without images.
+        ValueError: files missing, cut short, or not matching the index; or a split that has no images.
     """
 
     def __init__(self, folder: Path, split: Split) -> None:
@@ -79,7 +79,7 @@ class PreparedSplit:
         return torch.from_numpy(x_BCHW)
 
     def captions(self, row: int) -> list[str]:
-        """The captions of one image, as published; empty where the data set has none."""
+        """The captions of one image, as published; empty if the data set has none."""
         return self._captions.get(self.ids[row], [])
 
 
@@ -91,7 +91,7 @@ def has_split(folder: Path, split: Split) -> bool:
 def iterate_batches(
     split: PreparedSplit, batch_size: int, rank: int = 0, world_size: int = 1, count: int | None = None
 ) -> Iterator[tuple[range, torch.Tensor]]:
-    """One exact pass: every row once over all ranks, none twice, nothing padded; the last batch may be smaller.
+    """One pass in which each row occurs once over all ranks, without padding; the last batch may be smaller.
 
     Each rank gets one contiguous part of the split, or of its first `count` images. Yields (rows, uint8 [B,C,H,W]).
     """
@@ -107,11 +107,12 @@ def iterate_batches(
 
 
 def example_rows(split: PreparedSplit, count: int, wanted: int) -> list[int]:
-    """Rows of images for figures, chosen by originals only, so that nobody chooses flattering ones.
+    """Rows of images for figures, chosen by the originals alone, so that no one can pick flattering examples.
 
-    Of the first `count` images: of each of `wanted` equal parts, the one with the largest standard deviation of pixels.
+    The first `count` images are divided into `wanted` equal parts; of each, the image with the largest standard
+    deviation of pixels is taken.
 
-    Evenly spaced images would do for large data sets; of small ones, many are plain sky.
+    In large data sets evenly spaced images would suffice; in small ones, many would be plain sky.
     """
     rows = []
     for part in np.array_split(np.arange(count), min(wanted, count)):

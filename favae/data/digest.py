@@ -1,4 +1,4 @@
-"""What raw data a preparation used: names and sizes of its files, without decoding them."""
+"""Digest of the raw data of a preparation: names and sizes of the files, without decoding them."""
 
 import csv
 import hashlib
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from favae.config.dataset import DatasetConfig
 from favae.data.layouts import RawFiles, list_records
 from favae.data.records import ImageRecord
-from favae.data.shipped import PICTURES
+from favae.data.shipped import SHIPPED_IMAGES
 from favae.runtime import paths
 
 RAW_TABLE = "raw.csv"
@@ -17,7 +17,7 @@ _COLUMNS = ("name", "bytes", "sha256")
 
 
 class RawFile(NamedTuple):
-    """A file that was listed. `bytes` is empty where it is missing, `sha256` where the content was not read for the listing."""
+    """A file in the listing. `bytes` is empty if the file is missing, `sha256` if its content was not read for the listing."""
 
     name: str
     bytes: str
@@ -25,11 +25,11 @@ class RawFile(NamedTuple):
 
 
 def raw_files(config: DatasetConfig, raw_root: Path, records: Iterable[ImageRecord], raw: RawFiles) -> list[RawFile]:
-    """The image files of `records` and the lists and captions that were read for them, by name.
+    """The image files of `records` and their lists and captions, sorted by name.
 
     Names are relative to the data set's root, or to `raw_root` for lists outside it, and equal on every machine.
     """
-    shipped = {picture.source: picture.sha256 for picture in PICTURES.values()}
+    shipped = {image.source: image.sha256 for image in SHIPPED_IMAGES.values()}
     files: dict[str, RawFile] = {}
     for record in records:
         name = record.source.partition("#")[0] if record.item is not None else record.source
@@ -53,17 +53,18 @@ def digest(files: Sequence[RawFile]) -> dict[str, Any]:
 
 
 def raw_digest(config: DatasetConfig, raw_root: Path | None = None) -> dict[str, Any] | None:
-    """`raw` of the card's summary as it would be now; None where the raw data are not on this machine.
+    """`raw` of the card's summary, computed from the current raw data; None if they are not on this machine.
 
     Raises:
-        ValueError: the raw data no longer fit the layout.
+        ValueError: the raw data no longer match the layout.
     """
     files = _listed_now(config, raw_root)
     return None if files is None else digest(files)
 
 
 def raw_changes(config: DatasetConfig, prepared: Path, raw_root: Path | None = None) -> list[str]:
-    """One line per raw file that was added, removed or changed since `prepared` was made; none where there are no raw data."""
+    """One line per raw file that was added, removed or changed since `prepared` was made; empty if the raw data are not
+    on this machine."""
     files = _listed_now(config, raw_root)
     if files is None or not (prepared / RAW_TABLE).is_file():
         return []
@@ -76,7 +77,7 @@ def raw_changes(config: DatasetConfig, prepared: Path, raw_root: Path | None = N
 
 
 def write_raw_files(path: Path, files: Iterable[RawFile]) -> None:
-    """The listing as a table."""
+    """Write the listing as a CSV table."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)

@@ -1,12 +1,12 @@
-"""Finding a published data set where people have it: in nested folders, under other names, or in a form not read here."""
+"""Finding a published data set as users store it: in nested folders, under other names, or in an unsupported format."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from favae.data.walk import is_hidden, shown, subfolders
 
-_DEPTH = 3  # folders below `root` that are searched
-# Forms in which data sets are passed on, by suffix, and what to do with them.
+_DEPTH = 3  # levels of folders below `root` that are searched
+# Formats in which data sets are distributed, by suffix, and what to do with them.
 _FORMS = {
     ".zip": "an archive: unpack it there",
     ".7z": "an archive: unpack it there",
@@ -26,7 +26,7 @@ _FORMS = {
 
 
 def existing_folder(path: Path) -> Path:
-    """`path`. Raises ValueError when no such folder exists."""
+    """`path` itself. Raises ValueError if there is no such folder."""
     if path.is_dir():
         return path
     if path.is_symlink():
@@ -43,7 +43,7 @@ def find_folder(root: Path, names: Iterable[str], what: str) -> Path:
     """The folder with the first of `names` that exists in `root` or, failing that, in the folders below it.
 
     Raises:
-        ValueError: there is none; what is in `root` instead is said.
+        ValueError: there is none; the message lists what is in `root` instead.
     """
     wanted = list(names)
     found = find(root, wanted, Path.is_dir)
@@ -53,7 +53,7 @@ def find_folder(root: Path, names: Iterable[str], what: str) -> Path:
 
 
 def find_file(root: Path, names: Iterable[str], what: str) -> Path:
-    """The file with the first of `names`, as `find_folder`."""
+    """Like `find_folder`, for a file."""
     wanted = list(names)
     found = find(root, wanted, Path.is_file)
     if found is None:
@@ -62,7 +62,7 @@ def find_file(root: Path, names: Iterable[str], what: str) -> Path:
 
 
 def find(root: Path, names: Iterable[str], is_right: Callable[[Path], bool]) -> Path | None:
-    """The first of `names` in the folder nearest to `root`, folders of one depth by name, or None."""
+    """The first of `names` in the folder nearest to `root` (folders of equal depth in the order of their names), or None."""
     wanted = list(names)
     for folder in nested(root):
         for name in wanted:
@@ -72,7 +72,7 @@ def find(root: Path, names: Iterable[str], is_right: Callable[[Path], bool]) -> 
 
 
 def nested(root: Path) -> Iterator[Path]:
-    """`root`, then the folders below it, nearest first; folders with many others, such as classes, are not entered."""
+    """`root`, then the folders below it, nearest first; folders with many subfolders, such as classes, are not entered."""
     level = [root]
     for _ in range(_DEPTH + 1):
         yield from level
@@ -80,7 +80,7 @@ def nested(root: Path) -> Iterator[Path]:
 
 
 def hint(root: Path) -> str:
-    """What is in `root` instead of a data set that was not found there, as the end of a sentence."""
+    """What is in `root` instead of the data set that was not found, as the end of an error message."""
     names = sorted(path.name for path in root.iterdir() if not is_hidden(path.name))
     for name in names:
         for suffix, form in _FORMS.items():

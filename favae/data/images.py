@@ -1,4 +1,4 @@
-"""From a file's bytes to 8-bit pixels, with every way in which an image can be wrong named."""
+"""Decoding image files to 8-bit pixels, with a named reason for each kind of bad file."""
 
 import functools
 import hashlib
@@ -17,9 +17,9 @@ from PIL import Image, ImageOps
 from favae.data.walk import shown
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-MOST_MEGAPIXELS = 200  # what a phone's largest sensor gives
+MOST_MEGAPIXELS = 200  # the largest sensors of phones
 _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
-# What Pillow raises for broken files: its own errors are OSError or SyntaxError, its parsers let the others through.
+# Exceptions of Pillow for broken files: its own are OSError or SyntaxError; the others come from its parsers.
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -36,11 +36,11 @@ _DECODER_ERRORS = (
     zlib.error,
 )
 _EXIF_ORIENTATION = 0x0112
-_PIXELS_PER_STRIP = 1 << 22  # conversions that need wide intermediate values work on so many pixels at a time
-_LARGEST_ASPECT = 16  # beyond it, the centre is cut out before resizing instead of after
+_PIXELS_PER_STRIP = 1 << 22  # pixels at a time in conversions that need wide intermediate values
+_LARGEST_ASPECT = 16  # aspect ratio above which the centre is cut out before resizing instead of after
 _BYTES_PER_PIXEL = 8  # of the widest format stored without compression: 16 bits, 4 channels
 _BYTES_BESIDE_PIXELS = 64 << 20  # metadata, thumbnails, colour profiles
-# Formats by the brand at byte 8 of the file, or by its first bytes, that Pillow reads only with a further package.
+# Formats that Pillow reads only with an additional package, by the brand at byte 8 of the file or by its first bytes.
 _BRANDS = {
     b"avif": "AVIF",
     b"avis": "AVIF",
@@ -55,7 +55,7 @@ _STARTS = {
     b"%PDF": "PDF",
 }
 _READERS = {"HEIC": "pillow-heif", "AVIF": "pillow-avif-plugin", "JPEG XL": "pillow-jxl-plugin"}
-# How many pixels are too many is decided here, by `most_megapixels` and right after the header is read.
+# Pillow's own limit is off: `most_megapixels` is checked here, right after the header is read.
 Image.MAX_IMAGE_PIXELS = None
 
 
@@ -73,7 +73,7 @@ class BadImage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded image: mode RGB or L, the SHA-256 of the file, and what had to be changed (such as `CMYK to RGB`)."""
+    """A decoded image: mode RGB or L, the SHA-256 of the file, and the conversions made (such as `CMYK to RGB`)."""
 
     image: Image.Image
     sha256: str
@@ -89,15 +89,15 @@ def read_image(
 ) -> Decoded:
     """Read, check and fully decode one image file.
 
-    PNG checksums are verified and every format is decoded to its last line, so truncation is found. A JPEG with
-    damaged bytes in the middle can decode without complaint; only the file's hash, in the index, tells it apart.
+    PNG checksums are verified and every format is decoded to its last line, so truncation is detected. A JPEG with
+    damaged bytes in the middle may decode without an error; only its hash in the index reveals it.
 
     Args:
-        path: file to read; the first frame of a file with several.
+        path: file to read; of a file with several frames, the first.
         channels: 3 for mode RGB, 1 for mode L (ITU-R 601 luma).
-        non_rgb: convert other modes, or treat them as bad.
-        exif: turn the image as its EXIF orientation says, or leave it as stored.
-        most_megapixels: a larger image is refused before it is decoded, so that it cannot fill the memory.
+        non_rgb: convert other modes, or reject them as bad images.
+        exif: apply the EXIF orientation, or ignore it.
+        most_megapixels: larger images are rejected before decoding, so that they cannot fill the memory.
 
     Raises:
         BadImage: missing, empty, too large, not an image, in a format without a reader, truncated, corrupt, or in a
@@ -130,10 +130,11 @@ def image_size(path: Path, most_megapixels: int = MOST_MEGAPIXELS) -> tuple[int,
 
 
 def resize(image: Image.Image, size: int, method: Literal["squash", "center_crop"]) -> Image.Image:
-    """Resize to `size` x `size` by Pillow's antialiased bilinear filter, as torchvision does with PIL images.
+    """Resize to `size` x `size` with Pillow's antialiased bilinear filter, as torchvision does for PIL images.
 
-    `squash` is `Resize((size, size))`; `center_crop` is `Resize(size)` followed by `CenterCrop(size)`. Where one side is
-    more than 16 times the other, `center_crop` cuts first: the same up to rounding (a level or two), in bounded memory.
+    `squash` is `Resize((size, size))`; `center_crop` is `Resize(size)` followed by `CenterCrop(size)`. If one side is
+    more than 16 times the other, `center_crop` crops first: the same up to rounding (one or two levels), in bounded
+    memory.
     """
     if method == "squash":
         return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
@@ -157,7 +158,7 @@ def to_array(image: Image.Image) -> np.ndarray:
 
 
 def binarize(pixels: np.ndarray, method: Literal["threshold", "sample"], seed: int) -> np.ndarray:
-    """uint8 pixels made 0 or 255: 255 above half of 255, or with probability pixel / 255 by draws that `seed` decides."""
+    """Binarise uint8 pixels to 0 or 255: by the threshold 127.5, or at random with probability pixel / 255 and `seed`."""
     if method == "threshold":
         limit: np.ndarray | float = 127.5
     else:
@@ -198,7 +199,7 @@ def _decode(
 ) -> tuple[Image.Image, list[str]]:
     image = _open(io.BytesIO(data), path, most_megapixels)
     try:
-        if image.format == "PNG":  # which alone has checksums; verifying them consumes the file, so it is opened again
+        if image.format == "PNG":  # only PNG has checksums; verifying them consumes the file, so it is opened again
             image.verify()
             image = _open(io.BytesIO(data), path, most_megapixels)
         image.load()
@@ -212,7 +213,7 @@ def _decode(
 
 
 def _open(file: BinaryIO, path: str, most_megapixels: int) -> Image.Image:
-    """The image with its header read, none of its pixels."""
+    """The image after reading its header but no pixels."""
     try:
         image = Image.open(file, formats=_formats())
     except Image.UnidentifiedImageError:
@@ -229,7 +230,7 @@ def _open(file: BinaryIO, path: str, most_megapixels: int) -> Image.Image:
 
 @functools.cache
 def _formats() -> list[str]:
-    """All formats that Pillow reads here, less EPS: decoding that runs another program."""
+    """All formats that Pillow reads in this installation, except EPS, for which it runs another program."""
     Image.preinit()
     for module in ("pillow_heif", "pillow_avif", "pillow_jxl"):
         try:
@@ -256,7 +257,7 @@ def _convert(image: Image.Image, wanted: str, path: str) -> Image.Image:
     if image.mode in SIXTEEN_BIT_MODES:
         return _from_sixteen_bit(image, path).convert(wanted)
     if image.mode == "F":
-        raise BadImage(path, "floating-point pixels have no defined white; expected 8 or 16 bits a channel")
+        raise BadImage(path, "floating-point pixels have no defined white; expected 8 or 16 bits per channel")
     try:
         if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
             return _by_strips(image, wanted, lambda strip: _on_white(strip).convert(wanted))
@@ -273,7 +274,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _from_sixteen_bit(image: Image.Image, path: str) -> Image.Image:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
-        raise BadImage(path, f"pixel values {values.min()}..{values.max()}; expected 8 or 16 bits a channel")
+        raise BadImage(path, f"pixel values {values.min()}..{values.max()}; expected 8 or 16 bits per channel")
     levels = np.empty(values.shape, np.uint8)
     rows = max(1, _PIXELS_PER_STRIP // image.width)
     for top in range(0, image.height, rows):
@@ -282,7 +283,8 @@ def _from_sixteen_bit(image: Image.Image, path: str) -> Image.Image:
 
 
 def _by_strips(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """`convert`, which treats each pixel alone, applied to a few rows at a time: its intermediate values stay small."""
+    """Apply `convert`, which must be pixel-wise, to a few rows at a time, so that its intermediate values need little
+    memory."""
     rows = max(1, _PIXELS_PER_STRIP // image.width)
     if rows >= image.height:
         return convert(image)

@@ -1,6 +1,6 @@
-"""Label and instance maps as files: class indices, colours, and CelebAMask-HQ's one file per part.
+"""Reading label and instance maps: class indices, colours, and CelebAMask-HQ's files, one per part.
 
-Arrays are [H, W]. How a map becomes a network's input is in `favae.models.label_maps`.
+Arrays are [H, W]. `favae.models.label_maps` turns a map into the input of a network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ FACADES_COLOURS: tuple[tuple[int, int, int], ...] = (
     (174, 0, 1),
 )
 
-# Class of each part, 0 being background; a later part covers an earlier one.
+# Class of each part; 0 is background. A later part covers an earlier one.
 CELEBAMASK_PARTS: tuple[str, ...] = (
     "skin",
     "nose",
@@ -57,7 +57,7 @@ _LOSSY = ("JPEG", "WEBP")
 
 
 def read_label_map(path: Path, classes: int, dont_care: bool = False) -> np.ndarray:
-    """Class indices, uint8, of a grey or palette image whose values are classes.
+    """Class indices, uint8, of a grey or palette image whose pixel values are classes.
 
     Args:
         path: file to read.
@@ -65,7 +65,7 @@ def read_label_map(path: Path, classes: int, dont_care: bool = False) -> np.ndar
         dont_care: whether 255 marks pixels without a class.
 
     Raises:
-        BadImage: missing or no image; 16-bit, colour or lossy, none of which holds 8-bit indices; a class out of range.
+        BadImage: missing or not an image; 16-bit, in colour or lossy, and so not 8-bit indices; a class out of range.
     """
     image = _open(path)
     if image.mode in SIXTEEN_BIT_MODES:
@@ -88,7 +88,7 @@ def read_instance_map(path: Path) -> np.ndarray:
     """Instance ids, int32, of an 8- or 16-bit grey image.
 
     Raises:
-        BadImage: missing, no image, or in colour.
+        BadImage: missing, not an image, or in colour.
     """
     image = _open(path)
     if image.mode not in ("L", "P", *SIXTEEN_BIT_MODES):
@@ -97,7 +97,7 @@ def read_instance_map(path: Path) -> np.ndarray:
 
 
 def nearest_colour(pixels_HWC: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    """Index of the nearest colour of each pixel, uint8 [H, W]; JPEG makes a border of one or two pixels uncertain.
+    """Index of the nearest colour of each pixel, uint8 [H, W]; with JPEG, a border of one or two pixels is uncertain.
 
     Raises:
         ValueError: pixels that are not uint8 [H, W, 3].
@@ -117,10 +117,10 @@ def nearest_colour(pixels_HWC: np.ndarray, colours: Sequence[tuple[int, int, int
 def merge_celebamask(annotations: Path, number: int) -> np.ndarray:
     """Classes 0 to 18, uint8, of CelebAMask-HQ's files `<number // 2000>/<number as 00000>_<part>.png`, one per part.
 
-    The layout is the authors' description; it was not compared with the published archive.
+    The layout follows the authors' description; it was not compared with the published archive.
 
     Raises:
-        BadImage: no part of that number, unlike sizes, or a file that is no image.
+        BadImage: no part with this number, different sizes, or a file that is not an image.
     """
     folder = annotations / str(number // _CELEBAMASK_PER_FOLDER)
     parts = {part: folder / f"{number:05d}_{part}.png" for part in CELEBAMASK_PARTS}
@@ -141,7 +141,7 @@ def merge_celebamask(annotations: Path, number: int) -> np.ndarray:
 
 
 def swap_classes(labels: np.ndarray, flip_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Labels with the classes of each pair exchanged: what a mirrored map with left and right classes needs."""
+    """Labels with the classes of each pair exchanged, as needed for a mirrored map with left and right classes."""
     table = np.arange(256, dtype=np.uint8)
     for left, right in flip_pairs:
         table[left], table[right] = right, left
@@ -158,19 +158,19 @@ def crop_and_flip(
     """The same window and the same mirror image of all arrays of a pair.
 
     Args:
-        arrays: by name, [H, W] or [H, W, C], of one height and width; `labels` gets its left and right classes exchanged
-            when mirrored.
+        arrays: by name, [H, W] or [H, W, C], of equal height and width; the left and right classes of `labels` are
+            exchanged when mirrored.
         corner: top and left of the window.
         size: its height and width.
         flip: mirror left and right.
         flip_pairs: classes to exchange.
 
     Raises:
-        ValueError: unlike sizes, or a window that leaves them.
+        ValueError: different sizes, or a window that is not inside the arrays.
     """
     shapes = {name: array.shape[:2] for name, array in arrays.items()}
     if len(set(shapes.values())) != 1:
-        raise ValueError(f"a pair got arrays of unlike sizes: {shapes}; expected one height and width")
+        raise ValueError(f"a pair got arrays of different sizes: {shapes}; expected one height and width")
     (height, width), (top, left) = next(iter(shapes.values())), corner
     if min(corner) < 0 or top + size[0] > height or left + size[1] > width:
         raise ValueError(f"the window {size} at {corner} leaves an image of {height}x{width}; choose a smaller one")
@@ -196,5 +196,5 @@ def _open(path: Path) -> Image.Image:
 
 def _hint(wrong: np.ndarray, dont_care: bool) -> str:
     if not dont_care and (wrong == DONT_CARE).all():
-        return "; where 255 marks pixels without a class, set dont_care"
+        return "; if 255 marks pixels without a class, set dont_care"
     return "; correct the number of classes"

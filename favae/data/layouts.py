@@ -1,4 +1,5 @@
-"""Published layouts: from files and lists of a data set, as people have it, to records; nothing is decoded."""
+"""Published layouts: read the files and lists of a data set as its authors publish it, and yield records. No image is
+decoded."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -47,14 +48,14 @@ _PUBLISHED = "it is part of the published data set"
 
 
 class RawFiles:
-    """What a layout read beside the images, and what it left out."""
+    """The lists that a layout read, and the files that it left out."""
 
     def __init__(self) -> None:
         self.texts = Texts()
         self.unused = Unused()
 
     def images(self, folder: Path, companions: frozenset[str] = frozenset()) -> list[Path]:
-        """Image files below an existing folder, in the order of their relative names. Raises ValueError where there are none."""
+        """Image files below an existing folder, in the order of their relative names. Raises ValueError if there are none."""
         found = walk_images(existing_folder(folder), self.unused, companions=companions)
         if not found:
             raise ValueError(
@@ -63,23 +64,23 @@ class RawFiles:
         return found
 
     def labels(self, path: Path) -> np.ndarray:
-        """Labels of an idx1 file, which counts as a list."""
+        """Labels of an idx1 file; it is recorded as a list."""
         self.texts.remember(path, path.read_bytes())
         return mnist.read_labels(path)
 
 
 def list_records(config: DatasetConfig, raw_root: Path, raw: RawFiles | None = None) -> list[ImageRecord]:
-    """All images of the data set, ordered by split, then as the layout orders them; `limit` applied.
+    """All images of the data set after applying `limit`, ordered by split, then in the order of the layout.
 
     Args:
         config: the data set.
         raw_root: folder that the layout's `root` and list files are relative to; unused by tiles.
-        raw: told which lists were read and which files left out.
+        raw: records which lists were read and which files were left out.
 
     Raises:
-        ValueError: folders, lists or captions missing or malformed, counts other than expected, two images with one
-            id, a name that is not UTF-8. Images that are listed but missing are no error here: preparation reports
-            them with other bad ones.
+        ValueError: folders, lists or captions missing or malformed, unexpected counts, two images with the same id, a
+            name that is not UTF-8. Listed images that are missing are not an error here: preparation reports them with
+            other bad images.
     """
     layout = config.layout
     if layout.kind == "tiles":
@@ -101,7 +102,7 @@ def celebahq_records(layout: CelebAHQLayoutConfig, raw_root: Path, raw: RawFiles
     elif layout.split == "mm_celebahq":
         splits = {n: "train" if n < _MM_CELEBAHQ_TRAINING else "test" for n in range(_CELEBAHQ_IMAGES)}
     else:
-        assert layout.lists is not None  # the schema has checked it
+        assert layout.lists is not None  # guaranteed by the schema
         splits = raw.texts.number_lists(layout.lists, raw_root)
     folder = find_folder(root, _CELEBAHQ_FOLDERS, "the images <number>.jpg")
     numbered = []
@@ -124,17 +125,17 @@ def celebahq_records(layout: CelebAHQLayoutConfig, raw_root: Path, raw: RawFiles
 
 
 def ffhq_records(layout: FFHQLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
-    """FFHQ by image number, which is the last number in a file's name."""
+    """FFHQ by image number, the last number in a file name."""
     root = existing_folder(raw_root / layout.root)
     files = _by_number(raw.images(root), root, raw.unused)
     if layout.split == "number":
         splits = {n: _ffhq_split(n, files[n]) for n in files}
     elif layout.split == "json":
-        beside = root.parent / _FFHQ_JSON  # where `root` is the folder images1024x1024 of the publication
+        beside = root.parent / _FFHQ_JSON  # if `root` is the published folder images1024x1024
         path = beside if beside.is_file() else find_file(root, (_FFHQ_JSON,), "get it with FFHQ or use split: number")
         splits = raw.texts.ffhq_json(path)
     else:
-        assert layout.lists is not None  # the schema has checked it
+        assert layout.lists is not None  # guaranteed by the schema
         splits = raw.texts.number_lists(layout.lists, raw_root)
     records = []
     for number, split in sorted(splits.items()):
@@ -164,9 +165,9 @@ def imagenet_records(layout: ImageNetLayoutConfig, raw_root: Path, raw: RawFiles
 
 
 def celeba_records(layout: CelebALayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
-    """Aligned CelebA; with a test list, every image on disk that is not in the list trains.
+    """Aligned CelebA; with a test list, all images on disk that are not in the list are train.
 
-    A list names JPEG files; the same images as PNG are found by the name without suffix.
+    A list has the names of JPEG files; PNG files of the same images are found by the name without suffix.
     """
     root = existing_folder(raw_root / layout.root)
     folder = find_folder(root, _CELEBA_FOLDERS, "the aligned images")
@@ -199,7 +200,7 @@ def folder_records(layout: FolderLayoutConfig, raw_root: Path, raw: RawFiles) ->
 
 
 def mnist_records(layout: MNISTLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
-    """MNIST's four idx files; checksums compared first."""
+    """MNIST's four idx files, after comparing their checksums."""
     root = existing_folder(raw_root / layout.root)
     records: list[ImageRecord] = []
     parts: tuple[tuple[str, Split], ...] = (("train", "train"), ("t10k", "test"))
@@ -234,7 +235,7 @@ _READERS: dict[str, Callable[[Any, Path, RawFiles], list[ImageRecord]]] = {
 
 
 def _by_number(files: list[Path], root: Path, unused: Unused) -> dict[int, Path]:
-    """Files by the number that their names end in."""
+    """Files by the number at the end of their names."""
     return _indexed(files, root, unused, lambda path: image_number(path.name, shown(path)))
 
 
@@ -244,7 +245,8 @@ def _by_stem(files: list[Path], root: Path, unused: Unused) -> dict[str, Path]:
 
 
 def _indexed(files: list[Path], root: Path, unused: Unused, key: Callable[[Path], Any]) -> dict[Any, Path]:
-    """Files by `key`; of two files with one name the one nearer to `root` counts, as where an archive was unpacked twice."""
+    """Files by `key`; of two files with the same key the one nearer to `root` is used, as when an archive was unpacked
+    twice."""
     found: dict[Any, Path] = {}
     for path in sorted(files, key=lambda p: (len(p.parts), p)):
         first = found.setdefault(key(path), path)
@@ -280,7 +282,7 @@ def _present(records: list[ImageRecord], unused: Unused) -> list[ImageRecord]:
 
 
 def _join_partition(root: Path, texts: Texts) -> dict[int, Split]:
-    """CelebA-HQ number to the split of the CelebA image it was made from."""
+    """CelebA-HQ number -> split of the CelebA image from which it was made."""
     mapping_file = find_file(root, ("CelebA-HQ-to-CelebA-mapping.txt",), _PUBLISHED)
     partition_file = find_file(root, _PARTITION_LISTS, _PUBLISHED)
     partition = texts.partition(partition_file)
@@ -295,7 +297,7 @@ def _join_partition(root: Path, texts: Texts) -> dict[int, Split]:
 
 
 def _imagenet_parts(root: Path) -> tuple[Path, Path]:
-    """The training and validation folders in `root`, or below it as in ILSVRC/Data/CLS-LOC (Kaggle)."""
+    """The training and validation folders in `root`, or below it, for instance in ILSVRC/Data/CLS-LOC (Kaggle)."""
     for folder in nested(root):
         for train, val in _IMAGENET_PARTS:
             if (folder / train).is_dir() and (folder / val).is_dir():

@@ -25,10 +25,11 @@ _DOWNLOAD = "put MNIST's four idx files there"
 
 
 def find_idx(folder: Path, name: str) -> Path:
-    """The file of `name` ("train-images") in `folder` or below: as published, or in the spelling of Kaggle and torchvision.
+    """The file of `name` ("train-images") in `folder` or below it: with the published name, or with that of Kaggle or
+    torchvision.
 
     Raises:
-        ValueError: there is none; what is in the folder instead is said.
+        ValueError: there is none; the message lists what is in the folder instead.
     """
     kind = "idx3" if name.endswith("images") else "idx1"
     spellings = [f"{name}{point}{kind}{end}" for point in "-." for end in ("-ubyte", "")]
@@ -44,7 +45,7 @@ def check_md5(path: Path, name: str) -> None:
     """Compare the unzipped file with the published MD5 of `name` ("train-images").
 
     Raises:
-        ValueError: naming file, found and expected sum.
+        ValueError: the sums differ; the message has the file and both sums.
     """
     expected = OFFICIAL_MD5[name]
     found = hashlib.md5(_content(path), usedforsecurity=False).hexdigest()
@@ -57,12 +58,12 @@ def check_md5(path: Path, name: str) -> None:
 
 @functools.lru_cache(maxsize=2)
 def read_images(path: Path) -> np.ndarray:
-    """All images of an idx3 file: uint8 [n,H,W], read-only. Raises ValueError naming file, found and expected."""
+    """All images of an idx3 file: uint8 [n,H,W], read-only. Raises ValueError for a damaged or different file."""
     return _read_idx(path, 3)
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """All labels of an idx1 file: uint8 [n]. Raises ValueError naming file, found and expected."""
+    """All labels of an idx1 file: uint8 [n]. Raises ValueError for a damaged or different file."""
     return _read_idx(path, 1)
 
 

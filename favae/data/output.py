@@ -1,4 +1,4 @@
-"""The files of a prepared data set while they are written: shards, index and captions, kept when the process is killed."""
+"""Writing the files of a prepared data set (shards, index, captions), so that a killed preparation can resume."""
 
 import csv
 import hashlib
@@ -28,14 +28,15 @@ _BLOCK = 1 << 24
 
 
 class Output:
-    """Shards, `index.csv` and `captions.csv` in `folder`, and what is counted meanwhile. Use as a context manager.
+    """Shards, `index.csv` and `captions.csv` in `folder`, and counts of what was written. Use as a context manager.
 
-    `save` writes down how far all files have come. A later `Output` on the same folder that `belongs_to` the same
-    listing and parameters cuts them back to there and goes on; the bytes are those of a run that was never interrupted.
+    `save` records the current length of all files. A later `Output` on the same folder that `belongs_to` the same
+    listing and parameters truncates the files to these lengths and resumes; the resulting bytes are those of an
+    uninterrupted run.
 
     Attributes:
-        done: records that were dealt with when the state was saved that this one goes on from; 0 for a new start.
-        bad: (number of the record, reason) of the unusable images among them.
+        done: number of records that were finished in the saved state from which this one resumes; 0 for a new start.
+        bad: (number of the record, reason) of the bad images among them.
     """
 
     def __init__(self, config: DatasetConfig, folder: Path, belongs_to: str) -> None:
@@ -65,7 +66,7 @@ class Output:
         self._captions_file, self._captions = self._table(paths.CAPTIONS, CAPTION_COLUMNS, saved.get("captions_bytes"))
         if self.done:
             self._count_again()
-            log.info("%d images are taken over from a preparation that was interrupted", self.done)
+            log.info("resuming an interrupted preparation after %d images", self.done)
 
     def __enter__(self) -> "Output":
         return self
@@ -74,7 +75,7 @@ class Output:
         self._stack.close()
 
     def add(self, record: ImageRecord, pixels: np.ndarray, sha256: str, changes: tuple[str, ...]) -> None:
-        """Write one image, uint8 [H,W,C], unless it is a tile that shows nothing."""
+        """Write one image, uint8 [H,W,C], unless it is a tile with too little contrast."""
         texts = record.captions
         if self._tiles:
             if pixels.std() < self._tiles.min_std:
@@ -93,7 +94,7 @@ class Output:
         self.counts[record.split] += 1
 
     def save(self, done: int) -> None:
-        """Write down that `done` records have been dealt with."""
+        """Record that `done` records are finished."""
         for writer in self._writers.values():
             writer.flush()
         sizes = {}
@@ -115,7 +116,7 @@ class Output:
         write_text(self._folder / _SAVED, json.dumps(saved))
 
     def summary(self) -> dict[str, Any]:
-        """What was written."""
+        """Counts and hashes of what was written, for the card."""
         return {
             "counts": self.counts,
             "image_shape": list(self._image_shape),
@@ -127,7 +128,7 @@ class Output:
         }
 
     def files(self) -> list[Path]:
-        """The finished files."""
+        """Names of the finished files."""
         return sorted(path for path in self._folder.iterdir() if path.suffix in (".npy", ".csv"))
 
     def _count_split(self, sha256: str, split: str) -> None:
@@ -151,7 +152,8 @@ class Output:
         return file, writer
 
     def _saved(self) -> dict[str, Any]:
-        """The saved state, if it belongs to this listing and its shards are whole; else nothing, in an empty folder."""
+        """The saved state, if it belongs to this listing and its shards are complete; otherwise empties the folder and
+        returns nothing."""
         path = self._folder / _SAVED
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
@@ -164,13 +166,22 @@ class Output:
                 if sizes_fit and {s: h.hexdigest() for s, h in saved["hashes"].items()} == saved["pixels"]:
                     self._remove_but({split: saved["counts"][split] for split in SPLITS})
                     return saved
-                log.warning("%s: what an interrupted preparation left is damaged; starting anew", self._folder)
+                log.warning(
+                    "%s: the files of an interrupted preparation are damaged; starting from the beginning", self._folder
+                )
             else:
-                log.info("%s: an interrupted preparation was of other raw data; starting anew", self._folder)
+                log.info(
+                    "%s: an interrupted preparation used other raw data or parameters; starting from the beginning",
+                    self._folder,
+                )
         except FileNotFoundError:
             pass
         except (OSError, ValueError, LookupError, TypeError) as error:
-            log.warning("%s: what an interrupted preparation left cannot be used (%s); starting anew", path, error)
+            log.warning(
+                "%s: the files of an interrupted preparation cannot be used (%s); starting from the beginning",
+                path,
+                error,
+            )
         self._remove_but(dict.fromkeys(SPLITS, 0))
         path.unlink(missing_ok=True)
         return {}
@@ -192,7 +203,7 @@ class Output:
         return found
 
     def _remove_but(self, counts: dict[Any, int]) -> None:
-        """Remove shards that hold none of the first images of each split."""
+        """Remove shards without any of the first images of each split."""
         kept = {shard_name(split, number) for split, n in counts.items() for number in range(-(-n // self._shard_rows))}
         for path in self._folder.glob("*.npy"):
             if path.name not in kept:

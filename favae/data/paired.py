@@ -1,7 +1,8 @@
-"""Paired data sets: an image and what it is generated from, in published layouts or a user's own; nothing is decoded.
+"""Paired data sets: an image and the input from which it is generated, in published layouts or in a user's own. No
+image is decoded.
 
-A pair's files are compared by name, so that a missing partner is found before anything runs; sizes are compared by
-`check_sizes`, which reads headers only.
+The files of a pair are matched by name, so that a missing partner is found before anything runs. `check_sizes` compares
+sizes, from headers only.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,13 +21,13 @@ Half = Literal["whole", "left", "right"]
 Direction = Literal["a_to_b", "b_to_a"]
 SizeRule = Literal["equal", "proportional"]
 
-_NAMED = 3  # files that a message names
+_NAMED = 3  # files listed in a message
 _OWN_PARTS: tuple[tuple[str, Split], ...] = (("train", "train"), ("val", "val"), ("test", "test"))
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One side of a pair: a file, or half of it. `half` counts as seen, "left" being columns 0 to width / 2 - 1."""
+    """One side of a pair: a file, or half of it. `half` "left" means columns 0 to width / 2 - 1."""
 
     path: Path
     half: Half = "whole"
@@ -34,14 +35,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What is generated and from what.
+    """A real image, and the input from which it is generated.
 
     Attributes:
         id: unique name within the data set.
         split: train, val or test.
         condition: the network's input: a label map, edges, or another image.
         image: the real image.
-        instances: file of instance ids of the condition's size, or None.
+        instances: file of instance ids, of the size of the condition, or None.
     """
 
     id: str
@@ -57,10 +58,10 @@ def side_by_side_pairs(root: Path, direction: Direction, parts: Sequence[tuple[s
     Args:
         root: folder of the data set.
         direction: "a_to_b" generates the right half from the left one, "b_to_a" the reverse.
-        parts: subfolders and the split that each is; the first must exist, others are read where they do.
+        parts: the subfolders and their splits; the first must exist, the others are read if they exist.
 
     Raises:
-        ValueError: unknown direction, no images in the first part, or two files of one name.
+        ValueError: unknown direction, no images in the first part, or two files of the same name.
     """
     if direction not in get_args(Direction):
         raise ValueError(f"paired data got direction {direction!r}; expected 'a_to_b' or 'b_to_a'")
@@ -83,16 +84,16 @@ def facades_pairs(root: Path) -> list[Pair]:
 def edges_to_shoes_pairs(root: Path) -> list[Pair]:
     """edges2shoes of pix2pix: `<n>_AB.jpg`, edges left, photo right; published as 49,825 train and 200 val.
 
-    There is no published test part: the published val is `test` here, and `val` is taken out of train by `carve_pairs`.
-    """
+    There is no published test part: the published val is `test` here, and `carve_pairs` takes `val` out of train."""
     return side_by_side_pairs(root, "a_to_b", (("train", "train"), ("val", "test")))
 
 
 def folder_pairs(root: Path, condition: str = "A", image: str = "B") -> list[Pair]:
-    """Two folders with the same names, whatever the suffix; subfolders train, val, test are splits, without them all train.
+    """Two folders with files of the same names; suffixes may differ. Subfolders train, val, test are splits; without
+    them all pairs are train.
 
     Raises:
-        ValueError: a missing folder, a file without partner, two files of one name, or files beside the splits.
+        ValueError: a missing folder, a file without partner, two files of the same name, or files outside the splits.
     """
     conditions, images = (_by_name(root / folder) for folder in (condition, image))
     _same_names({condition: conditions, image: images}, root)
@@ -109,8 +110,8 @@ def folder_pairs(root: Path, condition: str = "A", image: str = "B") -> list[Pai
 def celebamask_pairs(root: Path, masks: Path) -> list[Pair]:
     """CelebAMask-HQ: `CelebA-HQ-img/<n>.jpg` and merged masks `<masks>/<n>.png` (see `favae.data.label_maps`).
 
-    Published as 30,000 images of 1024 pixels whose masks have 512: check with sizes "proportional". The data set has no
-    split of its own for this use: all train, see `split_by_order`.
+    Published as 30,000 images of 1024 pixels with masks of 512 pixels: check with sizes "proportional". No split is
+      published for this use: all pairs are train, see `split_by_order`.
 
     Raises:
         ValueError: a missing folder, or an image or mask without partner.
@@ -123,8 +124,8 @@ def celebamask_pairs(root: Path, masks: Path) -> list[Pair]:
 def cityscapes_pairs(root: Path) -> list[Pair]:
     """Cityscapes: `leftImg8bit/<split>/<city>/<stem>_leftImg8bit.png`, label and instance ids in `gtFine`.
 
-    Published as 2,975 / 500; the labels of the published test part are dummies, so that its val is `test` here and
-    `val` is taken out of train by `carve_pairs`.
+    Published as 2,975 / 500; the labels of the published test part are dummies, so its val is `test` here, and
+    `carve_pairs` takes `val` out of train.
 
     Raises:
         ValueError: a missing folder, or an image or map without partner.
@@ -161,10 +162,10 @@ def ade20k_pairs(root: Path) -> list[Pair]:
 
 
 def split_by_order(pairs: Sequence[Pair], train: int, val: int) -> list[Pair]:
-    """The first `train` pairs by id train, the next `val` are val, the rest test.
+    """In the order of ids, the first `train` pairs are train, the next `val` are val, the rest are test.
 
     Raises:
-        ValueError: a negative number, or more than there are pairs.
+        ValueError: a negative number, or more than the number of pairs.
     """
     if min(train, val) < 0 or train + val > len(pairs):
         raise ValueError(f"split got {train} train and {val} val of {len(pairs)} pairs; expected at most all of them")
@@ -179,7 +180,7 @@ def carve_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """Move `count` training pairs, those with the smallest name hash, to val.
 
     Raises:
-        ValueError: nothing would be left to train on.
+        ValueError: no training pair would remain.
     """
     train = [pair for pair in pairs if pair.split == "train"]
     if count and count >= len(train):
@@ -197,14 +198,14 @@ def count_pairs(pairs: Iterable[Pair]) -> dict[Split, int]:
 
 
 def check_sizes(pair: Pair, rule: SizeRule = "equal") -> tuple[int, int]:
-    """Width and height of the pair's image, from headers.
+    """Width and height of the pair's image, after comparing sizes, from headers only.
 
     Args:
         pair: which.
-        rule: "equal": both sides have one size; "proportional": one aspect ratio.
+        rule: "equal": both sides must have the same size; "proportional": the same aspect ratio.
 
     Raises:
-        BadImage: a file that is missing or no image, halves of an odd width, or unlike sizes.
+        BadImage: a file that is missing or not an image, halves of an odd width, or sizes that do not match.
     """
     image, condition = _size(pair.image), _size(pair.condition)
     proportional = image[0] * condition[1] == image[1] * condition[0]
@@ -252,13 +253,13 @@ def _by_name(folder: Path, ending: str = "") -> dict[str, Path]:
             continue
         name = name.removesuffix(ending)
         if name in found:
-            raise ValueError(f"{found[name]} and {path} have one name; remove one of them")
+            raise ValueError(f"{found[name]} and {path} have the same name; remove one of them")
         found[name] = path
     return found
 
 
 def _same_names(sides: dict[str, dict[str, Path]], root: Path) -> None:
-    """Raise ValueError naming files of one side that another lacks."""
+    """Raise ValueError with the names of files that have no partner."""
     everything = set().union(*sides.values())
     for side, files in sides.items():
         missing = sorted(everything - set(files))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 def to_float(x_BCHW: Tensor) -> Tensor:
     """Stored pixels, uint8 0..255, as float32 in [-1, 1] on the same device: x / 127.5 - 1."""
-    # In place after the one copy: fresh memory costs a CPU more than the arithmetic.
+    # In place after one copy: on a CPU, allocating memory takes longer than the arithmetic.
     return x_BCHW.to(torch.float32, copy=True).div_(127.5).sub_(1.0)
 
 

@@ -26,15 +26,15 @@ from favae.data.records import ImageRecord, count_splits, name_hash
 
 BAD_IMAGE_COLUMNS = ("split", "id", "source", "reason")
 log = logging.getLogger(__name__)
-_SAVE_EVERY = 1024  # records after which an interrupted preparation can go on
-_CHUNK = 8  # records a worker takes at a time: few, so that all end together
-_NAMED = 20  # bad images named in an error message; the report has them all
+_SAVE_EVERY = 1024  # records between two saved states, from which an interrupted preparation resumes
+_CHUNK = 8  # records per worker and turn: few, so that all workers finish at about the same time
+_NAMED = 20  # bad images listed in an error message; bad_images.csv has all
 
 Progress = Callable[[int, int], None]
 
 
 class BadImagesError(ValueError):
-    """Some images cannot be used and the policy is to fail. `bad` has them all."""
+    """Some images cannot be used and `on_bad_image` is fail. `bad` lists all of them."""
 
     def __init__(self, bad: list[tuple[ImageRecord, str]], total: int, report: Path) -> None:
         lines = [f"  {record.source}: {reason}" for record, reason in bad[:_NAMED]]
@@ -42,7 +42,7 @@ class BadImagesError(ValueError):
             lines.append(f"  ... and {len(bad) - _NAMED:,} more in {report}")
         super().__init__(
             f"{len(bad):,} of {total:,} images cannot be used:\n" + "\n".join(lines) + "\n"
-            "Replace them, or set on_bad_image: skip to go on without them (the card then says how many)"
+            "Replace them, or set on_bad_image: skip to leave them out (the card then records how many)"
         )
         self.bad = bad
 
@@ -65,23 +65,22 @@ def prepare(
     """Write shards, `index.csv`, `captions.csv`, `bad_images.csv` and `raw.csv` into `out_dir`; the same bytes for any `workers`.
 
     Args:
-        config: what to read and how.
+        config: parameters of the data set.
         raw_root: folder of the raw data; unused by tiles.
-        out_dir: existing empty folder. The caller publishes it.
-        workers: threads that decode.
-        progress: called with (images done, images in all).
-        unfinished: folder on the file system of `out_dir` in which the work is done. If the process is killed, the next
-            one with the same listing and parameters goes on there. By default `out_dir`, and nothing is kept.
+        out_dir: existing empty folder, which the caller publishes.
+        workers: number of threads that decode.
+        progress: called with (images done, total number of images).
+        unfinished: folder for unfinished work, on the file system of `out_dir`. If the process is killed, the next one
+            with the same listing and parameters resumes there. By default `out_dir`, without resuming.
 
     Returns:
         For the card: `found` (before skipping), `raw` (files, bytes and a digest of the listing), `unused` (files that
-        were not taken for images, by reason), `counts`, `image_shape`, `pixel_sha256` per split, `bad_images`,
-        `bad_image_reasons`, `conversions`, `flat_tiles`, `captions`, and `in_several_splits`, the number of files that
-        occur byte for byte in more than one split.
+        were left out, by reason), `counts`, `image_shape`, `pixel_sha256` per split, `bad_images`, `bad_image_reasons`,
+        `conversions`, `flat_tiles`, `captions`, and `in_several_splits`, the number of files that occur byte for byte
+        in more than one split.
 
     Raises:
-        BadImagesError: images that cannot be used, all of them, when the policy is to fail. `bad_images.csv` is
-            written.
+        BadImagesError: some images cannot be used and `on_bad_image` is fail. `bad_images.csv` is written.
         ValueError: raw data that do not match the layout, its lists or the expected counts, or an empty training split.
     """
     raw = RawFiles()
@@ -123,13 +122,15 @@ def _fill(
     progress: Progress | None,
     keep: bool,
 ) -> None:
-    """Decode and write all records from where `output` stands."""
+    """Decode and write all records after those that `output` already has."""
     start = output.done
     loaded = _load_all(records[start:], config, workers)
     for number, (record, result) in enumerate(zip(records[start:], loaded, strict=True), start=start):
         if isinstance(result, str):
             output.bad.append((number, result))
-        elif not (output.bad and config.on_bad_image == "fail"):  # no data will be kept: only look for more bad ones
+        elif not (
+            output.bad and config.on_bad_image == "fail"
+        ):  # preparation will fail: only look for further bad images
             output.add(record, result.pixels, result.sha256, result.changes)
         if keep and (number + 1) % _SAVE_EVERY == 0 and not (output.bad and config.on_bad_image == "fail"):
             output.save(number + 1)
@@ -138,7 +139,7 @@ def _fill(
 
 
 def _identity(config: DatasetConfig, records: list[ImageRecord]) -> str:
-    """Hash of the parameters and of all records, with size and time of each file, for this machine alone."""
+    """Hash of the parameters and of all records, with size and time of each file; valid on this machine only."""
     found = hashlib.sha256(f"{config.model_dump_json()} Pillow {Image.__version__}\n".encode())
     states: dict[Path, str] = {}
     for record in records:
@@ -166,7 +167,7 @@ def _load_all(records: list[ImageRecord], config: DatasetConfig, workers: int) -
         for chunk in chunks:
             yield from _load_chunk(chunk, config)
         return
-    # Threads: Pillow and hashlib let go of the interpreter while they work, and images need not be sent between processes.
+    # Pillow and hashlib release the GIL, and threads need not copy images between processes.
     with ThreadPoolExecutor(workers) as pool:
         yield from _in_order(pool, chunks, config, ahead=4 * workers)
 
@@ -174,7 +175,8 @@ def _load_all(records: list[ImageRecord], config: DatasetConfig, workers: int) -
 def _in_order(
     pool: Executor, chunks: Iterable[list[ImageRecord]], config: DatasetConfig, ahead: int
 ) -> Iterator[_Loaded | str]:
-    """Results in order of submission with a bounded number in flight, so decoded images never pile up in memory."""
+    """Results in order of submission. The number of pending tasks is bounded, so that decoded images do not accumulate
+    in memory."""
     waiting: deque[Future[list[_Loaded | str]]] = deque()
     for chunk in chunks:
         waiting.append(pool.submit(_load_chunk, chunk, config))
@@ -204,7 +206,7 @@ def _load(record: ImageRecord, config: DatasetConfig) -> _Loaded | str:
 
 
 class _Sources(threading.local):
-    """The last photographs that a thread decoded: many tiles of one follow one another."""
+    """Cache of the last photographs that a thread decoded: consecutive tiles are often cut from the same photograph."""
 
     def __init__(self) -> None:
         self.read = functools.lru_cache(maxsize=2)(read_image)

@@ -1,4 +1,4 @@
-"""What a layout yields: one record per image, and the rules that choose among records without random numbers."""
+"""Records, one per image, and rules that select records by hash instead of random numbers."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ class ImageRecord:
         path: file to read.
         source: the file's name in the index, relative to the data set's root, equal on every machine.
         split: train, val or test.
-        captions: what a text-to-image model may be told; empty where the data set has none.
+        captions: captions for a text-to-image model; empty if the data set has none.
         label: class index, or None.
         box: (left, top, right, bottom) in source pixels, right and bottom exclusive, or None for the whole image.
         item: position in a file that holds many images (MNIST), or None.
@@ -41,7 +41,7 @@ class ImageRecord:
 
 
 def name_hash(name: str) -> int:
-    """First 64 bits of the SHA-256 of `name`: an order that is arbitrary, fixed, and the same on every machine."""
+    """First 64 bits of the SHA-256 of `name`: it gives an arbitrary but fixed order, the same on every machine."""
     return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8], "big")
 
 
@@ -49,7 +49,7 @@ def carve_validation(records: Sequence[ImageRecord], count: int) -> list[ImageRe
     """Move `count` training records, those with the smallest name hash, to `val`.
 
     Raises:
-        ValueError: when nothing would be left to train on.
+        ValueError: if no training image would remain.
     """
     train = [r for r in records if r.split == "train"]
     if count and count >= len(train):
@@ -59,7 +59,7 @@ def carve_validation(records: Sequence[ImageRecord], count: int) -> list[ImageRe
 
 
 def apply_limit(records: Sequence[ImageRecord], limit: Mapping[Split, int] | None) -> list[ImageRecord]:
-    """Keep at most `limit[split]` records of each split named there, those with the smallest name hash, in order."""
+    """Keep at most `limit[split]` records of each split in `limit`, those with the smallest name hash, in their order."""
     kept: set[str] = set()
     for split in SPLITS:
         part = [r for r in records if r.split == split]
@@ -71,7 +71,7 @@ def check_counts(records: Sequence[ImageRecord], expected: Mapping[Split, int] |
     """Compare the number of records in each split with the published one.
 
     Raises:
-        ValueError: naming split, found and expected number.
+        ValueError: the numbers differ; the message has the split, the number found and the number expected.
     """
     counts = count_splits(records)
     wrong = [f"{s}: found {counts[s]:,}, expected {n:,}" for s, n in (expected or {}).items() if counts[s] != n]
@@ -83,7 +83,7 @@ def check_counts(records: Sequence[ImageRecord], expected: Mapping[Split, int] |
 
 
 def check_unique(records: Iterable[ImageRecord]) -> None:
-    """Raise ValueError when two records have one id."""
+    """Raise ValueError if two records have the same id."""
     seen: dict[str, str] = {}
     for record in records:
         if record.id in seen:
@@ -94,7 +94,8 @@ def check_unique(records: Iterable[ImageRecord]) -> None:
 
 
 def check_names(records: Iterable[ImageRecord]) -> None:
-    """Raise ValueError for a file whose name no table can hold: not UTF-8, or with a line end or another control character."""
+    """Raise ValueError for a file name that cannot be written into a table: not UTF-8, or with a control character such
+    as a line end."""
     for record in records:
         try:
             record.source.encode("utf-8")

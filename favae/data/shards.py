@@ -1,4 +1,4 @@
-"""Shards: `.npy` files of uint8 [n,H,W,C], written row by row without knowing how many rows there will be."""
+"""Shards: `.npy` files of uint8 [n,H,W,C], written row by row, without knowing the number of rows in advance."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -14,10 +14,10 @@ def shard_name(split: Split, shard: int) -> str:
 
 
 class ShardWriter:
-    """Writes one split's images into shards of `rows` images each, after the first `done`. Use as a context manager.
+    """Writes the images of one split after the first `done` into shards of `rows` images each. Use as a context manager.
 
-    NumPy pads a `.npy` header so that the first axis can grow in place: the header is written again, with the true
-    number of rows, when a shard is closed.
+    NumPy pads a `.npy` header so that the first axis can grow in place: when a shard is closed, the header is rewritten
+    with the final number of rows.
     """
 
     def __init__(self, folder: Path, split: Split, rows: int, image_shape: tuple[int, int, int], done: int = 0) -> None:
@@ -28,7 +28,7 @@ class ShardWriter:
         self._file: BinaryIO | None = None
         self._shard = max(0, done - 1) // rows
         self._row = done - self._shard * rows
-        if 0 < self._row < rows:  # go on in a shard that was not finished; what was written after `done` is cut off
+        if 0 < self._row < rows:  # resume an unfinished shard; what was written after `done` is removed
             self._file = (folder / shard_name(split, self._shard)).open("r+b")
             end = self.data_start(self._file) + self._row * int(np.prod(image_shape))
             self._file.truncate(end)
@@ -50,13 +50,13 @@ class ShardWriter:
 
     @staticmethod
     def data_start(file: BinaryIO) -> int:
-        """Where the first image begins in an open shard; the file is left there."""
+        """Byte position of the first image in an open shard; the file is left at this position."""
         np.lib.format.read_magic(file)
         np.lib.format.read_array_header_1_0(file)
         return file.tell()
 
     def flush(self) -> None:
-        """Hand all that was written to the operating system, so that it survives this process."""
+        """Pass everything written to the operating system, so that it survives the end of this process."""
         if self._file is not None:
             self._file.flush()
 

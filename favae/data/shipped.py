@@ -1,8 +1,8 @@
-"""The photographs inside scikit-image and scikit-learn that tiles are cut from, with what can be seen where.
+"""The photographs in scikit-image and scikit-learn from which tiles are cut, with boxes around the objects in them.
 
 Boxes are (left, top, right, bottom) in source pixels, drawn by eye. The SHA-256 of each file is checked, so a release
-that ships another file is noticed. scikit-image also ships the right half of the motorcycle's stereo pair; it shows the
-same scene and is left out, since it would put one object into two splits.
+with another file is detected. scikit-image also has the right image of the motorcycle's stereo pair. It is left out
+because it shows the same scene, which would put one object into two splits.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ _SKLEARN = ("sklearn", "datasets/images")
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ShippedImage:
     """A source photograph.
 
     Attributes:
@@ -26,9 +26,9 @@ class Picture:
         sha256: of the file.
         size: (width, height) in pixels.
         description: completes "a view of ... in <description>".
-        band: side of the picture that is held out.
-        test_end: whether test takes the first (top or left) or last part of the held-out band.
-        parts: what is seen in which box.
+        band: side of the image that is held out.
+        test_end: whether test is the first (top or left) or the last part of the held-out band.
+        parts: description and box of each object.
     """
 
     package: tuple[str, str]
@@ -46,21 +46,21 @@ class Picture:
         return "/".join((*self.package, self.file))
 
 
-def picture_path(picture: Picture) -> Path:
-    """Where the file lies in this environment. The package itself is not imported (scikit-learn takes seconds).
+def shipped_path(photo: ShippedImage) -> Path:
+    """Path of the file in this environment. The package itself is not imported (scikit-learn takes seconds).
 
     Raises:
-        ValueError: when the package is not installed.
+        ValueError: the package is not installed.
     """
-    package, folder = picture.package
+    package, folder = photo.package
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        raise ValueError(f"tiles need the pictures of the package {package!r}, which is not installed")
-    return Path(found.origin).parent / folder / picture.file
+        raise ValueError(f"tiles need the images of the package {package!r}, which is not installed")
+    return Path(found.origin).parent / folder / photo.file
 
 
-PICTURES: dict[str, Picture] = {
-    "astronaut": Picture(
+SHIPPED_IMAGES: dict[str, ShippedImage] = {
+    "astronaut": ShippedImage(
         _SKIMAGE,
         "astronaut.png",
         "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
@@ -79,7 +79,7 @@ PICTURES: dict[str, Picture] = {
             ("a black and white helmet", (280, 342, 510, 512)),
         ),
     ),
-    "chelsea": Picture(
+    "chelsea": ShippedImage(
         _SKIMAGE,
         "chelsea.png",
         "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
@@ -98,7 +98,7 @@ PICTURES: dict[str, Picture] = {
             ("a blurred background", (375, 60, 451, 300)),
         ),
     ),
-    "coffee": Picture(
+    "coffee": ShippedImage(
         _SKIMAGE,
         "coffee.png",
         "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
@@ -118,7 +118,7 @@ PICTURES: dict[str, Picture] = {
             ("a wooden table", (0, 60, 130, 160)),
         ),
     ),
-    "rocket": Picture(
+    "rocket": ShippedImage(
         _SKIMAGE,
         "rocket.jpg",
         "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
@@ -139,7 +139,7 @@ PICTURES: dict[str, Picture] = {
             ("blue evening sky", (345, 0, 555, 330)),
         ),
     ),
-    "motorcycle": Picture(
+    "motorcycle": ShippedImage(
         _SKIMAGE,
         "motorcycle_left.png",
         "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
@@ -161,7 +161,7 @@ PICTURES: dict[str, Picture] = {
             ("a wooden wall", (0, 0, 165, 100)),
         ),
     ),
-    "flower": Picture(
+    "flower": ShippedImage(
         _SKLEARN,
         "flower.jpg",
         "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638",
@@ -178,7 +178,7 @@ PICTURES: dict[str, Picture] = {
             ("dark green leaves", (160, 0, 640, 75)),
         ),
     ),
-    "china": Picture(
+    "china": ShippedImage(
         _SKLEARN,
         "china.jpg",
         "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29",
@@ -201,7 +201,7 @@ PICTURES: dict[str, Picture] = {
             ("pale sky", (330, 0, 640, 190)),
         ),
     ),
-    "retina": Picture(
+    "retina": ShippedImage(
         _SKIMAGE,
         "retina.jpg",
         "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6",
@@ -219,7 +219,7 @@ PICTURES: dict[str, Picture] = {
             ("branching blood vessels", (650, 850, 1150, 950)),
         ),
     ),
-    "hubble_deep_field": Picture(
+    "hubble_deep_field": ShippedImage(
         _SKIMAGE,
         "hubble_deep_field.jpg",
         "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4",
@@ -237,7 +237,7 @@ PICTURES: dict[str, Picture] = {
             ("a star with rays", (730, 550, 780, 605)),
         ),
     ),
-    "immunohistochemistry": Picture(
+    "immunohistochemistry": ShippedImage(
         _SKIMAGE,
         "ihc.png",
         "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef",
@@ -256,7 +256,7 @@ PICTURES: dict[str, Picture] = {
             ("blue nuclei in connective tissue", (120, 250, 290, 310)),
         ),
     ),
-    "moon": Picture(
+    "moon": ShippedImage(
         _SKIMAGE,
         "moon.png",
         "78739619d11f7eb9c165bb5d2efd4772cee557812ec847532dbb1d92ef71f577",

@@ -1,4 +1,5 @@
-"""Text files of data sets: lists, captions, JSON. Every error names the file, the line, what was found and expected."""
+"""Text files of data sets: lists, captions, JSON. Every error names the file, the line, what was found and what was
+expected."""
 
 import hashlib
 import json
@@ -11,8 +12,8 @@ from typing import Any
 from favae.config.dataset import ListFilesConfig, Split
 from favae.data.walk import shown
 
-MOST_CAPTION_CHARACTERS = 131_072  # of one field in Python's CSV reader, which later stages read captions with
-_MOST_LIST_BYTES = 1 << 30  # unzipped; FFHQ's JSON has 255 MB
+MOST_CAPTION_CHARACTERS = 131_072  # limit per field of Python's CSV reader, with which later stages read captions
+_MOST_LIST_BYTES = 1 << 30  # unzipped; the JSON file of FFHQ has 255 MB
 _GZIP_START = b"\x1f\x8b"
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _PARTITIONS: dict[str, Split] = {"0": "train", "1": "val", "2": "test"}
@@ -26,14 +27,15 @@ class Texts:
         self.read: dict[Path, tuple[int, str]] = {}
 
     def remember(self, path: Path, data: bytes) -> None:
-        """Note that a file with this content was read."""
+        """Record that a file with this content was read."""
         self.read[path] = (len(data), hashlib.sha256(data).hexdigest())
 
     def text(self, path: Path) -> str:
-        """A whole file as text: UTF-8, with or without byte order mark, gzip where the content is gzip.
+        """A whole file as text: UTF-8, with or without byte order mark, unzipped if the content is gzip.
 
         Raises:
-            ValueError: missing, unreadable, damaged gzip, or another encoding; the line of the first wrong byte is named.
+            ValueError: missing, unreadable, damaged gzip, or another encoding; the message has the line of the first
+                wrong byte.
         """
         data = file_bytes(path, "it is part of the published data set")
         self.remember(path, data)
@@ -50,7 +52,7 @@ class Texts:
             ) from None
 
     def lines(self, path: Path) -> Iterator[tuple[int, str]]:
-        """(number, line) of the non-empty lines, without surrounding blanks. A line ends at a newline and nowhere else."""
+        """(number, line) of the non-empty lines, without surrounding blanks. Only a newline ends a line."""
         for number, line in enumerate(self.text(path).split("\n"), start=1):
             if line := line.strip():
                 if control := re.search(r"[\x00\r]", line):
@@ -75,7 +77,7 @@ class Texts:
         return tuple(captions)
 
     def names(self, path: Path) -> list[str]:
-        """File names of a list, one per line; folders before a name are dropped."""
+        """File names of a list, one per line; folders before a name are removed."""
         return [_plain_name(line, path, number) for number, line in self.lines(path)]
 
     def partition(self, path: Path) -> dict[str, Split]:
@@ -91,7 +93,7 @@ class Texts:
                 )
             name, split = _plain_name(found[1], path, number), _PARTITIONS[found[2]]
             if partition.setdefault(name, split) != split:
-                raise ValueError(f"{shown(path)}, line {number}: {name} is listed before, in another part; keep one")
+                raise ValueError(f"{shown(path)}, line {number}: {name} is listed twice, in different parts; keep one")
         return partition
 
     def mapping(self, path: Path) -> dict[int, str]:
@@ -148,14 +150,14 @@ class Texts:
                 f"{shown(path)}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); it is cut or "
                 "damaged: download it again"
             ) from None
-        except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+        except (RecursionError, ValueError) as error:  # nested too deeply, or a number with thousands of digits
             if str(error).startswith(shown(path)):
                 raise
-            raise ValueError(f"{shown(path)}: not JSON that can be read ({error}); download it again") from None
+            raise ValueError(f"{shown(path)}: this JSON cannot be read ({error}); download it again") from None
 
 
 def file_bytes(path: Path, why: str) -> bytes:
-    """All bytes of a regular file. Raises ValueError naming it and, where it is missing, `why` it is needed."""
+    """All bytes of a regular file. Raises ValueError with its name and, if it is missing, `why` it is needed."""
     try:
         if not path.is_file():
             found = "is not a regular file" if path.exists() else "is missing"
@@ -166,17 +168,17 @@ def file_bytes(path: Path, why: str) -> bytes:
 
 
 def unzipped(data: bytes, path: Path, most: int) -> bytes:
-    """`data`, or what it holds where it is gzip, whatever the file is called; at most `most` bytes are made of it.
+    """`data`, unzipped if it is gzip, independent of the file name; at most `most` bytes.
 
     Raises:
-        ValueError: naming the file, when the archive is cut, damaged or larger.
+        ValueError: the archive is cut short, damaged or unzips to more bytes.
     """
     if not data.startswith(_GZIP_START):
         if path.suffix == ".gz" and not data:
             raise ValueError(f"{shown(path)} is an empty file, expected gzip; download it again")
         return data
     parts, size, rest = [], 0, data
-    while rest.strip(b"\0"):  # gzip files may follow one another, and zeros may follow the last
+    while rest.strip(b"\0"):  # a file may have several gzip members, with zeros after the last
         engine = zlib.decompressobj(wbits=31)
         try:
             part = engine.decompress(rest, most + 1 - size)
@@ -201,11 +203,11 @@ def image_number(name: str, where: str) -> int:
 
 
 def _plain_name(name: str, path: Path, line: int) -> str:
-    """The file name alone. Lists come from elsewhere: a name that leads out of the data set is refused."""
+    """The file name without folders. Lists are not trusted: a name that points outside the data set is an error."""
     parts = re.split(r"[/\\]", name)
     if ".." in parts or not parts[0] or re.fullmatch(r"[A-Za-z]:", parts[0]) or not parts[-1]:
         raise ValueError(
-            f"{shown(path)}, line {line}: found {_short(name)}, which leads out of the data set; expected a file name"
+            f"{shown(path)}, line {line}: found {_short(name)}, which points outside the data set; expected a file name"
         )
     return parts[-1]
 

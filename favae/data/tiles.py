@@ -1,10 +1,10 @@
-"""Tiles: small pictures cut from photographs, with splits that share no source pixel and captions that are true.
+"""Tiles: small images cut from photographs, with disjoint splits (no shared source pixel) and correct captions.
 
-Regions of one picture W x H whose held-out band is on the right and whose test part comes first:
+Regions of one photograph of W x H whose held-out band is on the right and whose test part comes first:
 
     +-----------+-+-------+
     |           | | test  |
-    |   train   |g|-------|   g: `gap` pixels that nobody uses
+    |   train   |g|-------|   g: `gap` unused pixels
     |           | |  val  |
     +-----------+-+-------+
 """
@@ -19,23 +19,22 @@ import numpy as np
 
 from favae.config.dataset import Split, TilesLayoutConfig
 from favae.data.records import SPLITS, Box, ImageRecord
-from favae.data.shipped import PICTURES, Picture, picture_path
+from favae.data.shipped import SHIPPED_IMAGES, ShippedImage, shipped_path
 
-_PART_SHOWN = 0.45  # of a part lies in the tile, or
-_TILE_FILLED = 0.4  # of the tile lies in the part: then the caption names it
+_PART_SHOWN = 0.45  # of a part is in the tile, or
+_TILE_FILLED = 0.4  # of the tile is in the part: then the caption names the part
 _MOST_PARTS = 2
 
 
 def tile_records(layout: TilesLayoutConfig) -> list[ImageRecord]:
-    """All tiles of the layout's pictures, ordered by split, picture, window and position (row-major).
+    """All tiles of the layout's photographs, ordered by split, photograph, window and position (row-major).
 
     Raises:
-        ValueError: unknown picture (the known ones are listed), a file other than the expected one, or a window that
-            fits no region of a picture.
+        ValueError: unknown photograph, a file other than the expected one, or a window that is larger than a region.
     """
-    unknown = [name for name in layout.pictures if name not in PICTURES]
+    unknown = [name for name in layout.pictures if name not in SHIPPED_IMAGES]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], PICTURES, n=3, cutoff=0)
+        close = difflib.get_close_matches(unknown[0], SHIPPED_IMAGES, n=3, cutoff=0)
         raise ValueError(f"layout.pictures: unknown name {unknown[0]!r}; available, for instance: {', '.join(close)}")
     records: list[ImageRecord] = []
     for split in SPLITS:
@@ -44,16 +43,16 @@ def tile_records(layout: TilesLayoutConfig) -> list[ImageRecord]:
     return records
 
 
-def regions(picture: Picture, layout: TilesLayoutConfig) -> dict[Split, Box]:
-    """The train, val and test boxes of a picture: disjoint, `gap` pixels apart, in source pixels."""
-    width, height = picture.size
-    horizontal = picture.band in ("left", "right")
+def regions(photo: ShippedImage, layout: TilesLayoutConfig) -> dict[Split, Box]:
+    """The train, val and test boxes of a photograph: disjoint, `gap` pixels apart, in source pixels."""
+    width, height = photo.size
+    horizontal = photo.band in ("left", "right")
     across, along = (width, height) if horizontal else (height, width)
-    first = picture.band in ("left", "top")
+    first = photo.band in ("left", "top")
     train, band = _cut(across, layout.held_out if first else 1 - layout.held_out, layout.gap)
     if first:
         train, band = band, train
-    test_first = picture.test_end == "first"
+    test_first = photo.test_end == "first"
     test, val = _cut(along, 1 - layout.val_share if test_first else layout.val_share, layout.gap)
     if not test_first:
         test, val = val, test
@@ -65,15 +64,15 @@ def regions(picture: Picture, layout: TilesLayoutConfig) -> dict[Split, Box]:
 
 
 def tile_caption(record: ImageRecord, pixels: np.ndarray) -> str:
-    """The record's caption, completed by what can be measured in the tile's pixels (uint8 [H,W,C])."""
+    """The record's caption, completed by brightness and colour of the tile's pixels (uint8 [H,W,C])."""
     return f"{record.captions[0]}; {_brightness(pixels)}, {_texture(pixels)}, mostly {_colour(pixels)}"
 
 
 def _tiles_of(name: str, split: Split, layout: TilesLayoutConfig) -> Iterator[ImageRecord]:
-    picture = PICTURES[name]
-    path = _checked_path(name, picture)
-    region = regions(picture, layout)[split]
-    sides = sorted(round(share * min(picture.size)) for share in layout.windows)
+    photo = SHIPPED_IMAGES[name]
+    path = _checked_path(name, photo)
+    region = regions(photo, layout)[split]
+    sides = sorted(round(share * min(photo.size)) for share in layout.windows)
     for number, side in enumerate(sides):
         stride = max(1, round(side * (layout.train_stride if split == "train" else layout.held_out_stride)))
         boxes = list(_windows(region, side, stride))
@@ -86,21 +85,21 @@ def _tiles_of(name: str, split: Split, layout: TilesLayoutConfig) -> Iterator[Im
             yield ImageRecord(
                 id=f"{name}-{side}-{box[0]:04d}-{box[1]:04d}",
                 path=path,
-                source=picture.source,
+                source=photo.source,
                 split=split,
-                captions=(f"{_distance(number, len(sides))} {_subject(picture, box)}",),
+                captions=(f"{_distance(number, len(sides))} {_subject(photo, box)}",),
                 box=box,
             )
 
 
-def _checked_path(name: str, picture: Picture) -> Path:
-    path = picture_path(picture)
+def _checked_path(name: str, photo: ShippedImage) -> Path:
+    path = shipped_path(photo)
     if not path.is_file():
-        raise ValueError(f"picture {name!r} is not in this installation: {picture.source} is missing")
+        raise ValueError(f"image {name!r} is not in this installation: {photo.source} is missing")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != picture.sha256:
+    if found != photo.sha256:
         raise ValueError(
-            f"{picture.source} has SHA-256 {found}, expected {picture.sha256}: this release ships another file; "
+            f"{photo.source} has SHA-256 {found}, expected {photo.sha256}: this release ships another file; "
             f"leave {name!r} out or install the pinned version"
         )
     return path
@@ -129,20 +128,20 @@ def _area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _subject(picture: Picture, box: Box) -> str:
-    """What the tile shows and where in the picture it lies."""
+def _subject(photo: ShippedImage, box: Box) -> str:
+    """What the tile shows and where it is in the photograph."""
     shown: dict[str, int] = {}
-    for what, part in picture.parts:
+    for what, part in photo.parts:
         overlap = _overlap(box, part)
         if overlap >= _PART_SHOWN * _area(part) or overlap >= _TILE_FILLED * _area(box):
             shown[what] = max(overlap, shown.get(what, 0))
     named = sorted(shown, key=lambda what: -shown[what])[:_MOST_PARTS]
-    position = _position(picture, box)
-    return f"{' and '.join(named) + ', in ' if named else ''}{position} {picture.description}"
+    position = _position(photo, box)
+    return f"{' and '.join(named) + ', in ' if named else ''}{position} {photo.description}"
 
 
-def _position(picture: Picture, box: Box) -> str:
-    width, height = picture.size
+def _position(photo: ShippedImage, box: Box) -> str:
+    width, height = photo.size
     column = min(2, 3 * (box[0] + box[2]) // (2 * width))
     row = min(2, 3 * (box[1] + box[3]) // (2 * height))
     vertical, horizontal = ("upper", "", "lower")[row], ("left", "", "right")[column]
@@ -184,7 +183,7 @@ _HUES = ((15, "red"), (45, "orange"), (70, "yellow"), (165, "green"), (200, "tea
 
 
 def _colour(pixels: np.ndarray) -> str:
-    """Name of the colour that most pixels have."""
+    """Name of the most frequent colour of the pixels."""
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     rgb = pixels.reshape(-1, 3).astype(np.float64) / 255

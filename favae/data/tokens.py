@@ -1,4 +1,4 @@
-"""Code indices of a data set under a frozen FA-VAE, with captions: what CAT is trained on."""
+"""Code indices of a data set under a frozen FA-VAE, with captions: the training data of CAT."""
 
 import csv
 from pathlib import Path
@@ -9,11 +9,12 @@ from torch import Tensor
 
 from favae.runtime import paths
 
-_ORDER = 0x70616972  # separates the stream of pair orders from other streams of the same seed
+_ORDER = 0x70616972  # purpose key: orders of pairs
 
 
 class TokenSplit:
-    """One split: tokens int64 [n, N] in raster order, and all pairs of (row, caption), each a sample as in the official code.
+    """One split: tokens int64 [n, N] in raster order, and all pairs of (row, caption). Each pair is one sample, as in
+    the official code.
 
     Raises:
         ValueError: no images or no captions in this split.
@@ -43,7 +44,7 @@ class TokenSplit:
     def training_batch(
         self, step: int, batch_size: int, seed: int, rank: int, world_size: int
     ) -> tuple[Tensor, list[str]]:
-        """Batch of a training step: a pure function of its arguments, `batch_size` pairs dealt to each rank."""
+        """Batch of a training step: a pure function of its arguments, `batch_size` pairs per rank."""
         epoch, within = divmod(step, len(self) // (batch_size * world_size))
         words = np.random.Philox(np.random.SeedSequence([seed, _ORDER, epoch])).random_raw(len(self))
         start = (within * world_size + rank) * batch_size

@@ -1,4 +1,4 @@
-"""One walk of a folder of images, for every layout and for `favae reconstruct`: what is used, and what is not and why."""
+"""Searching a folder for images, for every layout and for `favae reconstruct`, and recording what is left out and why."""
 
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-# Names that begin with a dot (macOS, notebooks, version control) are left out by that alone.
+# Names that begin with a dot (macOS, notebooks, version control) are always left out.
 _SYSTEM_NAMES = frozenset(
     {
         "__macosx",
@@ -29,25 +29,25 @@ _SYSTEM_NAMES = frozenset(
     }
 )
 _SYSTEM_PREFIXES = ("synofile_thumb", "synophoto_thumb")
-_NAMED = 3  # files named per reason in the log
+_NAMED = 3  # file names per reason in the log
 
 
 class Unused:
-    """Files and folders that a walk left out: how many for each reason, and the first of them."""
+    """Files and folders that were left out: their number per reason, and the first names."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, reason: str, name: str) -> None:
-        """Count `name`, a path relative to the folder that was walked."""
+        """Count `name`, a path relative to the searched folder."""
         self._counts[reason] = self._counts.get(reason, 0) + 1
         names = self._names.setdefault(reason, [])
         if len(names) < _NAMED:
             names.append(shown(name))
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """For each reason `count` and `first`, the first names; the same on every machine."""
+        """`count` and `first` (the first names) for each reason; the same on every machine."""
         return {
             reason: {"count": self._counts[reason], "first": self._names[reason]} for reason in sorted(self._counts)
         }
@@ -70,19 +70,19 @@ def walk_images(
 ) -> list[Path]:
     """Image files at any depth below `folder`, in the order of their relative names.
 
-    Symbolic links are followed, except to a folder that the link lies in. A link whose name says that it is an image
-    is returned even if it leads nowhere, so that its reader names it. Hidden files and those of operating systems,
-    NAS and notebooks are left out, in whatever folder.
+    Symbolic links are followed, except to a folder that contains the link. A broken link with the suffix of an image is
+    returned, so that reading it reports an error. Hidden files and those of operating systems, NAS and notebooks are
+    left out in every folder.
 
     Args:
         folder: existing folder.
-        unused: told everything that is not returned.
+        unused: records everything that is not returned.
         suffixes: lower-case suffixes of images.
-        companions: further suffixes that the caller reads, such as captions; neither returned nor counted.
-        leave_out: a folder that is not entered, such as the one that results are written into.
+        companions: further suffixes that the caller reads, such as those of captions; neither returned nor counted.
+        leave_out: a folder that is not searched, such as that of the results.
 
     Raises:
-        ValueError: naming a folder that cannot be read.
+        ValueError: a folder cannot be read; the message names it.
     """
     found = []
     skipped = _identity(leave_out) if leave_out is not None and leave_out.is_dir() else None
@@ -104,12 +104,12 @@ def is_hidden(name: str) -> bool:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders directly in `folder`, links to folders among them, hidden ones left out, by name."""
+    """Folders directly in `folder`, including links to folders, without hidden ones, sorted by name."""
     return sorted(Path(entry.path) for entry in _entries(folder) if not is_hidden(entry.name) and _is(entry.is_dir))
 
 
 def shown(path: Path | str) -> str:
-    """A file name as text that any terminal, log or card can hold: other bytes and control characters escaped."""
+    """A file name as text that is safe in every terminal, log and card: other bytes and control characters are escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
@@ -146,7 +146,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is(question: Callable[[], bool]) -> bool:
-    """The answer; no for a link that leads to itself or to where we may not look."""
+    """The result of the test; False for a link to itself or into a folder without permission."""
     try:
         return question()
     except OSError:

@@ -1,1 +1,1 @@
-"""What is measured, under which protocol and name: image metrics, LPIPS, Frechet distances."""
+"""Metrics, their names and protocols: image metrics, LPIPS, Frechet distances."""

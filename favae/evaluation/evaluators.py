@@ -1,4 +1,5 @@
-"""Evaluators: batches in, one pass, constant memory; every metric of the protocol out, measured or with the reason.
+"""Evaluators: one pass over batches in constant memory. They report every metric of the protocol, with its value or the
+reason why there is none.
 
 Legend: B batch, C channels, H W pixels, h w latent. Images are compared as levels 0..255 (see `image_metrics`).
 """
@@ -33,9 +34,10 @@ from favae.pretrained.lpips import load_lpips
 
 @contextmanager
 def reference_arithmetic() -> Iterator[None]:
-    """No gradients, and full float32 whatever training has set.
+    """Decorator: no gradients, and full float32 even if TF32 is enabled.
 
-    TF32, PyTorch's default for convolutions on recent GPUs, keeps 10 bits: SSIM subtracts squares of 16-bit size.
+    TF32, PyTorch's default for convolutions on recent GPUs, keeps 10 bits of the mantissa. That is too few for SSIM,
+    which subtracts squares of up to 16 bits.
     """
     with (
         torch.inference_mode(),
@@ -49,9 +51,9 @@ def reference_arithmetic() -> Iterator[None]:
 class ReconstructionEvaluator:
     """Compares reconstructions with their originals under a protocol, in one pass.
 
-    `codebook_size` is the number of codes, None for a model without a codebook. `reference` holds statistics of exactly
-    the originals that will be shown, by feature network: with it, originals do not pass the feature networks again.
-    Missing pretrained weights are no error: the metric is reported as not measured.
+    `codebook_size` is the number of codes, or None for a model without a codebook. `reference` has the statistics of
+    the same originals by feature network; if given, features of the originals are not computed again. If pretrained
+    weights are missing, the metric is reported as not measured.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class ReconstructionEvaluator:
     ) -> None:
         """Add a batch: stored uint8 originals, outputs in [-1, 1] (not yet clamped), code indices, image ids.
 
-        Without `ids`, images are numbered in the order they come.
+        Without `ids`, images are numbered in the order in which they are added.
 
         Raises:
             ValueError: shapes or types that do not fit, NaN, or indices outside the codebook.
@@ -102,7 +104,7 @@ class ReconstructionEvaluator:
             self.meters.update_compared(other_BCHW)
 
     def _measure(self, original_BCHW: Tensor, other_BCHW: Tensor) -> dict[str, Tensor]:
-        """Per-image values of two batches of levels: name without split -> [B]."""
+        """Values per image of two batches of levels: name without split -> [B]."""
         values = pixel_metrics(original_BCHW, other_BCHW, self.protocol)
         if "log_spectral_error" in self.protocol.metrics:
             if self.totals.spectrum is None:
@@ -115,11 +117,11 @@ class ReconstructionEvaluator:
         return values
 
     def per_image(self) -> pd.DataFrame:
-        """One row per image, ordered by `id`; a column for each metric that has a value for one image."""
+        """One row per image, ordered by `id`; one column for each metric that is defined for a single image."""
         return self.totals.per_image()
 
     def spectrum(self) -> pd.DataFrame:
-        """Radial spectra, see `RadialSpectrum.curves`; empty where the protocol has no `log_spectral_error`."""
+        """Radial spectra, see `RadialSpectrum.curves`; empty if the protocol has no `log_spectral_error`."""
         return pd.DataFrame() if self.totals.spectrum is None else self.totals.spectrum.curves()
 
     def real_statistics(self) -> dict[str, FeatureStatistics]:
@@ -127,10 +129,10 @@ class ReconstructionEvaluator:
         return self.meters.real()
 
     def result(self) -> dict[str, MetricResult]:
-        """Every metric of the protocol by its name with split: the mean over images, or None and why.
+        """Every metric of the protocol by its name with split: the mean over images, or None with the reason.
 
         Raises:
-            ValueError: no image, another number than the protocol's, or an image counted twice.
+            ValueError: no image, a number of images other than the protocol's, or an image counted twice.
         """
         table = self.per_image()
         _check_number(self.protocol, len(table))
@@ -141,7 +143,7 @@ class ReconstructionEvaluator:
         return _with_split(self.protocol, "reconstruction", results)
 
     def _result(self, base: str, table: pd.DataFrame) -> MetricResult:
-        """The result of any metric but the Frechet distances."""
+        """The result of a metric other than a Frechet distance."""
         record = metric_protocol(self.protocol, base, image=self.totals.image)
         codes = self.totals.codes
         if base.startswith("codebook"):
@@ -164,8 +166,8 @@ class ReconstructionEvaluator:
 class GenerationEvaluator:
     """Frechet distances between generated images and real ones, e.g. those of the test split.
 
-    `reference` holds statistics of all real images by feature network: with it, none need be shown.
-    The protocol's `n` is the number of generated images; the number of real ones is recorded beside the value.
+    `reference` has the statistics of all real images by feature network; if given, real images need not be added. The
+    protocol's `n` is the number of generated images; the number of real ones is recorded beside the value.
     """
 
     def __init__(
@@ -195,10 +197,10 @@ class GenerationEvaluator:
         return self.meters.real()
 
     def result(self) -> dict[str, MetricResult]:
-        """`fid_<split>` or `fd_<network>_<split>` for each feature network of the protocol, or None and why.
+        """`fid_<split>` or `fd_<network>_<split>` for each feature network of the protocol, or None with the reason.
 
         Raises:
-            ValueError: no generated image, or another number than the protocol's.
+            ValueError: no generated image, or a number of images other than the protocol's.
         """
         _check_number(self.protocol, self.meters.totals.n)
         return _with_split(self.protocol, "generation", self.meters.results("generation", self.meters.real()))
@@ -206,8 +208,8 @@ class GenerationEvaluator:
     def result_against_all(self, everything: Mapping[str, FeatureStatistics]) -> dict[str, MetricResult]:
         """`fid_vs_all_<split>`, or `fd_<network>_vs_all_<split>`: the same generated images against `everything`.
 
-        `everything` holds statistics of all images of the data set by feature network. Raises as `result`, and
-        ValueError where they come from another network.
+        `everything` has the statistics of all images of the data set by feature network. Raises like `result`, and
+        ValueError if they come from another network.
         """
         _check_number(self.protocol, self.meters.totals.n)
         self.meters.check_comparable(everything)
@@ -216,7 +218,7 @@ class GenerationEvaluator:
 
 
 def _mean(values: pd.Series, record: dict[str, Any]) -> MetricResult:
-    """Mean over images. PSNR is infinite where a reconstruction equals its original: then there is no mean."""
+    """Mean over images. PSNR is infinite if a reconstruction equals its original: then there is no mean."""
     infinite = int((values == math.inf).sum())
     if infinite:
         return not_measured(f"{infinite} of {len(values)} reconstructions equal their originals", record)

@@ -18,8 +18,9 @@ from favae.runtime.torchvision import ensure_torchvision
 class FeatureStatistics:
     """Number, mean and scatter matrix of feature vectors, accumulated in float64 in constant memory.
 
-    Batches and splits are combined by the pairwise update of Chan et al. (1979), which does not cancel digits as sums of
-    squares do. `source` names network and weights, so that statistics of different features are never compared.
+    Batches and splits are combined by the pairwise update of Chan et al. (1979), which loses no precision by
+    cancellation, unlike sums of squares. `source` identifies network and weights, so that statistics of different
+    features are never compared.
     """
 
     def __init__(self, source: str, dimension: int):
@@ -35,24 +36,24 @@ class FeatureStatistics:
 
     @property
     def covariance_DD(self) -> NDArray[np.float64]:
-        """Unbiased sample covariance, as `numpy.cov`. Raises ValueError below two images."""
+        """Unbiased sample covariance, as `numpy.cov`. Raises ValueError for fewer than two images."""
         if self.n < 2:
             raise ValueError(f"a covariance needs at least 2 images, got {self.n}")
         return self.scatter_DD / (self.n - 1)
 
     def update(self, features_BD: Tensor) -> None:
-        """Add a batch of feature vectors. Raises ValueError for another dimension, NaN or infinity."""
+        """Add a batch of feature vectors. Raises ValueError for a wrong dimension, NaN or infinity."""
         batch_BD = features_BD.detach().to("cpu", torch.float64).numpy()
         if batch_BD.ndim != 2 or batch_BD.shape[1] != self.dimension:
             raise ValueError(f"expected [B, {self.dimension}] features of {self.source}, got {batch_BD.shape}")
         if not np.isfinite(batch_BD).all():
-            raise ValueError(f"features of {self.source} hold NaN or infinity: the images do")
+            raise ValueError(f"features of {self.source} have NaN or infinity, because the images do")
         mean_D = batch_BD.mean(0)
         centred_BD = batch_BD - mean_D
         self._add(len(batch_BD), mean_D, centred_BD.T @ centred_BD)
 
     def merge(self, other: Self) -> None:
-        """Add the statistics of other images. Raises ValueError for another network's."""
+        """Add the statistics of other images. Raises ValueError if they come from another network."""
         self.check_comparable(other)
         self._add(other.n, other.mean_D, other.scatter_DD)
 
@@ -80,19 +81,19 @@ class FeatureStatistics:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote. Raises ValueError for another file."""
+        """Read a file of `save`. Raises ValueError for any other file."""
         with np.load(path, allow_pickle=False) as stored:
             if set(stored.files) != {"source", "n", "mean", "scatter"}:
-                raise ValueError(f"{path}: not feature statistics (it holds {', '.join(stored.files)})")
+                raise ValueError(f"{path}: not feature statistics (it contains {', '.join(stored.files)})")
             statistics = cls(str(stored["source"]), len(stored["mean"]))
             statistics._add(int(stored["n"]), stored["mean"], stored["scatter"])
         return statistics
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    """|mean_a - mean_b|^2 + Tr(C_a + C_b - 2 sqrt(C_a C_b)), by pytorch-fid's function.
+    """|mean_a - mean_b|^2 + Tr(C_a + C_b - 2 sqrt(C_a C_b)), computed by pytorch-fid's function.
 
-    Equal sets give zero up to rounding, which may be a negative 1e-3 where covariances are singular.
+    Equal sets give zero up to rounding, which may be about -1e-3 if covariances are singular.
 
     Raises:
         ValueError: different networks, fewer than two images, or no real square root within rounding.
@@ -102,13 +103,14 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
     from pytorch_fid.fid_score import calculate_frechet_distance
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        # SciPy's notices about sqrtm(disp=...) and about singular covariances: see `sample_size_warning`.
+        # SciPy's warnings about sqrtm(disp=...) and about singular covariances; for the latter see
+        # `sample_size_warning`.
         warnings.simplefilter("ignore")
         return float(calculate_frechet_distance(a.mean_D, a.covariance_DD, b.mean_D, b.covariance_DD))
 
 
 def sample_size_warning(a: FeatureStatistics, b: FeatureStatistics) -> str | None:
-    """A sentence where a set is no larger than the number of features: then its covariance is singular."""
+    """A warning if a set has no more images than features, because its covariance is then singular; else None."""
     n = min(a.n, b.n)
     if n > a.dimension:
         return None
@@ -125,11 +127,11 @@ def save_reference(folder: Path, images: str, statistics: Mapping[str, FeatureSt
 
 
 def load_reference(folder: Path, images: str) -> dict[str, FeatureStatistics]:
-    """Statistics of a split or of `all` by network, without the networks whose weights were missing.
+    """Statistics of a split or of `all` by network, except networks whose weights were missing.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: a file that does not hold feature statistics.
+        ValueError: a file that does not contain feature statistics.
     """
     if not folder.is_dir():
         raise FileNotFoundError(

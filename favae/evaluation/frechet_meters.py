@@ -1,4 +1,4 @@
-"""Frechet distances of an evaluation: feature networks that could be loaded, and what they have seen."""
+"""Frechet distances of an evaluation: the feature networks that could be loaded, and their statistics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -33,7 +33,7 @@ def load_available(
     catalogue: WeightsConfig | None,
     device: torch.device,
 ) -> tuple[dict[str, Network], dict[str, str]]:
-    """Networks by name, on the device; and for those whose weights are missing, the reason by name."""
+    """Networks by name, on the device, and the reasons by name for those whose weights are missing."""
     networks, missing = {}, {}
     for name in names:
         try:
@@ -44,10 +44,11 @@ def load_available(
 
 
 class FrechetMeters:
-    """Feature networks of a protocol, or why one is missing, and the statistics they gave.
+    """Feature networks of a protocol, or the reason why one is missing, and their statistics.
 
-    `reference` holds statistics of all real images by network: with it none are measured here, and a network that it lacks
-    gives no distance. ValueError is raised where they come from another network or from other weights.
+    `reference` has the statistics of all real images by network: if given, real images are not measured here, and
+    networks without statistics give no distance. Raises ValueError if they come from another network or from other
+    weights.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class FrechetMeters:
         self.check_comparable(reference or {})
 
     def check_comparable(self, reference: Mapping[str, FeatureStatistics]) -> None:
-        """Raise ValueError where `reference` comes from another network or other weights than those loaded here."""
+        """Raise ValueError if `reference` comes from another network or other weights than those loaded here."""
         for name in self.networks.keys() & reference.keys():
             self.totals.compared[name].check_comparable(reference[name])
 
@@ -86,13 +87,13 @@ class FrechetMeters:
             statistics.update(self.networks[name](levels_BCHW / PEAK))
 
     def real(self) -> dict[str, FeatureStatistics]:
-        """Statistics of the real images by network: given, or measured here."""
+        """Statistics of the real images by network: those given, or else those measured here."""
         return dict(self.totals.real if self.reference is None else self.reference)
 
     def results(
         self, images: Images, real: Mapping[str, FeatureStatistics], against: Against = "split", **seen: Any
     ) -> dict[str, MetricResult]:
-        """Frechet distances between what was compared and `real`, by name without split."""
+        """Frechet distances between the compared images and `real`, by name without split."""
         names = self.protocol.feature_networks if "frechet" in self.protocol.metrics else ()
         return {
             (base := frechet_metric(name, images, against)): self._result(

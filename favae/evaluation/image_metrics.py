@@ -1,4 +1,4 @@
-"""Metrics of one image against its original, batched: one value per image, no state.
+"""Metrics of an image and its original, for batches: one value per image, without state.
 
 Legend: B batch, C channels, H W pixels. `levels` are float32 pixel values on the scale 0..255 of stored images.
 """
@@ -23,9 +23,9 @@ def stored_levels(image_BCHW: Tensor) -> Tensor:
 
 
 def output_levels(image_BCHW: Tensor, quantize: str) -> Tensor:
-    """Levels of a network's output in [-1, 1]: clamped, and for `quantize="uint8"` rounded to integers (half to even).
+    """Levels of a network's output in [-1, 1]: clamped, and for `quantize="uint8"` rounded to integers (halves to even).
 
-    `quantize="raw"` neither clamps nor rounds: levels may leave 0..255.
+    `quantize="raw"` neither clamps nor rounds: levels may be outside 0..255.
 
     Raises:
         ValueError: not floating point, not finite, or an unknown `quantize`.
@@ -34,7 +34,7 @@ def output_levels(image_BCHW: Tensor, quantize: str) -> Tensor:
         raise ValueError(f"reconstructions must be floating point in [-1, 1], got {image_BCHW.dtype}")
     if not torch.isfinite(image_BCHW).all():
         raise ValueError(
-            "reconstructions hold NaN or infinity: the model diverged, or was loaded from a broken checkpoint"
+            "reconstructions have NaN or infinity: the model diverged, or was loaded from a broken checkpoint"
         )
     if quantize == "raw":
         return (image_BCHW.float() + 1) * _UNIT
@@ -69,7 +69,7 @@ def lfd(mse_B: Tensor, height: int, width: int) -> Tensor:
     """Log frequency distance (focal frequency loss paper) from `mse`: [B].
 
     Defined as ln(mean over channels and frequencies of |F(original) - F(other)|^2 + 1) with the unnormalised DFT of
-    0..255 images. By Parseval's theorem that is ln(H W MSE_255 + 1): PSNR on another scale, not independent evidence.
+    0..255 images. By Parseval's theorem that is ln(H W MSE_255 + 1), so LFD is a function of PSNR and adds no information.
     """
     return torch.log1p(height * width * mse_B * _UNIT**2)
 
@@ -90,7 +90,8 @@ def ssim(original_BCHW: Tensor, other_BCHW: Tensor, settings: SsimMetricConfig) 
     ensure_torchvision()
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    # The whole batch as the channels of one image: a depth-wise convolution of many channels is several times as fast.
+    # The whole batch as the channels of one image, because a depth-wise convolution of many channels is several times
+    # as fast.
     _, map_1NHW = structural_similarity_index_measure(
         other_BCHW.flatten(0, 1)[None],
         original_BCHW.flatten(0, 1)[None],
@@ -108,7 +109,7 @@ def ssim(original_BCHW: Tensor, other_BCHW: Tensor, settings: SsimMetricConfig) 
 
 
 def pixel_metrics(original_BCHW: Tensor, other_BCHW: Tensor, protocol: EvaluationConfig) -> dict[str, Tensor]:
-    """The protocol's choice of `l1`, `mse`, `psnr`, `ssim`, `lfd` for two batches of levels: name -> [B] float64."""
+    """Those of `l1`, `mse`, `psnr`, `ssim`, `lfd` that are in the protocol, for two batches of levels: name -> [B] float64."""
     mse_B = mse(original_BCHW, other_BCHW)
     compute = {
         "l1": lambda: l1(original_BCHW, other_BCHW),
@@ -121,7 +122,7 @@ def pixel_metrics(original_BCHW: Tensor, other_BCHW: Tensor, protocol: Evaluatio
 
 
 class CodebookCounts:
-    """How often each code was chosen: constant memory, exact sums over batches."""
+    """How often each code was chosen: exact counts over batches in constant memory."""
 
     def __init__(self, codes: int):
         self.counts_K = torch.zeros(codes, dtype=torch.int64)
@@ -135,11 +136,11 @@ class CodebookCounts:
 
     @property
     def usage(self) -> float:
-        """Fraction of codes chosen at least once, in (0, 1]."""
+        """Fraction of the codes that were chosen at least once, in (0, 1]."""
         return float((self.counts_K > 0).double().mean())
 
     @property
     def perplexity(self) -> float:
-        """exp of the entropy (in nats) of the chosen codes: the number of codes in effective use, in [1, codes]."""
+        """exp of the entropy (in nats) of the chosen codes: the effective number of codes, in [1, codes]."""
         p_K = self.counts_K[self.counts_K > 0].double() / self.counts_K.sum()
         return math.exp(float(-(p_K * p_K.log()).sum()))

@@ -1,8 +1,8 @@
-"""What a metric's name means, and the form in which every measured value is reported.
+"""Names of metrics, and the form in which values are reported.
 
-Names say metric and split: `psnr_test`, `lpips_vgg_test`. `rfid` and `fid` are reserved for the FID Inception network;
+A name has metric and split: `psnr_test`, `lpips_vgg_test`. `rfid` and `fid` are reserved for the FID Inception network;
 with another feature network the distance is `rfd_<network>` for reconstructions, `fd_<network>` for generated images.
-The split is that of the originals or of the captions. Reconstructions are compared with exactly their originals, generated
+The split is that of the originals or of the captions. Reconstructions are compared with their originals, generated
 images with all images of the split (`fid_test`) and, as `fid_vs_all_test`, with all images of the data set.
 """
 
@@ -18,7 +18,8 @@ Against = Literal["split", "all"]  # real images of the split, or of the whole d
 
 
 class MetricResult(TypedDict):
-    """One measured value, or why there is none. `n` counts images; `protocol` holds what the value depends on."""
+    """One measured value, or the reason why there is none. `n` is the number of images, `protocol` everything that the
+    value depends on."""
 
     value: float | None
     n: int
@@ -28,7 +29,7 @@ class MetricResult(TypedDict):
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What a reader of a table needs of a metric: its unit, and which direction is better."""
+    """Title, unit and direction of a metric, for tables."""
 
     title: str
     unit: str
@@ -53,7 +54,7 @@ _INFO = {
     "rfd_squeezenet": MetricInfo("Frechet distance of reconstructions (SqueezeNet features)", "", "lower"),
     "rfd_randconv": MetricInfo("Frechet distance of reconstructions (random convolutions)", "", "lower"),
     "fid": MetricInfo("FID", "", "lower"),
-    # Of the papers' tables, not measured here: they need Inception's classes, or a segmentation network.
+    # In the papers' tables but not measured here: they need Inception's classes, or a segmentation network.
     "is": MetricInfo("IS", "", "higher"),
     "miou": MetricInfo("mIoU", "%", "higher"),
     "accuracy": MetricInfo("Pixel accuracy", "%", "higher"),
@@ -80,19 +81,21 @@ def frechet_metric(network: FeatureNetworkName, images: Images, against: Against
 
 
 def metric_bases(protocol: EvaluationConfig, images: Images) -> list[str]:
-    """Names, without the split, of all that an evaluation under `protocol` reports, measured or not, in table order."""
+    """Names, without the split, of all metrics that an evaluation under `protocol` reports, measured or not, in the
+    order of tables."""
     groups = {
         "log_spectral_error": [f"log_spectral_error_{band}" for band in BANDS],
         "codebook": ["codebook_usage", "codebook_perplexity"],
         "lpips": [f"lpips_{net}" for net in protocol.lpips_nets],
         "frechet": [frechet_metric(network, images) for network in protocol.feature_networks],
     }
-    pairwise = images == "reconstruction"  # a generated image has no original to be compared with
+    pairwise = images == "reconstruction"  # a generated image has no original
     return [base for m in protocol.metrics if pairwise or m == "frechet" for base in groups.get(m, [m])]
 
 
 def metric_protocol(protocol: EvaluationConfig, base: str, **seen: Any) -> dict[str, Any]:
-    """What the value of one metric depends on: the common part, the metric's own settings, and what was `seen`."""
+    """What the value of one metric depends on: the common part, the metric's own settings, and what was `seen` in the
+    evaluation."""
     record = {"split": protocol.split, "n": protocol.n, "quantize": protocol.quantize, **seen}
     if protocol.latent != "mean":
         record["latent"] = protocol.latent
@@ -104,17 +107,17 @@ def metric_protocol(protocol: EvaluationConfig, base: str, **seen: Any) -> dict[
 
 
 def measured(value: float, n: int, record: dict[str, Any], note: str | None = None) -> MetricResult:
-    """A result with a value. JSON knows no infinity, so a value that is not finite is reported in words."""
+    """A result with a value. JSON has no infinity, so a non-finite value becomes a note."""
     if not math.isfinite(value):
         return MetricResult(value=None, n=n, protocol=record, note=f"not finite: {value}")
     return MetricResult(value=value, n=n, protocol=record, note=note)
 
 
 def not_measured(reason: str, record: dict[str, Any]) -> MetricResult:
-    """A result without a value, and why."""
+    """A result without a value, with the reason."""
     return MetricResult(value=None, n=0, protocol=record, note=f"not measured: {reason}")
 
 
 def weights_record(weights: WeightsFileConfig | None) -> dict[str, Any]:
-    """The file a network was read from, as part of a metric's protocol."""
+    """The file from which a network was loaded, as part of a metric's protocol."""
     return {} if weights is None else {"weights": {"file": weights.file, "sha256": weights.sha256}}

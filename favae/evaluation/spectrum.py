@@ -1,4 +1,4 @@
-"""Error of the radially averaged power spectrum: which frequencies a reconstruction loses or invents.
+"""Error of the radially averaged power spectrum, which shows the frequencies that a reconstruction lacks or adds.
 
 Power is that of the orthonormal 2-D DFT of 0..255 levels, averaged over channels and over the frequencies of a ring
 (azimuthal average, as Durall et al., CVPR 2020). Radii are relative to Nyquist: 1 is 0.5 cycles per pixel along an
@@ -15,29 +15,30 @@ from torch import Tensor
 from favae.config.evaluation import SpectrumMetricConfig
 
 BANDS = ("low", "mid", "high")
-POWER_FLOOR = 1 / 12  # power a frequency gets from rounding levels to integers: less than that is not signal
+POWER_FLOOR = 1 / 12  # power per frequency of rounding to integers: anything below it is not signal
 
 
 class RadialSpectrum:
-    """Radial spectra of originals and reconstructions of one size, and their mean over all images seen."""
+    """Radial spectra of originals and reconstructions of one size, and their mean over all images added."""
 
     def __init__(self, height: int, width: int, settings: SpectrumMetricConfig):
         y_H, x_W = (2 * torch.fft.fftfreq(n, dtype=torch.float64) for n in (height, width))
-        # In squares, so that diagonal frequencies, which lie exactly on edges, get the same ring on every machine.
+        # Squares are compared, so that diagonal frequencies, which are exactly on edges, get the same ring on every
+        # machine.
         squared_HW = (y_H[:, None].square() + x_W[None, :].square()) / 2
         ring_HW = (settings.rings**2 * squared_HW).sqrt().long().clamp(max=settings.rings - 1)
-        ring_HW[0, 0] = settings.rings  # DC is brightness, not structure: a ring of its own, dropped below
+        ring_HW[0, 0] = settings.rings  # DC is brightness, not structure: it is a separate ring, which is dropped below
         self.ring_F = ring_HW.flatten()
         self.frequencies_R = torch.bincount(self.ring_F, minlength=settings.rings + 1)[:-1].double()
         self.radius_R = (np.arange(settings.rings) + 0.5) * math.sqrt(2) / settings.rings
         band_R = np.digitize(self.radius_R, [settings.low_below, settings.high_from])
-        self.filled_R = self.frequencies_R.numpy() > 0  # small images leave rings without a frequency
+        self.filled_R = self.frequencies_R.numpy() > 0  # rings of small images may contain no frequency
         self.bands = {name: torch.from_numpy((band_R == i) & self.filled_R) for i, name in enumerate(BANDS)}
         self.images = 0
         self.sums_3R = np.zeros((3, settings.rings))  # original dB, reconstruction dB, |error| dB
 
     def power(self, levels_BCHW: Tensor) -> Tensor:
-        """Mean power in each ring, in dB of squared levels: [B, R] float64; empty rings hold the floor."""
+        """Mean power in each ring, in dB of squared levels: [B, R] float64; empty rings have the floor."""
         power_BHW = torch.fft.fft2(levels_BCHW.float(), norm="ortho").abs().square().mean(1)
         rings = len(self.frequencies_R)
         sums_BR = torch.zeros(len(power_BHW), rings + 1, dtype=torch.float64, device=power_BHW.device)
@@ -54,8 +55,8 @@ class RadialSpectrum:
         return {name: error_BR[:, rings].mean(1) for name, rings in self.bands.items() if rings.any()}
 
     def curves(self) -> pd.DataFrame:
-        """One row a ring that holds frequencies: `radius` (its middle, Nyquist = 1), `band`, and means over images of
-        `original_db`, `reconstruction_db`, `error_db` (the mean absolute difference)."""
+        """One row per ring that contains frequencies: `radius` (its middle, Nyquist = 1), `band`, and means over images
+        of `original_db`, `reconstruction_db`, `error_db` (the mean absolute difference)."""
         band = np.select([self.bands[name].numpy() for name in BANDS], BANDS, default="")
         means_3R = self.sums_3R / max(self.images, 1)
         columns = dict(zip(("original_db", "reconstruction_db", "error_db"), means_3R))

@@ -1,4 +1,4 @@
-"""What an evaluation has accumulated, independent of networks and devices."""
+"""Accumulated statistics of an evaluation, independent of networks and devices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,8 @@ from favae.evaluation.spectrum import RadialSpectrum
 
 @dataclass
 class FrechetTotals:
-    """Feature statistics of real images and of those compared with them, by feature network; `n` counts the latter."""
+    """Feature statistics of real images and of the images compared with them, by feature network; `n` is the number of
+    the latter."""
 
     n: int = 0
     real: dict[str, FeatureStatistics] = field(default_factory=dict)
@@ -22,7 +23,7 @@ class FrechetTotals:
 
 @dataclass
 class ReconstructionTotals:
-    """Constant in the number of images, but for one row of numbers per image."""
+    """Accumulated statistics of reconstructions. Constant memory, except for one row of numbers per image."""
 
     rows: list[pd.DataFrame] = field(default_factory=list)
     spectrum: RadialSpectrum | None = None
@@ -31,11 +32,11 @@ class ReconstructionTotals:
 
     @property
     def n(self) -> int:
-        """Images seen."""
+        """Number of images."""
         return sum(len(rows) for rows in self.rows)
 
     def check_batch(self, original_BCHW: Tensor, other_BCHW: Tensor) -> None:
-        """Raise ValueError unless both are [B,C,H,W] of the size of all images before."""
+        """Raise ValueError unless both are [B,C,H,W] with the size of all previous images."""
         if original_BCHW.shape != other_BCHW.shape or original_BCHW.ndim != 4:
             raise ValueError(
                 f"expected two [B,C,H,W] batches of one shape, got originals {tuple(original_BCHW.shape)} "
@@ -43,11 +44,13 @@ class ReconstructionTotals:
             )
         image = list(original_BCHW.shape[1:])
         if self.image not in (None, image):
-            raise ValueError(f"images of {image} [C,H,W] after images of {self.image}: a split has one size")
+            raise ValueError(
+                f"images of {image} [C,H,W] after images of {self.image}: all images of a split must have the same shape"
+            )
         self.image = image
 
     def next_ids(self, batch: int) -> list[str]:
-        """Ids for images that have none: their number in the order they come."""
+        """Ids for images without one: their numbers in the order of addition."""
         return [f"{self.n + i:08d}" for i in range(batch)]
 
     def add_rows(self, ids: Sequence[str], values: dict[str, Tensor]) -> None:
@@ -56,7 +59,7 @@ class ReconstructionTotals:
         self.rows.append(pd.DataFrame({"id": [str(i) for i in ids], **columns}))
 
     def per_image(self) -> pd.DataFrame:
-        """The table of images, ordered by id. Raises ValueError where an image was counted twice."""
+        """The table of images, ordered by id. Raises ValueError if an image was counted twice."""
         if not self.rows:
             return pd.DataFrame({"id": pd.Series(dtype=str)})
         table = pd.concat(self.rows, ignore_index=True)
@@ -64,6 +67,6 @@ class ReconstructionTotals:
         if len(twice):
             raise ValueError(
                 f"{len(twice)} images were evaluated twice, {twice.iloc[0]!r} among them: "
-                "show every image of the split once"
+                "add every image of the split once"
             )
         return table.sort_values("id", ignore_index=True)

@@ -1,1 +1,1 @@
-"""Trained models on disk, and their use on a user's own images."""
+"""Saving and loading trained models, and reconstructing a user's own images."""

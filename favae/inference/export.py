@@ -1,4 +1,4 @@
-"""Trained models on disk: `model.safetensors` with `config.json` beside it."""
+"""Trained models on disk: `model.safetensors` and `config.json` in one folder."""
 
 import json
 import shutil
@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 
 def save_weights(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write weights and configuration into `folder`, readable to whom the umask says."""
+    """Write weights and configuration into `folder`, with the permissions of the umask."""
     text = json.dumps(dict(config), indent=1, sort_keys=True) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
-    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors writes for the owner alone
+    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors creates files that only the owner can read
 
 
 def _read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -42,12 +42,12 @@ def _read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise ValueError(f"{folder / CONFIG}: expected an object with `kind` and `model`; fetch or train it again")
     if config.get("kind") != kind:
-        raise ValueError(f"{folder / CONFIG}: this is a {config.get('kind')!r}, expected a {kind!r}")
+        raise ValueError(f"{folder / CONFIG}: contains a {config.get('kind')!r}, expected a {kind!r}")
     return config, tensors
 
 
 def _naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
-    """Let a configuration that builds no network, and weights that do not fit it, be reported with their folder."""
+    """Report errors of a configuration, or of weights that do not fit it, with their folder."""
 
     @wraps(load)
     def named(folder: Path, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -66,7 +66,7 @@ def _naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Conc
                 raise
             reason = " ".join(str(error).split())
             raise ValueError(
-                f"{folder}: {CONFIG} describes no model, or not that of {WEIGHTS} ({type(error).__name__}: "
+                f"{folder}: {CONFIG} does not describe a model, or not that of {WEIGHTS} ({type(error).__name__}: "
                 f"{reason[:300]}); fetch or train it again"
             ) from error
 
@@ -74,7 +74,7 @@ def _naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Conc
 
 
 def load_autoencoder(folder: Path, device: torch.device | str = "cpu") -> FAVAE:
-    """An FA-VAE or VQ-GAN in evaluation mode, frozen. Raises FileNotFoundError or ValueError naming the folder."""
+    """A trained FA-VAE or VQ-GAN in evaluation mode, frozen. Raises FileNotFoundError or ValueError with the folder."""
     model = load_any_autoencoder(folder, device)
     if not isinstance(model, FAVAE):
         raise ValueError(f"{folder} holds a {type(model).__name__}, which has no codebook; give an FA-VAE or VQ-GAN")
@@ -83,16 +83,16 @@ def load_autoencoder(folder: Path, device: torch.device | str = "cpu") -> FAVAE:
 
 @_naming_the_folder
 def load_any_autoencoder(folder: Path, device: torch.device | str = "cpu") -> Autoencoder:
-    """A trained autoencoder of any kind, as `load_autoencoder`."""
+    """A trained autoencoder of any kind; otherwise like `load_autoencoder`."""
     config, tensors = _read(folder, "autoencoder")
     model = build_autoencoder(config["model"])
     model.load_state_dict(tensors)
-    # Channels last: narrow networks run a third faster on a CPU, wide ones as fast as before.
+    # With channels last, narrow networks are a third faster on a CPU; wide ones are as fast as otherwise.
     return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
 
 
 class TextToImage(nn.Module):
-    """CAT with its text encoder: what is trained together and kept together."""
+    """CAT with its text encoder, which are trained and saved together."""
 
     def __init__(self, cat: CAT, text: TextEncoder) -> None:
         super().__init__()
@@ -105,13 +105,13 @@ class TextToImage(nn.Module):
         return self.text.encode(ids_BT.to(device)), mask_BT.to(device)
 
     def kept(self) -> dict[str, Tensor]:
-        """Weights worth keeping: a frozen text encoder is an input, not a result."""
+        """The weights to save: those of a frozen text encoder are an input, not a result."""
         return {n: t for n, t in self.state_dict().items() if self.text.trainable or not n.startswith("text.")}
 
 
 @_naming_the_folder
 def load_text_to_image(folder: Path, device: torch.device | str = "cpu") -> TextToImage:
-    """A trained CAT in evaluation mode, frozen. Raises FileNotFoundError or ValueError naming the folder."""
+    """A trained CAT in evaluation mode, frozen. Raises FileNotFoundError or ValueError with the folder."""
     config, tensors = _read(folder, "cat")
     model = TextToImage(CAT(**config["model"]), build_text_encoder(config["text"]))
     missing, unexpected = model.load_state_dict(tensors, strict=False)

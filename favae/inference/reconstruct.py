@@ -1,4 +1,4 @@
-"""A trained model on a user's own images, of any size and mode."""
+"""Reconstruct a user's own images, of any size and mode, with a trained model."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -21,13 +21,13 @@ from favae.runtime.files import replacing
 from favae.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
-_MOST_WORKERS = 4  # each needs the memory of one tile
-_FEW_TILES = 8  # done in seconds: no progress is shown
+_MOST_WORKERS = 4  # each thread needs the memory of one tile
+_FEW_TILES = 8  # so few tiles take seconds: no progress bar
 
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """What became of one image: the file that was written, or the reason why there is none."""
+    """The result for one image: the file that was written, or the reason why there is none."""
 
     source: Path
     target: Path | None
@@ -37,11 +37,11 @@ class Reconstructed:
 def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> Iterator[Reconstructed]:
     """Reconstruct each image among files and folders into a PNG file in `out` (see `targets.plan` for its name).
 
-    An image that cannot be read or written does not stop the others: its `problem` says why.
+    An image that cannot be read or written does not stop the others; its `problem` is the reason.
 
     Raises:
-        FileNotFoundError, ValueError: the model cannot be read, or a file would be overwritten that this command did not
-            write; nothing has been written then.
+        FileNotFoundError, ValueError: the model cannot be read, or a file that this command did not write would be
+            overwritten. Nothing is written in these cases.
     """
     planned, unused = plan(list(images), out)
     for line in unused.lines():
@@ -56,7 +56,8 @@ def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> 
     progress = Progress("reconstruct", sum(tiles)) if sum(tiles) > _FEW_TILES else None
     with closing(progress) if progress else nullcontext():
         for item, expected in zip(planned, tiles, strict=True):
-            # Tiles side by side waste less than the threads of one tile that wait for one another.
+            # Processing several tiles at once is faster than using several threads per tile, because these wait for one
+            # another.
             workers = min(threads, expected, _MOST_WORKERS) if device == "cpu" else 1
             torch.set_num_threads(max(1, threads // workers))
             before = progress.done if progress else 0
@@ -67,7 +68,7 @@ def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> 
 
 
 def _tiles(model: FAVAE, source: Path) -> int:
-    """Number of tiles of an image, 1 where it cannot be read."""
+    """Number of tiles of an image, 1 if it cannot be read."""
     try:
         width, height = image_size(source)
     except BadImage:

@@ -1,4 +1,4 @@
-"""Which file each reconstruction is written to, decided for all of them before anything is written."""
+"""The file of each reconstruction. All files are determined before anything is written."""
 
 import os
 import unicodedata
@@ -11,14 +11,14 @@ from PIL import Image
 
 from favae.data.walk import IMAGE_SUFFIXES, Unused, shown, walk_images
 
-MADE_BY = "favae reconstruct"  # in the PNG's Software field: what this command wrote, it may write again
-# Images that this program reads only with a further package, or not at all: tried, so that the message says what to do.
+MADE_BY = "favae reconstruct"  # in the PNG's Software field: files with it may be overwritten
+# Images that cannot be read, or only with an additional package: included, so that their message tells what to do.
 _FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jfif", ".jpe", ".jxl", ".jp2"})
 
 
 @dataclass(frozen=True)
 class Planned:
-    """An image and the file that its reconstruction is written to."""
+    """An image and the file of its reconstruction."""
 
     source: Path
     target: Path
@@ -30,7 +30,7 @@ class _Input:
     below: Path  # folders between the given folder and the file
 
     def names(self) -> list[Path]:
-        """Names of the target, each more specific than the one before."""
+        """Possible names of the target, each more specific than the previous one."""
         stem, suffix = self.path.stem, self.path.suffix.removeprefix(".").lower()
         long = f"{stem}-{suffix}" if suffix else stem
         above = Path(self.path.resolve().parent.name)
@@ -38,14 +38,15 @@ class _Input:
 
 
 def plan(images: Iterable[Path], out: Path) -> tuple[list[Planned], Unused]:
-    """The images among files and folders, in order, each with its own file in `out`; and what in the folders is not used.
+    """The images among files and folders, in order, each with a unique file in `out`, and the files in the folders that
+    are not used.
 
-    `<name>.png` below the folders that lie between a given folder and the image; where two images would share a file,
-    both names get the suffix (`photo-bmp.png`), or else the name of the folder (`a/photo.png`).
+    The file is `<name>.png` in the same subfolders as the image. If two images would share a file, both names get the
+    suffix (`photo-bmp.png`), or else the name of the folder (`a/photo.png`).
 
     Raises:
-        ValueError: two images cannot be told apart, or a target is one of the images, is a file that this command did
-            not write, or lies where no file can be. Nothing has been written then.
+        ValueError: two images would still share a file, or a target is one of the images, is a file that this command
+            did not write, or cannot be created. Nothing is written in these cases.
     """
     unused = Unused()
     inputs = _inputs(images, out, unused)
@@ -64,7 +65,7 @@ def _inputs(images: Iterable[Path], out: Path, unused: Unused) -> list[_Input]:
             inputs = [_Input(file, file.relative_to(path).parent) for file in files]
             if not files:
                 unused.add("folder without images", str(path))
-        else:  # a file that is missing is reported when it is read
+        else:  # a missing file is reported when it is read
             inputs = [_Input(path, Path())]
         for one in inputs:
             found.setdefault(Path(os.path.abspath(one.path)), one)  # noqa: PTH100  (a link is not its target)
@@ -76,7 +77,7 @@ def _inputs(images: Iterable[Path], out: Path, unused: Unused) -> list[_Input]:
 
 
 def _distinct(inputs: Sequence[_Input]) -> list[Path]:
-    """A name for each input, as short as tells it from all others."""
+    """The shortest name for each input that is unique among all inputs."""
     names = [one.names() for one in inputs]
     level = [0] * len(inputs)
     while True:
@@ -135,5 +136,5 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _folded(path: Path) -> str:
-    """Equal for names that some file system takes for one."""
+    """A key that is equal for names that some file systems do not distinguish."""
     return unicodedata.normalize("NFC", path.as_posix()).casefold()

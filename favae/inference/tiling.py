@@ -1,8 +1,8 @@
-"""Reconstruction of an image of any size in bounded memory: overlapping tiles, blended into one another.
+"""Reconstruction of an image of any size in bounded memory, in overlapping tiles that are blended.
 
-Legend: T side of a tile, O overlap, f down-sampling factor. Normalisation and attention see one tile instead of the
-whole image, so the values differ from those of a reconstruction in one piece, and from tile to tile; where two tiles
-overlap, one fades into the other.
+Legend: T side of a tile, O overlap, f down-sampling factor. Normalisation and attention are computed per tile, so
+    values differ from those of a reconstruction in one piece, and between tiles. Overlapping tiles are blended with
+    linear weights.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,20 @@ from torch import Tensor
 from favae.data.pixels import to_float, to_uint8
 from favae.models import FAVAE
 
-WHOLE_SIDE = 512  # an image of up to this, squared, many pixels is reconstructed in one piece,
-WHOLE_LATENT = 128  # if its latent has up to this, squared, many positions: attention grows with their square
+WHOLE_SIDE = 512  # an image with up to the square of this number of pixels is reconstructed in one piece,
+WHOLE_LATENT = (
+    128  # if its latent has up to the square of this number of positions: the cost of attention grows with their square
+)
 _TILE_LATENT = 64
 _MOST_TILE = 512
-# Shares of a tile's side. Beside a tile's inner borders the zeros that convolutions put around it show: left out.
+# Shares of a tile's side. The margin at the inner borders of a tile is left out, because the zero padding of
+# convolutions affects it.
 _OVERLAP, _LEFT_OUT = 3 / 16, 1 / 32
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Where the tiles of an image lie along one axis.
+    """Positions of the tiles of an image along one axis.
 
     Attributes:
         length: of the image, in pixels.
@@ -41,7 +44,7 @@ class Tiling:
 
     @classmethod
     def of(cls, length: int, side: int, factor: int) -> "Tiling":
-        """As few tiles as cover `length` with the overlap, spread evenly."""
+        """The smallest number of tiles that cover `length` with the overlap, evenly spaced."""
         padded = length + -length % factor
         if padded <= side:
             return cls(length, padded, (0,))
@@ -50,7 +53,7 @@ class Tiling:
         return cls(length, side, tuple(round(steps * i / (count - 1)) * factor for i in range(count)))
 
     def weights(self) -> np.ndarray:
-        """How much each tile counts at each of its pixels, float32 [tiles, side]; over all tiles, 1 at each pixel."""
+        """Weight of each tile at each of its pixels, float32 [tiles, side]; the weights at each pixel of the image sum to 1."""
         place = np.arange(self.side) + 0.5
         left_out = self.side * _LEFT_OUT
         ramp = self.side * _OVERLAP - 2 * left_out
@@ -67,7 +70,7 @@ class Tiling:
 
 
 def tilings(model: FAVAE, height: int, width: int) -> tuple[Tiling, Tiling]:
-    """Tiles down and across: one each for an image that is reconstructed in one piece."""
+    """Tiles down and across: one of each for an image that is reconstructed in one piece."""
     factor = model.downsampling_factor
     whole = height * width <= min(WHOLE_SIDE, WHOLE_LATENT * factor) ** 2
     side = max(height, width) + factor if whole else min(_TILE_LATENT * factor, max(_MOST_TILE, factor))
@@ -75,7 +78,8 @@ def tilings(model: FAVAE, height: int, width: int) -> tuple[Tiling, Tiling]:
 
 
 def reconstruct_any_size(model: FAVAE, x_BCHW: Tensor) -> Tensor:
-    """Reconstruct [B,C,H,W] in [-1, 1] of any H and W: padded at right and bottom to a multiple of the factor, cut back after."""
+    """Reconstruct [B,C,H,W] in [-1, 1] of any H and W: padded at right and bottom to a multiple of the factor, and
+    cropped afterwards."""
     height, width = x_BCHW.shape[-2:]
     factor = model.downsampling_factor
     padded = F.pad(x_BCHW, (0, -width % factor, 0, -height % factor), mode="replicate")
@@ -89,14 +93,14 @@ def reconstruct_pixels(
     advance: Callable[[], None] = lambda: None,
     workers: int = 1,
 ) -> np.ndarray:
-    """Reconstruct uint8 [H,W,C], tile by tile where it is large; uint8 [H,W,3].
+    """Reconstruct uint8 [H,W,C], in tiles if it is large; returns uint8 [H,W,3].
 
     Args:
         model: in evaluation mode, on `device`.
         pixels: stored levels.
-        device: where tiles are computed. The image stays in main memory.
+        device: device on which tiles are computed. The image stays in main memory.
         advance: called after each tile.
-        workers: tiles computed at a time, each by as many threads as torch is set to.
+        workers: number of tiles computed at a time, each with torch's number of threads.
     """
     height, width, channels = pixels.shape
     down, across = tilings(model, height, width)
@@ -108,7 +112,7 @@ def reconstruct_pixels(
             return reconstruct_any_size(model, to_float(stored.to(device)))[0].float().cpu()
 
     result = np.empty((height, width, 3), np.uint8)
-    carried = torch.zeros(channels, 0, width)  # rows that the next row of tiles adds to
+    carried = torch.zeros(channels, 0, width)  # rows to which the next row of tiles is added
     pool = ThreadPoolExecutor(workers)
     try:
         for row, top in enumerate(down.starts):
@@ -125,5 +129,5 @@ def reconstruct_pixels(
             result[top:end] = to_uint8(band[None, :, : end - top])[0].numpy()
             carried = band[:, end - top :].clone()
     finally:
-        pool.shutdown(cancel_futures=True)  # on Ctrl-C, tiles that wait are not begun
+        pool.shutdown(cancel_futures=True)  # on Ctrl-C, waiting tiles are not started
     return result

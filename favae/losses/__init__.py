@@ -1,4 +1,4 @@
-"""Loss functions; they need torch and nothing else of this package."""
+"""Loss functions; they import only torch and `favae.models`."""
 
 from favae.losses.adversarial import AdversarialLoss, adaptive_weight, build_adversarial_loss
 from favae.losses.focal_variants import FocalVariantLoss

@@ -16,14 +16,14 @@ AdversarialKind = Literal["hinge", "vanilla"]
 
 
 class AdversarialLoss(NamedTuple):
-    """Both sides of a game: `discriminator(real_logits, fake_logits)` and `generator(fake_logits)`."""
+    """The losses of discriminator and generator: `discriminator(real_logits, fake_logits)` and `generator(fake_logits)`."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
 
 
 def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """(mean max(0, 1 - D(x)) + mean max(0, 1 + D(x_hat))) / 2, what FA-VAE and VQ-GAN train with."""
+    """(mean max(0, 1 - D(x)) + mean max(0, 1 + D(x_hat))) / 2, with which FA-VAE and VQ-GAN are trained."""
     return 0.5 * (F.relu(1.0 - real_logits).mean() + F.relu(1.0 + fake_logits).mean())
 
 
@@ -49,7 +49,7 @@ _KINDS: dict[str, AdversarialLoss] = {
 
 
 def build_adversarial_loss(kind: AdversarialKind) -> AdversarialLoss:
-    """The losses of a game by name.
+    """The adversarial losses of a kind.
 
     Raises:
         ValueError: unknown kind.
@@ -69,11 +69,12 @@ def adaptive_weight(
             weight of the decoder's last layer; any shape.
         adversarial_gradient: gradient of the generator's adversarial loss with respect to W.
         maximum: largest weight.
-        eps: keeps the weight finite where the discriminator gives no gradient.
+        eps: keeps the weight finite if the adversarial gradient is zero.
 
     Returns:
-        A detached scalar, fp32, on the gradients' device. Gradients averaged over ranks beforehand give every rank the
-        weight of the union of the batches; otherwise each rank has its own, as in the official code.
+        A detached scalar, fp32, on the gradients' device. If the gradients have been averaged over ranks, it is the
+        weight of the union of the batches on every rank; otherwise each rank has its own weight, as in the official
+        code.
 
     Raises:
         ValueError: `maximum` or `eps` is negative.

@@ -13,24 +13,24 @@ from favae.losses.gan_regularization import AcrossRanks
 from favae.models.ranks import mean_over_ranks
 
 BatchSpectra = Literal["batch_mean", "batch_power"]
-_SMALLEST_POWER = 1e-12  # keeps the gradient of the square root finite where a frequency is absent
+_SMALLEST_POWER = 1e-12  # keeps the gradient of the square root finite at frequencies without power
 
 
 class BatchFrequencyLoss(nn.Module):
-    """Distance of two batches' average spectra; it gives the same weight to every frequency error as FFL does.
+    """Distance between the average spectra of two batches, with weights as in FFL.
 
-    "batch_mean" is the paper's. The DFT is linear, so that averaging complex spectra over the batch is FFL of the two
-    mean images: every image gets the same gradient, and with w = 1 its expectation is
-    |mean_fake - mean_real|^2 + (var_fake + var_real) / B per value, which rewards generators of less variance.
+    "batch_mean" is that of the paper. Because the DFT is linear, averaging complex spectra over the batch is the same
+    as FFL of the two mean images. So every image gets the same gradient, and with w = 1 the expected loss is |mean_fake
+    - mean_real|^2 + (var_fake + var_real) / B per value, which favours generators with less variance.
 
-    "batch_power" is a control that is in no paper. It averages powers |F|^2 over the batch and compares root mean square
-    amplitudes A: mean of w (A_fake - A_real)^2, w = |A_fake - A_real|^alpha over its maximum per channel.
+    "batch_power" is a control experiment of this project. It averages powers |F|^2 over the batch and compares root
+    mean square amplitudes A: mean of w (A_fake - A_real)^2, w = |A_fake - A_real|^alpha over its maximum per channel.
 
     Args:
         spectra: see above.
-        across_ranks: "local" averages over a rank's own batch, as the authors' package does: R ranks have a noise floor R
-            times higher than one rank on the union. "global" averages over all ranks and equals that one rank, in value
-            and in averaged gradients.
+        across_ranks: "local" averages over the rank's own batch, as the authors' package does; the noise floor of R
+            ranks is then R times that of one rank on the union of the batches. "global" averages over all ranks, which
+            equals one rank on the union, in value and in averaged gradients.
         loss_weight: factor on the result.
         alpha: exponent of the weights.
 
@@ -56,15 +56,15 @@ class BatchFrequencyLoss(nn.Module):
         self.of_means = FocalFrequencyLoss(loss_weight, alpha)
 
     def forward(self, fake_BCHW: Tensor, real_BCHW: Tensor) -> Tensor:
-        """A scalar of generated and real images in the same range, [B,C,H,W]; the batches may differ in size.
+        """The loss, a scalar, of generated and real images in the same range, [B,C,H,W]; the batches may have different sizes.
 
         Raises:
-            ValueError: unlike channels or sizes.
+            ValueError: different channels or image sizes.
         """
         if fake_BCHW.ndim != 4 or fake_BCHW.shape[1:] != real_BCHW.shape[1:]:
             raise ValueError(
                 f"batch spectrum loss got shapes {tuple(fake_BCHW.shape)} and {tuple(real_BCHW.shape)}; "
-                "expected [B, C, H, W] twice, alike but for B"
+                "expected [B, C, H, W] twice, with equal C, H and W"
             )
         if self.spectra == "batch_mean":
             fake, real = (self._mean(x) for x in (fake_BCHW, real_BCHW))

@@ -1,4 +1,4 @@
-"""The focal frequency loss with a part taken out or exchanged (Jiang et al., ICCV 2021, Tables 7 and 8).
+"""Ablations of the focal frequency loss (Jiang et al., ICCV 2021, Tables 7 and 8).
 
 Tensor legend: B batch, C channels, H W pixels.
 """
@@ -48,13 +48,13 @@ _DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class FocalVariantLoss(nn.Module):
-    """weight * mean of w d^2, w = d^alpha over its maximum in an image's channel, constant to the gradient.
+    """weight * mean of w d^2, with w = d^alpha / max d^alpha per image and channel, detached.
 
-    d, at each pixel or frequency, is by `representation`:
+    `representation` determines d at each pixel or frequency:
     - `without_frequency`: |pred - target|, the same loss in the spatial domain;
-    - `without_phase`: the difference of the amplitudes of the orthonormal 2-D DFT;
-    - `without_amplitude`: the distance of the phases as points on the unit circle (the paper does not say how phases
-      are compared; angles themselves jump from pi to -pi);
+    - `without_phase`: the absolute difference of the amplitudes of the orthonormal 2-D DFT;
+    - `without_amplitude`: the distance between the phases as points on the unit circle (the paper does not say how
+      phases are compared; a difference of angles would jump from pi to -pi);
     - `dct`: |DCT(pred - target)|, orthonormal DCT-II.
 
     Raises:
@@ -70,7 +70,7 @@ class FocalVariantLoss(nn.Module):
         self.weight, self.alpha, self.distance = weight, alpha, _DISTANCES[representation]
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Loss of two [B,C,H,W] batches, a scalar >= 0 in fp32. Raises ValueError for shapes that differ."""
+        """Loss of two [B,C,H,W] batches, a scalar >= 0 in fp32. Raises ValueError for different shapes."""
         if pred.shape != target.shape or pred.ndim != 4:
             raise ValueError(
                 f"got shapes {tuple(pred.shape)} and {tuple(target.shape)}; expected the same [B,C,H,W] twice"

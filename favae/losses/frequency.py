@@ -14,13 +14,14 @@ from torch.autograd.function import once_differentiable
 
 from favae.models.bounds import not_negative, whole
 
-# Planes a CPU works on at a time: 2^18 numbers and their spectrum stay in the cache. A GPU takes all at once.
+# Numbers that a CPU processes at a time: 2^18 numbers and their spectrum fit into the cache. A GPU processes all planes
+# at once.
 _CPU_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
 class _Weighting:
-    """How the spectrum weights follow from the spectrum: |D|^alpha, optionally its logarithm, over a maximum."""
+    """How the weights are computed from the spectrum: |D|^alpha, optionally its logarithm, divided by its maximum."""
 
     alpha: float
     log_matrix: bool
@@ -29,21 +30,22 @@ class _Weighting:
     def __call__(self, power_MHV: Tensor) -> Tensor:
         """Powers |D|^2 of half spectra -> weights in [0, 1] of the same shape.
 
-        A real signal's spectrum is symmetric, so the half spectrum holds the maximum of the full one.
+        The amplitude spectrum of a real signal is symmetric, so the half spectrum contains the maximum of the full one.
         """
         w_MHV = power_MHV.sqrt() if self.alpha == 1.0 else power_MHV.pow(self.alpha / 2)
         if self.log_matrix:
             w_MHV = w_MHV.log1p_()
         largest = w_MHV.amax() if self.batch_matrix else w_MHV.amax((-2, -1), keepdim=True)
-        # Equal images have weights 0 rather than 0/0.
+        # For equal images the weights are 0 instead of 0/0.
         return w_MHV.div_(largest.clamp_(min=torch.finfo(w_MHV.dtype).tiny))
 
 
 class _FocalDistance(torch.autograd.Function):
-    """mean over planes and frequencies of w |F(pred - target)|^2, F orthonormal, w constant to the gradient.
+    """mean over planes and frequencies of w |F(pred - target)|^2, F orthonormal, w detached.
 
     Without `target`, `pred` is the difference. Only half spectra are computed: those of real planes are Hermitian. The
-    gradient 2/count * F^-1(w F(pred - target)) is made in the forward pass, block by block, and is all that is kept.
+    gradient 2/count * F^-1(w F(pred - target)) is computed in the forward pass, block by block, and only it is saved
+    for the backward pass.
     """
 
     @staticmethod
@@ -79,31 +81,31 @@ class _FocalDistance(torch.autograd.Function):
 
 
 def _at_least_fp32(pred: Tensor, target: Tensor | None) -> torch.dtype:
-    """The wider of both dtypes, 16-bit ones widened."""
+    """The wider of the two dtypes, at least fp32."""
     dtype = torch.promote_types(pred.dtype, torch.float32)
     return dtype if target is None else torch.promote_types(dtype, target.dtype)
 
 
 def _blocks(planes_MHW: Tensor, whole: bool) -> Iterator[slice]:
-    """Consecutive planes to work on together."""
+    """Slices of consecutive planes that are processed together."""
     planes, height, width = planes_MHW.shape
     step = planes if whole or planes_MHW.device.type != "cpu" else max(1, _CPU_BLOCK // (height * width))
     return (slice(start, start + step) for start in range(0, planes, step))
 
 
 def _full_sum(values_MHV: Tensor, width: int) -> Tensor:
-    """Sum over the full spectrum of symmetric values given on its half.
+    """Sum over the full spectrum, from symmetric values on its half.
 
-    A column stands for itself and its mirror image, except the first and, for even widths, the last: their own mirrors.
+    Each column counts twice, for itself and its mirror image, except the first and, for even widths, the last.
     """
     total = 2.0 * values_MHV.sum() - values_MHV[..., 0].sum()
     return total - values_MHV[..., -1].sum() if width % 2 == 0 else total
 
 
 def _half_of_matrix(matrix: Tensor, shape: torch.Size) -> Tensor:
-    """Given weights, broadcast to [N, P, C, H, W], as weights [M, H, V] of half spectra with the same weighted sum.
+    """Convert given weights, broadcastable to [N, P, C, H, W], to weights [M, H, V] of half spectra with the same weighted sum.
 
-    |D|^2 is symmetric under (u, v) -> (-u, -v), so weights may be replaced by their mean with their mirror image.
+    |D|^2 is symmetric under (u, v) -> (-u, -v), so weights can be replaced by the mean of themselves and their mirror image.
     """
     full_NPCHW = matrix.broadcast_to(shape)
     mirrored_NPCHW = full_NPCHW.flip((-2, -1)).roll((1, 1), (-2, -1))
@@ -114,9 +116,9 @@ def _half_of_matrix(matrix: Tensor, shape: torch.Size) -> Tensor:
 class FocalFrequencyLoss(nn.Module):
     """Focal frequency loss: weight * mean of w |F(pred) - F(target)|^2 over samples, channels and frequencies.
 
-    F is the orthonormal 2-D DFT of a channel, w = |F(pred) - F(target)|^alpha over its maximum in that sample and
-    channel, a constant to the gradient (paper, equations 8 to 10; values and gradients are those of the authors'
-    package focal-frequency-loss 0.3.0). Because F keeps energy (Parseval), 0 <= loss <= weight * MSE.
+    F is the orthonormal 2-D DFT of a channel, w = |F(pred) - F(target)|^alpha divided by its maximum in that sample and
+    channel, detached (paper, equations 8 to 10; values and gradients are those of the authors' package
+    focal-frequency-loss 0.3.0). Because F preserves energy (Parseval), 0 <= loss <= weight * MSE.
 
     Args:
         weight: factor on the result.
@@ -151,11 +153,11 @@ class FocalFrequencyLoss(nn.Module):
     def forward(self, pred: Tensor, target: Tensor, matrix: Tensor | None = None) -> Tensor:
         """Loss of `pred` against `target`, both [N, C, H, W] (batches may differ with `ave_spectrum`).
 
-        `matrix` gives w instead, in [0, 1], broadcastable to [N, P, C, H, W] with the zero frequency first. 16-bit
-        inputs are compared in fp32. Returns a scalar, fp32 or fp64. Differentiable once.
+        `matrix`, if given, is used as w: in [0, 1], broadcastable to [N, P, C, H, W] with the zero frequency first.
+        16-bit inputs are compared in fp32. Returns a scalar, fp32 or fp64. Differentiable once.
 
         Raises:
-            ValueError: shapes that differ, or cannot be cut into patches.
+            ValueError: different shapes, or images that cannot be cut into patches.
         """
         first = 1 if self.ave_spectrum else 0
         if pred.ndim != 4 or pred.shape[first:] != target.shape[first:] or target.ndim != 4:

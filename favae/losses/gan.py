@@ -1,4 +1,4 @@
-"""Adversarial losses of pix2pix, SPADE and StyleGAN2: kind and scale by name, several scales, feature matching.
+"""Adversarial losses of pix2pix, SPADE and StyleGAN2, for one or several scales, and feature matching.
 
 Logits are a discriminator's output, any shape, large for real; every loss is a scalar mean. Multi-scale discriminators
 give a list, one entry per scale.
@@ -22,7 +22,7 @@ from favae.losses.adversarial import AdversarialLoss, build_adversarial_loss
 GanKind = Literal["vanilla", "hinge", "lsgan"]
 DiscriminatorScale = Literal["half", "whole"]
 
-Features = Sequence[Tensor]  # of one scale, in the order of the layers
+Features = Sequence[Tensor]  # features of one scale, in the order of the layers
 
 
 def least_squares_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def least_squares_generator_loss(fake_logits: Tensor) -> Tensor:
 
 
 def build_gan_loss(kind: GanKind, discriminator_scale: DiscriminatorScale = "half") -> AdversarialLoss:
-    """Both sides of a game by name.
+    """The losses of discriminator and generator of a kind.
 
     Args:
         kind: "vanilla" is cross-entropy on logits, non-saturating for the generator; "hinge"; "lsgan".
@@ -62,11 +62,11 @@ def mean_over_scales(loss: Callable[..., Tensor], *logits: Sequence[Tensor]) -> 
     """Mean of a loss over the scales of a multi-scale discriminator (SPADE).
 
     Args:
-        loss: `discriminator` or `generator` of a game.
-        logits: for each of its arguments the logits of all scales.
+        loss: `discriminator` or `generator` of an `AdversarialLoss`.
+        logits: for each argument of `loss`, the logits of all scales.
 
     Raises:
-        ValueError: no scale, or unlike numbers of scales.
+        ValueError: no scale, or different numbers of scales.
     """
     counts = {len(of_scales) for of_scales in logits}
     if len(counts) != 1 or not min(counts):
@@ -79,14 +79,14 @@ def mean_over_scales(loss: Callable[..., Tensor], *logits: Sequence[Tensor]) -> 
 def feature_matching_loss(real: Sequence[Features], fake: Sequence[Features]) -> Tensor:
     """L1 between a discriminator's features of generated and of real images, unweighted (SPADE uses the weight 10).
 
-    Summed over the layers but the last, which holds the logits; averaged over scales. Real features are constants.
+    Summed over all layers except the last, which has the logits; averaged over scales. Real features are detached.
 
     Args:
         real: features of real images, per scale and layer.
         fake: features of generated images, of the same shapes.
 
     Raises:
-        ValueError: unlike numbers of scales or layers, or no layer beside the logits.
+        ValueError: different numbers of scales or layers, or no layer besides the logits.
     """
     layers = [len(features) for features in real]
     if not layers or layers != [len(features) for features in fake] or min(layers) < 2:

@@ -2,7 +2,7 @@
 
 Tensor legend: B images, C channels, H W pixels, L layers, W width of w.
 
-A lazy term is computed on every k-th step only, as a step of its own, and multiplied by k.
+A lazy term is computed only every k-th step, in a separate optimiser step, and multiplied by k.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -16,44 +16,44 @@ AcrossRanks = Literal["global", "local"]
 
 
 def r1_penalty(real_logits: Tensor, real_BCHW: Tensor, gamma: float, interval: int = 1) -> Tensor:
-    """interval * gamma / 2 * mean over images of |dD(x)/dx|^2, the square summed over an image (Mescheder et al. 2018).
+    """interval * gamma / 2 * mean over images of |dD(x)/dx|^2, the squared norm taken over an image (Mescheder et al. 2018).
 
     Args:
-        real_logits: D(x), from `real_BCHW` with its graph.
-        real_BCHW: the images that the discriminator was given, requiring a gradient.
+        real_logits: D(x), computed from `real_BCHW`, with its graph.
+        real_BCHW: the input of the discriminator; it must require a gradient.
         gamma: weight; the reference configurations have 10, or 0.0002 * side^2 / batch.
-        interval: steps from one penalty to the next (16), its factor.
+        interval: steps from one penalty to the next (16); a factor of the penalty.
 
     Returns:
-        A scalar that can be differentiated by the discriminator's parameters.
+        A scalar, differentiable with respect to the discriminator's parameters.
 
     Raises:
-        ValueError: gamma < 0, interval < 1, or images that require no gradient.
+        ValueError: gamma < 0, interval < 1, or images that do not require a gradient.
     """
     _check_interval("R1", interval)
     if gamma < 0:
         raise ValueError(f"R1 got gamma {gamma}; expected at least 0")
     if not real_BCHW.requires_grad:
-        raise ValueError("R1 got images that require no gradient; call requires_grad_() before the discriminator")
+        raise ValueError("R1 got images that do not require a gradient; call requires_grad_() before the discriminator")
     (gradient_BCHW,) = torch.autograd.grad(real_logits.sum(), real_BCHW, create_graph=True)
     return interval * 0.5 * gamma * gradient_BCHW.square().sum((1, 2, 3)).mean()
 
 
 class PathLengthPenalty(nn.Module):
-    """interval * weight * mean (length - a)^2, where `a` follows the mean length: a <- a + decay * (mean length - a).
+    """interval * weight * mean (length - a)^2, where `a` is a moving average: a <- a + decay * (mean length - a).
 
-    length = sqrt(mean over layers of |J_w^T y|^2), y = n / sqrt(H W), n ~ N(0, 1). As in the official code, `a` is updated
-    before it is compared, and the gradient flows through that update.
+    length = sqrt(mean over layers of |J_w^T y|^2), y = n / sqrt(H W), n ~ N(0, 1). As in the official code, `a` is
+    updated before it is used, and the gradient flows through that update.
 
     Args:
         weight: 2 in all reference configurations.
-        decay: how far `a` moves per evaluation.
-        interval: steps from one penalty to the next (4), its factor.
-        across_ranks: "global" lets `a` follow the mean length of all ranks, so that several ranks equal one; with
-            "local" each rank keeps its own, as some implementations do.
+        decay: weight of the new mean length in an update of `a`.
+        interval: steps from one penalty to the next (4); a factor of the penalty.
+        across_ranks: "global" updates `a` with the mean length over all ranks, so several ranks are equivalent to one;
+            with "local" each rank has its own `a`, as in some implementations.
 
     Attributes:
-        mean_length: `a`, a buffer: it must be resumed.
+        mean_length: `a`, a buffer, so that it is saved in checkpoints.
 
     Raises:
         ValueError: weight < 0, decay outside (0, 1], interval < 1, unknown `across_ranks`.
@@ -76,12 +76,12 @@ class PathLengthPenalty(nn.Module):
         self.register_buffer("mean_length", torch.zeros(()))
 
     def forward(self, fake_BCHW: Tensor, w_BLW: Tensor, noise_BCHW: Tensor | None = None) -> Tensor:
-        """The penalty, a scalar that can be differentiated by the generator's parameters; moves `mean_length`.
+        """The penalty, a scalar, differentiable with respect to the generator's parameters; updates `mean_length`.
 
         Args:
             fake_BCHW: images generated from `w_BLW`, with their graph.
             w_BLW: one w per layer; it must be part of that graph.
-            noise_BCHW: n, drawn when not given.
+            noise_BCHW: n; drawn at random if not given.
         """
         lengths_B = path_lengths(fake_BCHW, w_BLW, noise_BCHW)
         mean = lengths_B.mean()
@@ -102,14 +102,14 @@ def path_lengths(fake_BCHW: Tensor, w_BLW: Tensor, noise_BCHW: Tensor | None = N
 
 
 class LazyAdam(NamedTuple):
-    """Constants of Adam that make lazy regularisation equivalent to regularising every step."""
+    """Constants of Adam with which lazy regularisation is equivalent to regularisation in every step."""
 
     lr: float
     betas: tuple[float, float]
 
 
 def lazy_adam(lr: float, interval: int, beta1: float = 0.0, beta2: float = 0.99) -> LazyAdam:
-    """lr * c and (beta1^c, beta2^c) with c = interval / (interval + 1): 4 for the generator, 16 for the discriminator.
+    """lr * c and (beta1^c, beta2^c) with c = interval / (interval + 1): interval 4 for the generator, 16 for the discriminator.
 
     Raises:
         ValueError: lr <= 0, interval < 1.

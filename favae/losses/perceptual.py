@@ -15,7 +15,8 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Vgg19Features(nn.Module):
-    """VGG19 up to relu5_1; `features.<n>` are named as in torchvision, whose state dict loads with strict=False."""
+    """VGG19 up to relu5_1; modules have torchvision's names `features.<n>`, so its state dict can be loaded with
+    strict=False."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,10 +46,10 @@ class PerceptualLoss(nn.Module):
     """Sum over five layers of weight * L1 between features of generated and real images (SPADE uses the weight 10).
 
     Args:
-        features: a network that returns five features, from fine to coarse (`Vgg19Features` with trained weights); it is
-            frozen and kept in eval mode.
-        network_input: "as_is" gives it images in [-1, 1], as SPADE's code does; "imagenet" first maps them to [0, 1] and
-            normalises them by the statistics that the network was trained with.
+        features: a network that returns five features, from fine to coarse (`Vgg19Features` with trained weights); it
+            is frozen and stays in eval mode.
+        network_input: "as_is": images in [-1, 1], as in SPADE's code; "imagenet": images mapped to [0, 1] and
+            normalised with the statistics with which the network was trained.
 
     Raises:
         ValueError: unknown `network_input`.
@@ -67,13 +68,13 @@ class PerceptualLoss(nn.Module):
         self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> "PerceptualLoss":
-        """The features stay in eval mode."""
+        """Like `nn.Module.train`, but the features stay in eval mode."""
         super().train(mode)
         self.features.eval()
         return self
 
     def forward(self, fake_BCHW: Tensor, real_BCHW: Tensor) -> Tensor:
-        """A scalar of images [B,3,H,W] in [-1, 1]; real features are constants."""
+        """The loss, a scalar, of images [B,3,H,W] in [-1, 1]; real features are detached."""
         of_fake = self.features(self._prepared(fake_BCHW))
         with torch.no_grad():
             of_real = self.features(self._prepared(real_BCHW))

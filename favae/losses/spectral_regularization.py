@@ -1,4 +1,5 @@
-"""Spectral regularisation (Durall et al., Watch your Up-Convolution, CVPR 2020), a loss that the FFL paper compares with.
+"""Spectral regularisation (Durall et al., Watch your Up-Convolution, CVPR 2020), a loss with which the FFL paper
+compares its own.
 
 Tensor legend: B batch, C channels, H W pixels, R radii.
 """
@@ -15,11 +16,11 @@ _SMALLEST = 1e-8  # keeps the logarithms finite
 
 
 class SpectralRegularization(nn.Module):
-    """weight * cross-entropy between the azimuthal power profiles of output and image.
+    """weight * cross-entropy between the azimuthally averaged power profiles of output and image.
 
     A profile is the power of the 2-D DFT of the grey image (mean over channels, pixels in [0, 1]), averaged over the frequencies
     of each integer radius and divided by that of radius 0 (Durall et al., equations 5 to 7). It lies in [0, 1]:
-    a non-negative image has no more power at a frequency than at 0.
+    a non-negative image has its largest power at frequency 0.
 
     Args:
         weight: factor on the result.
@@ -32,7 +33,7 @@ class SpectralRegularization(nn.Module):
         self.weight, self.signed = weight, data_range == 2.0
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Loss of two [B,C,H,W] batches, a scalar >= 0 in fp32. Raises ValueError for shapes that differ, or a side of 1."""
+        """Loss of two [B,C,H,W] batches, a scalar >= 0 in fp32. Raises ValueError for different shapes, or a side of 1."""
         if pred.shape != target.shape or pred.ndim != 4 or min(pred.shape[-2:]) < 2:
             raise ValueError(
                 f"spectral regularisation got shapes {tuple(pred.shape)} and {tuple(target.shape)}; "
@@ -50,7 +51,7 @@ class SpectralRegularization(nn.Module):
         y, x = (torch.fft.fftfreq(n, d=1 / n, device=power_BHW.device) for n in (height, width))
         radius_HW = torch.hypot(y[:, None], x[None, :]).round().long()
         radii = min(height, width) // 2
-        # Room for every radius; shapes come from shapes alone, so that nothing waits for the device.
+        # Space for every radius: the number depends only on the image size, so the device is not synchronised.
         sums = power_BHW.new_zeros(len(power_BHW), math.ceil(math.hypot(height, width)))
         counts = sums.new_zeros(sums.shape[1]).index_add(
             0, radius_HW.flatten(), torch.ones_like(power_BHW[0]).flatten()

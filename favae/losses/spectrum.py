@@ -1,6 +1,7 @@
-"""Spectrum loss (SL) and dynamic spectrum loss (DSL) of FA-VAE: encoder features against decoder complements.
+"""Spectrum loss (SL) and dynamic spectrum loss (DSL) of FA-VAE: they compare encoder features with decoder complements.
 
-Both compare A_i with C_{3-i}, i = 0..3, by the focal frequency loss of the features after a Gaussian low-pass filter.
+Both are the focal frequency loss of A_i and C_{3-i}, i = 0..3, after a Gaussian low-pass filter.
+
 Tensor legend: B batch, C channels, H W feature size, k kernel size.
 """
 
@@ -22,11 +23,11 @@ PAIRS = 4
 def gaussian_kernel_1d(kernel_size: int, sigma: Tensor) -> Tensor:
     """Gaussian [k], g_n proportional to exp(-(n / sigma)^2 / 2) for n = -(k-1)/2 .. (k-1)/2, with sum 1.
 
-    Differentiable in the scalar `sigma`, in positions; only sigma^2 enters, and 0 gives NaN. The paper's mu is this
-    kernel size, not a mean (official code).
+    Differentiable in `sigma`, a scalar in positions. Only sigma^2 matters; 0 gives NaN. The paper's mu is this kernel
+    size, not a mean (official code).
 
     Raises:
-        ValueError: the kernel size is no positive odd number.
+        ValueError: the kernel size is not a positive odd number.
     """
     whole("kernel_size", kernel_size, 4095)
     if kernel_size % 2 == 0:
@@ -35,16 +36,16 @@ def gaussian_kernel_1d(kernel_size: int, sigma: Tensor) -> Tensor:
         )
     radius = kernel_size // 2
     n_k = torch.arange(-radius, radius + 1, dtype=sigma.dtype, device=sigma.device)
-    # softmax is exp over its sum, so nothing under- or overflows.
+    # softmax is exp divided by its sum, without underflow or overflow.
     return torch.softmax(-0.5 * (n_k / sigma) ** 2, dim=0)
 
 
 def _blur_matrix(size: int, kernel_k: Tensor) -> Tensor:
-    """R [size, size]: R @ x is x filtered along its first axis, reflected at both ends without repeating the edge."""
+    """R [size, size]: R @ x is x filtered along its first axis, with reflection at both ends, without repeating the edge."""
     radius = kernel_k.numel() // 2
     if radius >= size:
         raise ValueError(
-            f"kernel_size got {kernel_k.numel()} for a feature of {size}x{size}, which is reflected at its borders; "
+            f"kernel_size got {kernel_k.numel()} for a feature of {size}x{size}, because the blur reflects at the border; "
             f"expected at most {2 * size - 1}: use that, or larger images"
         )
     positions = torch.arange(size, device=kernel_k.device)
@@ -55,13 +56,13 @@ def _blur_matrix(size: int, kernel_k: Tensor) -> Tensor:
 
 
 def gaussian_blur(x_BCHW: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
-    """Filter H and W by the Gaussian of `gaussian_kernel_1d`, channel by channel, reflected at the borders.
+    """Filter H and W of each channel with the Gaussian of `gaussian_kernel_1d`, with reflection at the borders.
 
-    Computed as R_H x R_W^T with banded matrices: at feature sizes up to 256 faster than a depth-wise convolution, and
-    differentiable in x and sigma. Output [B, C, H, W], fp32 (fp64 for fp64 input).
+    Computed as R_H x R_W^T with banded matrices, which up to feature sizes of 256 is faster than a depth-wise
+    convolution. Differentiable in x and sigma. Output [B, C, H, W], fp32 (fp64 for fp64 input).
 
     Raises:
-        ValueError: even kernel size, or one that reaches past the reflected border.
+        ValueError: even kernel size, or one too large for the reflection at the border.
     """
     dtype = torch.promote_types(x_BCHW.dtype, torch.float32)
     with full_precision(x_BCHW.device):
@@ -73,12 +74,12 @@ def gaussian_blur(x_BCHW: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
 
 
 class _PairLoss(nn.Module):
-    """weight * mean over the four pairs of FFL(D_i), D_i the difference of complement and tap after a filter.
+    """weight * mean over the four pairs of FFL(D_i), where D_i is the difference of the filtered complement and tap.
 
     Args:
         weight: factor on the result; 0.01 in every released configuration.
-        detach_taps: False lets the loss move encoder and decoder (official code); True holds the taps still, so that
-            the encoder cannot lower the loss by shrinking its features.
+        detach_taps: with False the loss trains encoder and decoder (official code); True detaches the taps, so that the
+            encoder cannot lower the loss by shrinking its features.
 
     Raises:
         ValueError: weight < 0.
@@ -95,7 +96,7 @@ class _PairLoss(nn.Module):
         """Pairs (A_i, C_{3-i}), each [B, C, H, W] twice, i = 0..3 (`FAVAEOutput.pairs()`) -> scalar, fp32.
 
         Raises:
-            ValueError: not four pairs, or a pair of different shapes.
+            ValueError: not four pairs, or different shapes within a pair.
         """
         losses = [self._pair_loss(i, tap, complement) for i, (tap, complement) in enumerate(pairs)]
         if len(losses) != PAIRS:
@@ -128,7 +129,7 @@ class FeatureFrequencyLoss(_PairLoss):
 
 
 class SpectrumLoss(_PairLoss):
-    """SL: FFL of features filtered by one fixed Gaussian (paper Table 2, row 6).
+    """SL: FFL of features filtered with one fixed Gaussian (paper Table 2, row 6).
 
     Args:
         kernel_size: k, odd; 5 in the official scripts, which call the paper's 9 a misprint.
@@ -148,28 +149,28 @@ class SpectrumLoss(_PairLoss):
         gaussian_kernel_1d(kernel_size, self.sigma)  # refuses an even size now rather than in training
 
     def _difference(self, i: int, tap_BCHW: Tensor, complement_BCHW: Tensor) -> Tensor:
-        # The filter is linear: K*C - K*A = K*(C - A), half the work.
+        # The filter is linear, so K*C - K*A = K*(C - A) takes half the time.
         return gaussian_blur(complement_BCHW - tap_BCHW, self.kernel_size, self.sigma)
 
 
 class DynamicSpectrumLoss(_PairLoss):
     """DSL: as SL, with learnable standard deviations (paper Fig. 2).
 
-    No other loss depends on them, so they follow whatever lowers this one: mostly wider filters, which leave less of a
-    difference. In the official code they hardly move (learning rate 2e-7).
+    No other loss depends on them, so they are trained to lower this loss. Wider filters do that, because they remove
+    more of the difference. In the official code they hardly change (learning rate 2e-7).
 
     Args:
         kernel_size: k, odd; the paper's mu.
         sigma: initial standard deviation of every filter, in positions of the feature map.
         weight, detach_taps: see `_PairLoss`.
-        sharing: "pairwise": four standard deviations, one a pair; "per_feature": eight, one a feature.
-        sigma_index: with "pairwise" sharing, which of the four filters a complement: "paper" the pair's own; "official"
-            the opposite end's: A_i is filtered by sigma_i, its partner C_{3-i} by sigma_{3-i} (official code,
+        sharing: "pairwise": four standard deviations, one per pair; "per_feature": eight, one per feature.
+        sigma_index: with "pairwise" sharing, which of the four sigmas filters a complement. "paper": that of its pair.
+            "official": A_i is filtered with sigma_i but its partner C_{3-i} with sigma_{3-i} (official code,
             `VQGANFCM.forward`).
 
     Attributes:
         sigma_taps: [4]; entry i filters A_i.
-        sigma_complements: [4]; entry j filters C_j; with "pairwise" sharing None, because `sigma_taps` serves both.
+        sigma_complements: [4]; entry j filters C_j; None with "pairwise" sharing, where `sigma_taps` is used for both.
 
     Raises:
         ValueError: even kernel size, sigma <= 0, unknown variants, or "official" indices without "pairwise" sharing.
@@ -192,7 +193,7 @@ class DynamicSpectrumLoss(_PairLoss):
             raise ValueError(f"sigma_index got {sigma_index!r}; expected 'paper' or 'official'")
         if sharing == "per_feature" and sigma_index == "official":
             raise ValueError(
-                "sigma_index 'official' mixes up shared sigmas; it needs sharing 'pairwise', not 'per_feature'"
+                "sigma_index 'official' exchanges shared sigmas; it needs sharing 'pairwise', not 'per_feature'"
             )
         initial = torch.full((PAIRS,), _positive(sigma))
         gaussian_kernel_1d(kernel_size, initial[0])  # refuses an even size now rather than in training
@@ -203,7 +204,7 @@ class DynamicSpectrumLoss(_PairLoss):
         self.sigma_complements = nn.Parameter(initial.clone()) if sharing == "per_feature" else None
 
     def pair_sigmas(self, i: int) -> tuple[Tensor, Tensor]:
-        """Standard deviations that filter A_i and C_{3-i}, scalars."""
+        """Standard deviations of the filters of A_i and C_{3-i}, scalars."""
         opposite = PAIRS - 1 - i
         if self.sigma_complements is not None:
             return self.sigma_taps[i], self.sigma_complements[opposite]
@@ -224,7 +225,7 @@ def _positive(sigma: float) -> float:
 
 
 class NoSpectrumLoss(nn.Module):
-    """Zero, whatever the features: for models without FCM and for the rows of Table 2 without a loss on features."""
+    """Always zero, for models without FCM and rows of Table 2 without a loss on features."""
 
     zero: Tensor
 
@@ -233,7 +234,7 @@ class NoSpectrumLoss(nn.Module):
         self.register_buffer("zero", torch.zeros(()), persistent=False)
 
     def forward(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-        """Any pairs -> 0, a scalar without gradient."""
+        """Any pairs -> 0, a scalar without a gradient."""
         return self.zero
 
 
@@ -248,7 +249,8 @@ _KINDS: dict[str, type[nn.Module]] = {
 def build_spectrum_loss(kind: str, **arguments: Any) -> nn.Module:
     """The loss on the four pairs of features: a module from pairs to a scalar, with the learnable sigmas as parameters.
 
-    "none", "ffl" (`FeatureFrequencyLoss`), "sl" (`SpectrumLoss`) or "dsl" (`DynamicSpectrumLoss`), with that class' arguments.
+    "none", "ffl" (`FeatureFrequencyLoss`), "sl" (`SpectrumLoss`) or "dsl" (`DynamicSpectrumLoss`), with the arguments
+    of that class.
 
     Raises:
         ValueError: unknown kind, unknown arguments, or values that the class refuses.

@@ -1,6 +1,6 @@
 """Structural similarity (Wang et al. 2004) as a loss.
 
-Tensor legend: B batch, C channels, H W pixels, h w positions at which the whole window fits, S five statistics.
+Tensor legend: B batch, C channels, H W pixels, h w positions at which the whole window fits, S = 5 statistics.
 """
 
 import torch
@@ -11,7 +11,7 @@ from favae.models.bounds import above_zero, not_negative, whole
 
 
 def gaussian_window(size: int, sigma: float) -> Tensor:
-    """exp(-n^2 / (2 sigma^2)) for n symmetric about 0, summing to 1: [size]."""
+    """exp(-n^2 / (2 sigma^2)) for n symmetric about 0, normalised to sum 1: [size]."""
     n = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     window = torch.exp(-(n**2) / (2 * sigma**2))
     return (window / window.sum()).float()
@@ -21,13 +21,14 @@ class SSIMLoss(nn.Module):
     """weight * -mean SSIM, over images, channels and the positions at which the 11x11 window fits.
 
     Constants are those of the paper and of `tf.image.ssim`, which the official STFT-VAE code calls: sigma 1.5, K1 = 0.01,
-    K2 = 0.03. The Gaussian is separable, so windows are two small matrix products instead of a depthwise convolution.
+    K2 = 0.03. The Gaussian is separable, so means over windows are two small matrix products instead of a depthwise
+    convolution.
 
     Args:
         weight: factor on the result.
         data_range: largest minus smallest value that images can take (1 for [0, 1], 2 for [-1, 1]).
         size: side of the window in pixels.
-        sigma: of the Gaussian, in pixels.
+        sigma: standard deviation of the Gaussian in pixels.
 
     Raises:
         ValueError: an argument out of range.
@@ -50,7 +51,7 @@ class SSIMLoss(nn.Module):
         """Loss of two [B,C,H,W] batches, a scalar in [-weight, weight].
 
         Raises:
-            ValueError: shapes that differ, or images smaller than the window.
+            ValueError: different shapes, or images smaller than the window.
         """
         return -self.weight * self.similarity(pred, target).mean()
 
@@ -70,12 +71,12 @@ class SSIMLoss(nn.Module):
         return luminance * (2 * (product - both) + c2) / (square_x + square_y - squares + c2)
 
     def _local_means(self, x: Tensor) -> Tensor:
-        """Gaussian means of [...,H,W] where the window fits: [...,h,w]."""
+        """Gaussian means of [...,H,W] at the positions where the window fits: [...,h,w]."""
         rows_hH, columns_wW = self._band(x.shape[-2]), self._band(x.shape[-1])
         return rows_hH @ x @ columns_wW.T
 
     def _band(self, length: int) -> Tensor:
-        """The window at each position as the rows of a matrix, made once: [length - size + 1, length]."""
+        """Matrix whose rows are the window at each position, [length - size + 1, length]; cached."""
         place = length, self.window.device
         if place not in self._bands:
             self._bands[place] = at_each_window(self.window[None, None], length, stride=1)[0]

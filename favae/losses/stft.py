@@ -18,31 +18,30 @@ from favae.losses.bands import at_each_window
 from favae.models.bounds import SIDE, not_negative, whole
 from favae.models.precision import full_precision
 
-# Added to real parts before the phase is taken (official code), so that empty windows have one: 0.
+# Added to real parts before the phase is computed (official code), so that the phase of an empty window is 0.
 _EPSILON = 1e-6
 
 
 def hann_window(length: int) -> Tensor:
-    """(1 - cos(2 pi a / L)) / 2: [L] in [0, 1]. A square window is its outer product with itself."""
+    """(1 - cos(2 pi a / L)) / 2: [L] in [0, 1]. The square window is the outer product of this with itself."""
     n = torch.arange(length, dtype=torch.float64)
     return 0.5 * (1 - torch.cos(2 * math.pi * n / length))
 
 
 def fourier_rows(length: int, kept: int) -> Tensor:
-    """cos and -sin of the first frequencies of a discrete Fourier transform: [2, kept, L], exactly 0 where they cross 0."""
+    """cos and -sin of the first frequencies of a discrete Fourier transform: [2, kept, L], exactly 0 at their zero
+    crossings."""
     turns = torch.arange(kept)[:, None] * torch.arange(length) % length
     angle = 2 * math.pi * turns.double() / length
     rows = torch.stack([angle.cos(), -angle.sin()])
-    return rows.where(
-        rows.abs() > 1e-12, 0
-    )  # so that what is real by symmetry has no imaginary part, and phase 0 or pi
+    return rows.where(rows.abs() > 1e-12, 0)  # so that a spectrum that is real by symmetry has no imaginary part
 
 
 def radial_weights(length: int) -> Tensor:
     """Weights growing linearly with spatial frequency from 0 at DC to 1 at the corner, on the half spectrum: [L, L//2+1].
 
-    The paper says "linearly increasing" and no more; the distance from DC is our reading. A column of the half spectrum
-    counts twice where it also stands for its mirror image, so sums are those over the full spectrum.
+    The paper says only "linearly increasing"; the distance from DC is our interpretation. A column of the half spectrum
+    that represents its mirror image too has twice the weight, so sums equal those over the full spectrum.
     """
     rows, columns = torch.fft.fftfreq(length, dtype=torch.float64), torch.fft.rfftfreq(length, dtype=torch.float64)
     radius = torch.hypot(rows[:, None], columns[None, :])
@@ -54,15 +53,15 @@ def radial_weights(length: int) -> Tensor:
 
 
 def official_weights(length: int) -> Tensor:
-    """r r^T with r from 0 to 1 in length // 2 steps: row times horizontal frequency (official code), [L//2, L//2]."""
+    """r r^T with length // 2 values r from 0 to 1: row number times horizontal frequency (official code), [L//2, L//2]."""
     r = torch.linspace(0, 1, length // 2)
     return torch.outer(r, r)
 
 
 def _polar(spectrum_BRQ: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Real and imaginary part, amplitude, phase in (-pi, pi], and the shifted real part that the phase was taken of."""
+    """Real and imaginary part, amplitude, phase in (-pi, pi], and the shifted real part, from which the phase was computed."""
     real, imag = spectrum_BRQ.chunk(2, dim=1)
-    imag = imag + 0.0  # makes 0 of -0.0, whose phase would be -pi instead of pi
+    imag = imag + 0.0  # turns -0.0 into 0.0: the phase of -0.0 would be -pi instead of pi
     shifted = real + _EPSILON
     return real, imag, torch.hypot(real, imag), torch.atan2(imag, shifted), shifted
 
@@ -70,8 +69,8 @@ def _polar(spectrum_BRQ: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor
 class _WeightedDifference(torch.autograd.Function):
     """sum of (amplitude |A_o - A_i| + phase |P_o - P_i|) W over spectra o and i, [B,R,Q]; differentiable in o.
 
-    The gradient is made in the forward pass from the numbers at hand; autograd through amplitude and phase would take
-    several times as long on a CPU.
+    The gradient is computed in the forward pass; autograd through amplitude and phase would take several times as long on
+    a CPU.
     """
 
     @staticmethod
@@ -107,10 +106,10 @@ class _WeightedDifference(torch.autograd.Function):
 class STFTLoss(nn.Module):
     """weight * mean over images of L_freq.
 
-    `form="paper"`: 2-D transform of windows under a Hann window (`taper`), the whole spectrum, weights by distance from DC.
-    `form="official"`: what the released code computes. Its transform runs along rows only, the Hann window is switched off,
-    and of the result it keeps the upper half of the rows and the lower half of the horizontal frequencies, weighted
-    by both. Phases are subtracted without wrapping in either form, as printed and as released.
+    `form="paper"`: 2-D transform of windows multiplied by a Hann window (`taper`), the whole spectrum, weights by
+    distance from DC. `form="official"`: what the released code computes: a transform along rows only, without a Hann
+    window. Of the result it uses the upper half of the rows and the lower half of the horizontal frequencies, weighted
+    by both. In both forms phases are subtracted without wrapping, as in the paper and in the code.
 
     Args:
         weight: lambda_freq.
@@ -119,7 +118,7 @@ class STFTLoss(nn.Module):
         window: side L in pixels; the image's side makes it a global Fourier transform.
         stride: pixels between windows.
         form: see above.
-        taper: `hann`, or `none` for the plain Fourier transform; the official form has none.
+        taper: `hann`, or `none` for the plain Fourier transform; not used by the official form.
 
     Raises:
         ValueError: an argument out of range, or an unknown variant.
@@ -170,7 +169,7 @@ class STFTLoss(nn.Module):
         """Loss of two [B,C,H,W] batches: a scalar >= 0, computed in fp32 (in fp64 after `.double()`).
 
         Raises:
-            ValueError: shapes that differ, or images smaller than the window.
+            ValueError: different shapes, or images smaller than the window.
         """
         if pred.shape != target.shape or pred.ndim != 4 or min(pred.shape[-2:]) < self.window:
             raise ValueError(
@@ -190,14 +189,15 @@ class STFTLoss(nn.Module):
         return torch.complex(real.contiguous(), imag.contiguous())
 
     def _transform(self, image: Tensor) -> Tensor:
-        """Spectra of all windows as two matrix products, which at some tens of pixels is faster than cutting and FFTs: [B*C,R,Q]."""
+        """Spectra of all windows, [B*C,R,Q], as two matrix products, which for small images is faster than cutting
+        windows and FFTs."""
         rows_RH, columns_WQ, _ = self._for_size(image)
         with full_precision(image.device):
             across = image.to(rows_RH.dtype).flatten(0, 1) @ columns_WQ  # [B*C,H,2Q]
             return rows_RH @ across.unflatten(2, (2, -1)).flatten(1, 2)  # complex times complex: [R,2H] @ [2H,Q]
 
     def _for_size(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """For images of this size: matrices [R,2H] and [W,2Q], and the weights of all windows [R/2,Q]. Made once."""
+        """For images of this size: matrices [R,2H] and [W,2Q], and the weights of all windows [R/2,Q]; cached."""
         place = image.shape[-2], image.shape[-1], image.device, self.weights.dtype
         if place not in self._matrices:
             real_PH, imag_PH = at_each_window(self.rows, place[0], self.stride)

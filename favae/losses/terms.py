@@ -1,4 +1,4 @@
-"""Terms of a reconstruction objective by name: one interface, pred and target [B,C,H,W] to a weighted scalar."""
+"""Terms of a reconstruction objective by name. All have one interface: pred and target [B,C,H,W] -> a weighted scalar."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ class PixelLoss(nn.Module):
         self.weight = weight
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Loss of two tensors of one shape, a scalar >= 0 in fp32."""
+        """Loss of two tensors of the same shape, a scalar >= 0 in fp32."""
         return self.weight * self.distance(pred.float(), target.float())
 
 
@@ -42,7 +42,7 @@ def _build_ffl(representation: str = "full", spectra: str = "image", **given: An
     return FocalVariantLoss(representation=representation, **given)
 
 
-# By kind; the argument is the width of the images' scale.
+# By kind; the argument `data_range` is that of `build_term`.
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mse": lambda data_range, **given: PixelLoss("mse", **given),
     "l1": lambda data_range, **given: PixelLoss("l1", **given),
@@ -54,7 +54,7 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_term(kind: str, data_range: float, **arguments: Any) -> nn.Module:
-    """The term `kind` with its arguments; `data_range` is the width of the scale of the images, 1 or 2.
+    """The term `kind` with its arguments; `data_range` is the range of the images: 1 for [0, 1], 2 for [-1, 1].
 
     Raises:
         ValueError: an unknown kind, unknown arguments, or values that the term refuses.

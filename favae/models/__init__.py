@@ -1,4 +1,4 @@
-"""Networks; they need torch and nothing else of this package."""
+"""Networks; they import only torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,10 +20,10 @@ AUTOENCODERS: dict[str, type[Autoencoder]] = {
 
 
 def build_autoencoder(config: Mapping[str, Any]) -> Autoencoder:
-    """The autoencoder of a `model:` block: its `kind`, one of AUTOENCODERS, and that class' arguments.
+    """The autoencoder of a `model:` block: its `kind`, one of AUTOENCODERS, and the arguments of that class.
 
     Raises:
-        ValueError: unknown kind or keys, or values the class refuses.
+        ValueError: unknown kind or keys, or values that the class refuses.
     """
     arguments = dict(config)
     kind = arguments.pop("kind", None)

@@ -1,10 +1,10 @@
 """CAT: Cross-attention Autoregressive Transformer, text to the code indices of a frozen FA-VAE.
 
 Source: FA-VAE (CVPR 2023), section on text-to-image generation, and its official code (a Parti-style transformer with
-multi-query attention). Defaults are what the official code does; the other values of an option are its corrections.
+multi-query attention). The default of each option is what the official code does; its other values are corrections.
 
-Legend: B batch, N = h*w image tokens in raster order, n the first tokens of them, T text tokens, M keys, K codes,
-D width of the text embeddings, H heads, d width of the model, k width of a head's key and value together.
+Legend: B batch, N = h*w image tokens in raster order, n length of a prefix of them, T text tokens, M keys, K codes, D
+width of the text embeddings, H heads, d width of the model, k width of a head's key and value together.
 """
 
 from collections.abc import Iterator
@@ -27,22 +27,23 @@ class CAT(nn.Module):
     """Cross-attention Autoregressive Transformer over the code indices of an image, conditioned on text embeddings.
 
     Source: official code of FA-VAE; the defaults are its `gpt2_medium` (24 layers, width 1536, 16 heads), `gpt2_mini`
-    has 24 heads, `gpt2_large` 36 layers, width 1280 and 32 heads. Left out: two modules of the released network that
-    its forward pass never uses (a projection of the text, 1.2 M parameters, and a dropout).
+    has 24 heads, `gpt2_large` 36 layers, width 1280 and 32 heads. Two modules of the released network that its forward
+    pass never uses are left out (a projection of the text, 1.2 M parameters, and a dropout).
 
     Args:
         codes: size K of the codebook.
         grid: (h, w) of the code indices.
         layers, dim, heads, head_dim, feedforward_multiplier: size of the network.
         text_dim: width of the text embeddings.
-        dropout: on the inputs of the query and key-value projections, the only places that have it as released.
-        relative_position: "official" looks the relative bias up by position in the sequence, whose first place is the
-            start token: each token counts as the next raster cell, a row's last one as the next row's first. "aligned"
-            looks it up by the cell that a token holds; the start token, which holds none, has no bias.
+        dropout: on the inputs of the query and key-value projections, as in the official code, which has it nowhere else.
+        relative_position: "official" indexes the relative bias by position in the sequence, which begins with the start
+            token. So each token is treated as if it were at the next raster cell, and the last token of a row as the
+            first of the next. "aligned" indexes it by the token's own cell; the start token has no cell and no bias.
         key_value: "shared" uses one vector as key and as value; "separate" projects two.
         token_embedding_std: standard deviation at initialisation of the token embeddings, the axial positions and the
-            start token (a LayerNorm follows their sum, so only the tied output sees the scale). 1.0 as released makes
-            the first logits of order sqrt(dim) and the first losses far above ln(codes); dim**-0.5 starts near it.
+            start token (a LayerNorm follows, so the scale affects only the tied output layer). With 1.0 (official code)
+            the first logits are of order sqrt(dim) and the first losses far above ln(codes); with dim**-0.5 they are
+            close to it.
 
     Raises:
         ValueError: a size or a number is out of range, or an option is unknown.
@@ -107,10 +108,10 @@ class CAT(nn.Module):
             indices_BN: int64 in 0..K-1, raster order.
             text_BTD: text embeddings.
             text_mask_BT: bool, False hides a text token.
-            keep_text_B: bool, False hides all text of a sample (classifier-free guidance); None keeps all.
+            keep_text_B: bool, False hides the whole text of a sample (classifier-free guidance); None hides no text.
 
         Returns:
-            [B,N,K]; [:, t] depends on codes before t only.
+            [B,N,K]; [:, t] depends only on the codes before t.
 
         Raises:
             ValueError: shapes or types do not fit.
@@ -154,15 +155,15 @@ class CAT(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Sample images' code indices from text with classifier-free guidance and a key-value cache: [B,N] int64.
+        """Sample the code indices of images from text, with classifier-free guidance and a key-value cache: [B,N] int64.
 
         Logits are null + guidance * (conditional - null), then top-k, top-p and Gumbel-max sampling, as in the official
-        code, which runs two full forward passes a token; here both are one batch of 2B, and one token goes through
-        the network a step. Dropout is off whatever the mode of the module.
+        code, which runs two full forward passes per token. Here both passes are one batch of 2B, and each step
+        processes one token. Dropout is off, whether the module is in training mode or not.
 
         Args:
             text_BTD, text_mask_BT: as in `forward`.
-            guidance: 1 samples from the conditional model alone (half the cost), 0 ignores the text.
+            guidance: with 1, only the conditional model is used (half the cost); 0 ignores the text.
             top_k, top_p: see `top_k_filter` and `top_p_filter`.
             temperature: 0 takes the most probable code.
             generator: see `sample_codes`.
@@ -185,11 +186,11 @@ class CAT(nn.Module):
 
     @property
     def layers(self) -> list[CatBlock]:
-        """The blocks, with their type."""
+        """`blocks` as a typed list."""
         return cast(list[CatBlock], list(self.blocks))
 
     def _embed(self, indices_Bn: Tensor, first: int) -> Tensor:
-        """Token plus axial position embedding of codes at the cells first, first+1, ...: [B,n] -> [B,n,d]."""
+        """Token embeddings plus axial position embeddings of codes at the cells first, first+1, ...: [B,n] -> [B,n,d]."""
         position_Nd = (self.row_position[:, None] + self.column_position).flatten(0, 1)
         return self.token_embedding(indices_Bn) + position_Nd[first : first + indices_Bn.shape[1]]
 
@@ -203,20 +204,20 @@ class CAT(nn.Module):
         return (block.self_bias(offsets_nn, self.visible_NM[:length, : 1 + length]) for block in self.layers)
 
     def _text_bias(self, text_mask_BT: Tensor, keep_text_B: Tensor | None) -> Tensor:
-        """Masks [B,T] and [B] -> [B,1,1,1+T]: 0 where a query may look, the null always, else -inf."""
+        """Masks [B,T] and [B] -> [B,1,1,1+T]: 0 for visible keys, among them always the null, else -inf."""
         if keep_text_B is not None:
             text_mask_BT = text_mask_BT & keep_text_B[:, None]
         hidden = ~F.pad(text_mask_BT, (1, 0), value=True)[:, None, None]
         return torch.zeros_like(hidden, dtype=self.start_token.dtype).masked_fill(hidden, -torch.inf)
 
     def _check_inputs(self, indices_Bn: Tensor, text_BTD: Tensor, text_mask_BT: Tensor) -> None:
-        """Shapes and types only: looking at values would make the device wait."""
+        """Check shapes and types only: checking values would synchronise the device."""
         if text_BTD.ndim != 3 or text_BTD.shape[2] != self.text_dim:
             raise ValueError(f"CAT got text embeddings {tuple(text_BTD.shape)}, expected [B, T, {self.text_dim}]")
         if text_mask_BT.shape != text_BTD.shape[:2] or text_mask_BT.dtype != torch.bool:
             raise ValueError(
                 f"CAT got a text mask {tuple(text_mask_BT.shape)} of {text_mask_BT.dtype}, "
-                f"expected {tuple(text_BTD.shape[:2])} of torch.bool, True where a token counts"
+                f"expected {tuple(text_BTD.shape[:2])} of torch.bool, True for visible tokens"
             )
         if indices_Bn.shape[:1] != text_BTD.shape[:1] or indices_Bn.dtype != torch.int64:
             raise ValueError(
@@ -226,7 +227,7 @@ class CAT(nn.Module):
 
 
 class _Decoder:
-    """State of one `CAT.generate`: key-value caches, text key-values and biases, all made once."""
+    """State of one `CAT.generate`: key-value caches, text key-values and biases."""
 
     def __init__(self, model: CAT, text_BTD: Tensor, text_mask_BT: Tensor, *, guided: bool):
         self.model, self.guided = model, guided
@@ -269,9 +270,9 @@ def raster_offsets(rows: int, columns: int) -> Tensor:
 def cat_parameter_groups(model: nn.Module, weight_decay: float, no_decay: NoDecay) -> list[dict[str, Any]]:
     """Split the trainable parameters of CAT, and of a text encoder trained with it, into AdamW's two groups.
 
-    "official" exempts what the official code exempts: biases, embedding tables (so the tied output too) and
-    `torch.nn.LayerNorm`; the gains of CAT's own normalisation, its start token, axial positions and nulls are decayed.
-    "standard" decays the weights of linear layers only (Loshchilov and Hutter 2019 as in GPT implementations).
+    "official" exempts the same parameters as the official code: biases, embedding tables (hence the tied output too)
+    and `torch.nn.LayerNorm`. It decays the gains of CAT's own normalisation, the start token, axial positions and
+    nulls. "standard" decays only the weights of linear layers (Loshchilov and Hutter 2019 as in GPT implementations).
 
     Returns:
         [{"params", "weight_decay"}, {"params", "weight_decay": 0.0}], in the model's order.
@@ -300,7 +301,7 @@ def _is_decayed(module: nn.Module, name: str, no_decay: NoDecay) -> bool:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout) inside the block, the mode before after it."""
+    """Context manager: evaluation mode (no dropout) inside, the previous mode afterwards."""
     training = module.training
     module.eval()
     try:

@@ -19,8 +19,8 @@ class GainNorm(nn.LayerNorm):
 class MultiQueryAttention(nn.Module):
     """Pre-norm attention of H query heads to one key-value head (Shazeer 2019), with a learned null key-value first.
 
-    The null is never masked: it is all that a query of the first token, or of a sample without text, can see besides
-    itself. Source: official code of CAT; `key_value="shared"` uses one vector as key and as value, as released,
+    The null is never masked. For the first token, or a sample without text, it is the only key besides the query's own.
+    Source: official code of CAT. `key_value="shared"` uses one vector as key and as value, as in the official code;
     `"separate"` projects two.
     """
 
@@ -40,11 +40,11 @@ class MultiQueryAttention(nn.Module):
         return torch.cat((self.null_kv.to(kv_BMk.dtype).expand(len(kv_BMk), 1, -1), kv_BMk), dim=1)
 
     def empty_cache(self, batch: int, tokens: int, dtype: torch.dtype) -> Tensor:
-        """Room for the key-values of a sequence, [B,1+tokens,k], with the null in its place."""
+        """Empty key-value cache of a sequence, [B,1+tokens,k], with the null filled in."""
         return self.null_kv.detach().to(dtype).expand(batch, 1 + tokens, -1).clone()
 
     def attend(self, x_Bnd: Tensor, kv_BMk: Tensor, bias: Tensor) -> Tensor:
-        """Attention of normalised x to prepared key-values: [B,n,d], [B,M,k] -> [B,n,d].
+        """Attention of x (already normalised) to key-values (already projected): [B,n,d], [B,M,k] -> [B,n,d].
 
         Heads are folded into the query axis (row i*H + h), so the single key-value head is never copied.
 
@@ -78,7 +78,7 @@ class CatBlock(nn.Module):
     def self_bias(self, offsets_nn: Tensor, visible_nM: Tensor) -> Tensor:
         """Relative position bias and causal mask of the self-attention: [n,H,1+n].
 
-        `offsets_nn` may be shorter than n: the positions it lacks, like the null, come first and have no bias.
+        `offsets_nn` may be shorter than n: then the first positions have no bias, like the null.
         """
         length, keys = visible_nM.shape
         bias = self.relative_bias(offsets_nn).transpose(1, 2)
@@ -99,8 +99,8 @@ class CatBlock(nn.Module):
             bias_nHM: from `self_bias`, its last axis the null and the tokens up to the last of x.
             text_kv: [B,1+T,k], from `cross_attention.keys`.
             text_bias: [B,1,1,1+T], -inf hides a text token.
-            cache_BMk: key-values of earlier tokens, M at least that of the bias; those of x, its one new token, are
-                written at the last place the bias covers. None: x holds all tokens.
+            cache_BMk: key-values of earlier tokens, M at least that of the bias; the key-value of the one new token in
+                x is written at the last position that the bias covers. None: x has all tokens.
         """
         normed_Bnd = self.self_attention.norm(x_Bnd)
         if cache_BMk is None:

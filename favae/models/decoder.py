@@ -1,4 +1,4 @@
-"""Decoder of FA-VAE: the VQ-GAN decoder with four frequency complement modules, or none."""
+"""Decoder of FA-VAE: the VQ-GAN decoder, with or without four frequency complement modules."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ class Decoding(NamedTuple):
     """What the decoder returns.
 
     image: [B, 3, H, W], about [-1, 1]; neither squashed nor clamped.
-    complements: C_0..C_3 in the order in which the decoder computes them, C_0 on the latent, C_3 before the head; empty
+    complements: C_0..C_3 in the order of computation, C_0 from the latent, C_3 from the feature before the head; empty
         without FCM. C_j has the shape of encoder tap A_{3-j}.
     """
 
@@ -28,13 +28,13 @@ class Decoder(nn.Module):
         image_channels: channels of the image.
         channels: channels of each level, finest first (the encoder's).
         attention_levels: levels with attention after every residual block.
-        res_blocks: residual blocks a level; the caller gives one more than the encoder has, as VQ-GAN does.
+        res_blocks: residual blocks per level; the caller gives one more than in the encoder, as in VQ-GAN.
         latent_channels: d.
-        norm: makes a normalisation layer from its channels.
+        norm: makes a normalisation layer for a number of channels.
         dropout: inside residual blocks and `conv` / `residual` FCMs.
         fcm: kind of the four FCMs. With "none" a 1x1 convolution d -> d comes first, VQ-GAN's `post_quant_conv`, which
             the decoders with FCM do not have (official code).
-        latent_norm: normalisation of the FCM on the latent, whose channels may be few (3 at down-sampling 4).
+        latent_norm: normalisation of the FCM on the latent, which may have few channels (3 at down-sampling 4).
     """
 
     def __init__(
@@ -77,7 +77,8 @@ class Decoder(nn.Module):
 
     @property
     def last_layer_weight(self) -> Tensor:
-        """Weight of the last convolution, [image_channels, c, 3, 3], where the adaptive weight measures gradients."""
+        """Weight of the last convolution, [image_channels, c, 3, 3], with respect to which the adaptive weight takes
+        gradients."""
         return self.conv_out.weight
 
     def forward(self, z_BChw: Tensor) -> Decoding:
@@ -95,11 +96,11 @@ class Decoder(nn.Module):
         return Decoding(self.conv_out(self.head(h)), tuple(complements))
 
     def _complement(self, b_BCHW: Tensor, complements: list[Tensor]) -> Tensor:
-        """Pass through the next FCM, if there are any, and record its complement."""
+        """Apply the next FCM, if the decoder has FCMs, and record its complement."""
         if not self.fcms:
             return b_BCHW
         place = len(complements)
-        recompute = self.up.recompute if place == PLACES - 1 else "none"  # the last one works on the finest level
+        recompute = self.up.recompute if place == PLACES - 1 else "none"  # the last FCM is at the finest level
         onward_BCHW, c_BCHW = run_layer(self.fcms[place], b_BCHW, recompute)
         complements.append(c_BCHW)
         return onward_BCHW

@@ -9,7 +9,7 @@ from favae.models.layers import Downsample, Levels, Norm, check_spatial, conv3x3
 
 
 class Encoding(NamedTuple):
-    """What the encoder returns.
+    """Output of the encoder.
 
     z: latent before quantisation, [B, d, h, w].
     taps: A_0 input convolution [B, c, H, W], A_1 end of the down-sampling stack, A_2 end of the middle block
@@ -27,9 +27,9 @@ class Encoder(nn.Module):
         image_channels: channels of the image.
         channels: channels of each level, finest first.
         attention_levels: levels with attention after every residual block.
-        res_blocks: residual blocks a level.
-        latent_channels: d. A last 1x1 convolution d -> d plays the part of VQ-GAN's `quant_conv`.
-        norm: makes a normalisation layer from its channels.
+        res_blocks: residual blocks per level.
+        latent_channels: d. The last 1x1 convolution d -> d corresponds to VQ-GAN's `quant_conv`.
+        norm: makes a normalisation layer for a number of channels.
         dropout: inside residual blocks.
     """
 
@@ -69,7 +69,7 @@ class Encoder(nn.Module):
         """Images [B, 3, H, W] in [-1, 1] -> latent and taps.
 
         Raises:
-            ValueError: wrong channels, or H or W no multiple of the down-sampling factor.
+            ValueError: wrong channels, or H or W not a multiple of the down-sampling factor.
         """
         check_spatial(x_BCHW, self.image_channels, self.factor, "the encoder")
         a0_BCHW = self.conv_in(x_BCHW)

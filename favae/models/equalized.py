@@ -1,6 +1,8 @@
 """Layers of StyleGAN2 with an equalised learning rate, and its modulated convolution.
 
-Weights are drawn from N(0, 1) and scaled by 1 / sqrt(fan_in) at each use, so that Adam moves all of them by the same share.
+Weights are drawn from N(0, 1) and multiplied by 1 / sqrt(fan_in) at each use, so that the relative step of Adam is the
+same for all of them.
+
 Tensor legend: B batch, I O channels in and out, H W pixels, W width of w.
 """
 
@@ -20,7 +22,7 @@ _EPS = 1e-8
 
 
 def scaled_leaky_relu(x: Tensor) -> Tensor:
-    """sqrt(2) * LeakyReLU(0.2): keeps the second moment of a normal input."""
+    """sqrt(2) * LeakyReLU(0.2), which approximately keeps the second moment of a normal input."""
     return F.leaky_relu(x, _LEAK) * math.sqrt(2.0)
 
 
@@ -49,14 +51,14 @@ class EqualizedLinear(nn.Module):
 
 
 class EqualizedConv2d(nn.Module):
-    """Convolution with W / sqrt(inputs * kernel^2), W drawn from N(0, 1), and a bias of 0 at first.
+    """Convolution with W / sqrt(inputs * kernel^2), W drawn from N(0, 1), and a bias that is 0 at initialisation.
 
     Args:
         inputs: I.
         outputs: O.
         kernel: odd side of the kernel.
         down: blur by `Fir`, then stride 2: half the size. For a 1x1 kernel the filter itself has the stride.
-        bias: whether there is one.
+        bias: whether the layer has a bias.
 
     Raises:
         ValueError: `inputs` or `outputs` < 1, or an even kernel.
@@ -82,7 +84,7 @@ class EqualizedConv2d(nn.Module):
 
 
 class ModulatedConv2d(nn.Module):
-    """Convolution whose kernel depends on each image's style (paper, equations 1 and 3).
+    """Convolution whose kernel depends on each image's style (Karras et al. 2020, equations 1 and 3).
 
     s = A(w), w'_oi = s_i w_oi / sqrt(I k^2), and with demodulation w''_oi = w'_oi / sqrt(sum over i and kernel w'^2 + 1e-8).
 
@@ -91,9 +93,9 @@ class ModulatedConv2d(nn.Module):
         outputs: O.
         kernel: odd side of the kernel.
         style: width of w.
-        demodulate: see above; layers that give RGB do not.
+        demodulate: see above; False in layers that output RGB.
         up: transposed convolution of stride 2, then `Fir`: twice the size.
-        modulation: how it is computed, the same values. "scaled": inputs times s, a common convolution, outputs times the
+        modulation: how the same values are computed. "scaled": inputs times s, a common convolution, outputs times the
             demodulation. "fused": a kernel per image, as a grouped convolution.
 
     Raises:
@@ -145,7 +147,7 @@ class ModulatedConv2d(nn.Module):
         if demodulation_BO is not None:
             kernels_BOIkk = kernels_BOIkk * demodulation_BO[:, :, None, None, None]
         if self.up:
-            # A transposed convolution has its inputs first, also within a group.
+            # Kernels of a transposed convolution have the input channels first, also within a group.
             kernels = kernels_BOIkk.transpose(1, 2).flatten(0, 1)
             y = F.conv_transpose2d(x_BIHW.reshape(1, -1, height, width), kernels, stride=2, groups=batch)
         else:

@@ -21,7 +21,7 @@ _DEFAULT_QUANTIZER = {"kind": "cosine", "codes": 1024}
 
 
 class FAVAEOutput(NamedTuple):
-    """What a training step needs.
+    """Everything that a training step needs.
 
     reconstruction: [B, 3, H, W], about [-1, 1], not clamped.
     indices: [B, h, w], int64.
@@ -42,15 +42,16 @@ class FAVAEOutput(NamedTuple):
 
 
 class FAVAE(Autoencoder):
-    """Encoder, quantiser and decoder of FA-VAE; with fcm="none", a VQ-GAN that differs from it in nothing else.
+    """Encoder, quantiser and decoder of FA-VAE; with fcm="none" the same network without FCMs, a VQ-GAN.
 
-    Defaults are the published 16-fold model at 256x256. All arguments are plain values, the keys of a `model:` block.
+    Defaults are the published 16-fold model at 256x256. The arguments are the keys of a `model:` block.
 
     Args:
         image_size: H = W that `attention_resolutions` refers to; other sizes divisible by the factor work too.
         image_channels: channels of the image.
         base_channels: channels of the finest level.
-        channel_multipliers: channels of each level over `base_channels`, finest first; n levels down-sample by 2^(n-1).
+        channel_multipliers: channels of each level as multiples of `base_channels`, finest first; n levels down-sample
+            by 2^(n-1).
         res_blocks: residual blocks of an encoder level; a decoder level has one more.
         attention_resolutions: resolutions at which residual blocks are followed by attention.
         latent_channels: d.
@@ -62,7 +63,7 @@ class FAVAE(Autoencoder):
         norm_eps: 1e-5 in FA-VAE, 1e-6 in VQ-GAN.
 
     Raises:
-        ValueError: values that do not fit each other, naming the key to change.
+        ValueError: values that do not fit together; the message names the key to change.
     """
 
     kind = "favae"
@@ -117,7 +118,7 @@ class FAVAE(Autoencoder):
 
     @property
     def codes(self) -> int:
-        """K."""
+        """Size K of the codebook."""
         return self.quantizer.codes
 
     @property
@@ -131,7 +132,8 @@ class FAVAE(Autoencoder):
         return self._config["image_size"] // self.downsampling_factor
 
     def recompute_activations(self, which: Recompute) -> None:
-        """Keep less for the backward pass, in exchange for time: "last_level" recomputes the blocks of the finest level and its FCM.
+        """Save memory in the backward pass at the cost of time: "last_level" recomputes the blocks of the finest level
+        and its FCM.
 
         Raises:
             ValueError: unknown value.
@@ -142,7 +144,7 @@ class FAVAE(Autoencoder):
 
     @property
     def last_layer_weight(self) -> Tensor:
-        """Weight of the decoder's last convolution: `favae.losses.adaptive_weight` compares gradients there."""
+        """Weight of the decoder's last convolution: `favae.losses.adaptive_weight` compares gradients with respect to it."""
         return self.decoder.last_layer_weight
 
     def encode(self, x_BCHW: Tensor) -> Encoding:
@@ -162,17 +164,18 @@ class FAVAE(Autoencoder):
         return self.decode(self.quantizer.latents(indices_Bhw)).image
 
     def reconstruct_with_codes(self, x_BCHW: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Images in [-1, 1] -> reconstructions, not clamped, and indices; never updates the codebook, and refuses noise."""
+        """Images in [-1, 1] -> reconstructions, not clamped, and indices; never updates the codebook. Raises ValueError
+        for noise."""
         if noise_BZ is not None:
-            raise ValueError("an autoencoder with a codebook takes no noise")
+            raise ValueError("an autoencoder with a codebook takes no noise; leave noise_BZ out")
         quantized = self.quantize(self.encode(x_BCHW).z, update_codebook=False)
         return self.decode(quantized.z).image, quantized.indices
 
     def forward(self, x_BCHW: Tensor, update_codebook: bool = True) -> FAVAEOutput:
-        """Images [B, 3, H, W] in [-1, 1] -> reconstruction and all that the losses need.
+        """Images [B, 3, H, W] in [-1, 1] -> reconstruction and everything that the losses need.
 
         Raises:
-            ValueError: wrong channels, or H or W no multiple of `downsampling_factor`.
+            ValueError: wrong channels, or H or W not a multiple of `downsampling_factor`.
         """
         encoding = self.encode(x_BCHW)
         quantized = self.quantize(encoding.z, update_codebook)
@@ -183,7 +186,7 @@ class FAVAE(Autoencoder):
 
 
 def _check_arguments(config: Mapping[str, Any]) -> None:
-    """Ranges of single arguments; what does not fit together is refused where it meets. Raises ValueError."""
+    """Check the range of each argument. Combinations are checked where they are used. Raises ValueError."""
     whole("image_size", config["image_size"], SIDE)
     whole("image_channels", config["image_channels"], 64)
     whole("res_blocks", config["res_blocks"], DEPTH)
@@ -196,10 +199,10 @@ def _check_arguments(config: Mapping[str, Any]) -> None:
 
 
 def _attention_levels(image_size: int, levels: int, attention_resolutions: Sequence[int]) -> list[int]:
-    """Levels whose resolution is listed.
+    """Numbers of the levels whose resolution is in `attention_resolutions`.
 
     Raises:
-        ValueError: no levels, a size that cannot be halved often enough, or a listed resolution that no level has.
+        ValueError: no levels, a size that is not divisible by the factor, or a listed resolution that no level has.
     """
     if levels < 1:
         raise ValueError("channel_multipliers is empty; give one multiplier per level")

@@ -1,15 +1,15 @@
-"""Frequency complement modules (FCM): what the decoder adds to bring back frequencies that quantisation lost.
+"""Frequency complement modules (FCM): parts of the decoder that restore frequencies that quantisation removed.
 
-Four of them sit in the decoder (paper Fig. 2): on the quantised latent, before the middle block, after it, and before
-the output head. Each maps a decoder feature B_j to (feature the decoder goes on with, complement C_j for the loss):
+The decoder has four of them (paper Fig. 2): on the quantised latent, before the middle block, after it, and before the
+output head. Each maps a decoder feature B_j to (the feature with which the decoder continues, the complement C_j for the loss):
 
-| kind | C_j | the decoder goes on with |
+| kind | C_j | the decoder continues with |
 |---|---|---|
 | `conv` | branch(B_j) | B_j + C_j |
 | `residual` | B_j + branch(B_j) | C_j |
-| `attention` | transformer layer of norm(B_j); a residual block at the last place | C_j |
+| `attention` | transformer layer of norm(B_j); a residual block in the last FCM | C_j |
 
-Only `conv` is the sum that the paper's figure shows; the other two follow the official code.
+Only `conv` computes the sum of the paper's figure; the other two follow the official code.
 """
 
 from typing import Literal
@@ -26,7 +26,7 @@ ATTENTION_DROPOUT = 0.1  # the only dropout of the official code that is not zer
 
 
 class ConvFCM(nn.Module):
-    """Norm, SiLU, conv, norm, SiLU, dropout, conv; no skip inside, summed with its input outside."""
+    """Norm, SiLU, conv, norm, SiLU, dropout, conv; without a skip inside; its output is added to its input."""
 
     def __init__(self, channels: int, norm: Norm, dropout: float) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class ResidualFCM(nn.Module):
 
 
 class AttentionFCM(nn.Module):
-    """A transformer encoder layer over the normalised feature's positions, without position code.
+    """A transformer encoder layer over the positions of the normalised feature, without positional encoding.
 
     Post-norm, 8 heads, feed-forward 2048, ReLU, dropout 0.1 (official code).
 
     Raises:
-        ValueError: the channels are no multiple of the 8 heads.
+        ValueError: the channels are not a multiple of the 8 heads.
     """
 
     def __init__(self, channels: int, norm: Norm) -> None:
@@ -65,7 +65,7 @@ class AttentionFCM(nn.Module):
         if channels % ATTENTION_HEADS:
             raise ValueError(
                 f"fcm 'attention' got a feature of {channels} channels; its {ATTENTION_HEADS} heads need a multiple of "
-                f"{ATTENTION_HEADS}: choose latent_channels and base_channels so (for example "
+                f"{ATTENTION_HEADS}: choose latent_channels and base_channels accordingly (for example "
                 f"{-(-channels // ATTENTION_HEADS) * ATTENTION_HEADS}), or fcm 'conv' or 'residual'"
             )
         self.norm = norm(channels)
@@ -81,13 +81,13 @@ class AttentionFCM(nn.Module):
 
 
 def build_fcm(kind: FcmKind, place: int, channels: int, norm: Norm, dropout: float) -> nn.Module:
-    """The FCM of one decoder place (0: latent, 1: before the middle, 2: after it, 3: before the head).
+    """The FCM at one place of the decoder (0: latent, 1: before the middle, 2: after it, 3: before the head).
 
-    At place 3, at image resolution, `attention` is a residual block with dropout 0.1: attention over that many
-    positions does not fit (official code).
+    At place 3, at image resolution, `attention` is a residual block with dropout 0.1: attention over so many positions
+    needs too much memory (official code).
 
     Raises:
-        ValueError: `kind` is no FCM.
+        ValueError: unknown `kind`.
     """
     if kind == "conv":
         return ConvFCM(channels, norm, dropout)

@@ -12,11 +12,11 @@ from favae.models.bounds import SIDE, whole
 from favae.models.latent import LatentModel, Posterior, VariationalModel
 
 _INIT_STD = 0.02
-_SMALLEST = 4  # side at which the VAE's convolutions end
+_SMALLEST = 4  # side of the VAE's coarsest feature map
 
 
 def _init_normal(root: nn.Module) -> None:
-    """Weights N(0, 0.02), those of batch normalisation N(1, 0.02), biases 0 (official code)."""
+    """Draw weights from N(0, 0.02), those of batch normalisation from N(1, 0.02); biases are 0 (official code)."""
     for module in root.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.BatchNorm2d):
             nn.init.normal_(module.weight, float(isinstance(module, nn.BatchNorm2d)), _INIT_STD)
@@ -41,9 +41,9 @@ class VanillaAutoencoder(LatentModel):
         _init_normal(self)
 
     def forward(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, Posterior | None]:
-        """Reconstructions in [-1, 1] of images in [-1, 1]; there is no posterior, and noise is refused."""
+        """Reconstructions in [-1, 1] of images in [-1, 1]; the posterior is None. Raises ValueError for noise."""
         if noise_BZ is not None:
-            raise ValueError("a plain autoencoder takes no noise")
+            raise ValueError("a plain autoencoder takes no noise; leave noise_BZ out")
         return self.decode(torch.relu(self.encoder(image_BCHW.flatten(1)))), None
 
     def decode(self, z_BZ: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""Resampling by the FIR filter [1, 3, 3, 1] x [1, 3, 3, 1] (StyleGAN2), as depth-wise convolutions that differentiate twice.
+"""Resampling by the FIR filter [1, 3, 3, 1] x [1, 3, 3, 1] (StyleGAN2), as depth-wise convolutions that are twice
+differentiable.
 
 Tensor legend: B batch, C channels, H W pixels.
 """
@@ -17,8 +18,9 @@ _TAPS = (1.0, 3.0, 3.0, 1.0)
 class Fir(nn.Module):
     """The filter with a sum of 1, zeros beyond the border.
 
-    "up" doubles the size and keeps the mean (inside, it is bilinear interpolation); "down" halves it; "blur" keeps it but
-    for `padding`. Equal to upsampling by zeros, filtering and dropping values one after the other, without the zeros.
+    "up" doubles the size and keeps the mean (away from the border it is bilinear interpolation); "down" halves the
+    size; "blur" keeps it, except for the effect of `padding`. The result equals inserting zeros, filtering and dropping
+    values one after the other, but the zeros are not computed.
 
     Args:
         resampling: see above.

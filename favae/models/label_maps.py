@@ -13,26 +13,28 @@ DONT_CARE = 255
 
 
 def label_channels(classes: int, dont_care: DontCare = "refuse", edges: bool = False) -> int:
-    """Channels that `label_input` gives: 35 classes and edges for Cityscapes (36), 151 classes for ADE20K."""
+    """Number of channels of `label_input`: 36 for Cityscapes (35 classes and edges), 151 for ADE20K (classes only)."""
     return classes + (dont_care == "channel") + edges
 
 
 def label_input(
     labels_BHW: Tensor, classes: int, dont_care: DontCare = "refuse", instances_BHW: Tensor | None = None
 ) -> Tensor:
-    """One-hot classes, then a channel of instance borders where instances are given, fp32 [B, channels, H, W].
+    """One-hot classes, then a channel of instance borders if instances are given, fp32 [B, channels, H, W].
 
-    ADE20K's maps hold 0 to 150; SPADE's code means to shift them by one but does not, so that channel 0 of 151 stands for
-    "unknown". Cityscapes has 35 channels of ids 0 to 34, of which 34 never occurs: kept, to fit released weights.
+    The maps of ADE20K have values 0 to 150. SPADE's code intends to shift them by one but does not, so channel 0 of 151
+    is "unknown". Cityscapes has 35 channels for the ids 0 to 34; id 34 never occurs, but released weights have its
+    channel.
 
     Args:
         labels_BHW: class indices, any integer type.
         classes: K.
-        dont_care: what 255 means. "refuse": a class out of range. "channel": one more class, K. "zeros": no class.
+        dont_care: meaning of 255. "refuse": an error, as for any class out of range. "channel": one more class, K.
+            "zeros": no class.
         instances_BHW: instance ids, see `instance_edges`.
 
     Raises:
-        ValueError: unknown `dont_care`, labels that are no integers [B,H,W], or (on a CPU) a class out of range.
+        ValueError: unknown `dont_care`, labels that are not integers [B,H,W], or (on a CPU) a class out of range.
     """
     if dont_care not in get_args(DontCare):
         raise ValueError(f"label map got dont_care {dont_care!r}; expected one of {', '.join(get_args(DontCare))}")
@@ -65,12 +67,12 @@ def instance_edges(instances_BHW: Tensor) -> Tensor:
 
 
 def _check_range(index_BHW: Tensor, classes: int, channels: int) -> None:
-    """On a GPU reading the range would wait for the device; there `scatter_` stops on a wrong index."""
+    """On a GPU reading the range would synchronise the device; there `scatter_` fails at a wrong index."""
     if index_BHW.device.type == "cpu" and index_BHW.numel():
         smallest, largest = index_BHW.aminmax()
         if smallest < 0 or largest >= channels:
             wrong = int(smallest if smallest < 0 else largest)
             raise ValueError(
                 f"label map got class {wrong}; expected 0 to {classes - 1}: correct the data set's number of classes, or "
-                "set dont_care where 255 marks pixels without a class"
+                "set dont_care if 255 marks pixels without a class"
             )

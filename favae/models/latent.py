@@ -1,4 +1,4 @@
-"""What all autoencoders share, and the Gaussian posterior, or none, of those of the companion papers.
+"""The interface of all autoencoders, and the base classes of those with a Gaussian posterior or with none.
 
 Tensor legend: B batch, C channels, H W pixels, Z latent size.
 """
@@ -23,15 +23,15 @@ class Posterior(NamedTuple):
         return self.mean + torch.exp(0.5 * self.log_variance) * noise_BZ
 
     def kl(self) -> Tensor:
-        """KL(q(z|x) || N(0, 1)) of each image, in nats: [B]."""
+        """KL(q(z|x) || N(0, 1)) per image, in nats: [B]."""
         return -0.5 * (1 + self.log_variance - self.log_variance.exp() - self.mean.square()).sum(1)
 
 
 class Autoencoder(nn.Module, ABC):
-    """Images to reconstructions. All constructor arguments are plain values, the keys of a `model:` block beside its `kind`.
+    """Images to reconstructions. The constructor arguments are the keys of a `model:` block, except `kind`.
 
     Attributes:
-        kind: name of the network in parameters and saved models.
+        kind: name of the network in parameter files and saved models.
         latent: Z of a variational autoencoder, whose prior is N(0, 1); 0 for others.
         codes: size K of the codebook; None without one.
     """
@@ -44,7 +44,7 @@ class Autoencoder(nn.Module, ABC):
         """Build from constructor arguments.
 
         Raises:
-            ValueError: unknown arguments, or values the constructor refuses.
+            ValueError: unknown arguments, or values that the constructor refuses.
         """
         known = set(inspect.signature(cls).parameters)
         if unknown := sorted(set(config) - known):
@@ -63,24 +63,24 @@ class Autoencoder(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, z_BZ: Tensor, /) -> Any:
-        """From the latent back to images; see the subclass."""
+        """Decode a latent to images; see the subclass."""
 
     @abstractmethod
     def reconstruct_with_codes(
         self, image_BCHW: Tensor, noise_BZ: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Images in [-1, 1] -> reconstructions [B,C,H,W], and indices [B,h,w] where there is a codebook.
+        """Images in [-1, 1] -> reconstructions [B,C,H,W], and indices [B,h,w] if the model has a codebook, else None.
 
-        `noise_BZ` from N(0, 1) samples the latent of a variational autoencoder; without it, its mean is used.
+        With `noise_BZ` from N(0, 1), the latent of a variational autoencoder is sampled; without it, it is the mean.
         """
 
     def reconstruct(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> Tensor:
-        """Reconstructions alone."""
+        """Reconstructions only."""
         return self.reconstruct_with_codes(image_BCHW, noise_BZ)[0]
 
 
 class LatentModel(Autoencoder):
-    """An autoencoder without codebook. `latent` is Z of a variational one; a plain one has 0 and no posterior."""
+    """An autoencoder without codebook. `latent` is Z if it is variational; a plain one has `latent` 0 and no posterior."""
 
     _config: dict[str, Any]
 
@@ -95,7 +95,7 @@ class LatentModel(Autoencoder):
 
     @abstractmethod
     def decode(self, z_BZ: Tensor) -> Tensor:
-        """Images [B,C,H,W] of latents, fp32 on the scale of [-1, 1]."""
+        """Images [B,C,H,W] of latents, fp32, nominally in [-1, 1]."""
 
     def reconstruct_with_codes(self, image_BCHW: Tensor, noise_BZ: Tensor | None = None) -> tuple[Tensor, None]:
         """As `Autoencoder.reconstruct_with_codes`."""

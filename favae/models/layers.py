@@ -1,4 +1,4 @@
-"""Blocks that the encoder, the decoder and the frequency complement modules share.
+"""Blocks shared by the encoder, the decoder and the frequency complement modules.
 
 Tensor legend: B batch, C channels, H W spatial size, N = H*W tokens.
 """
@@ -52,7 +52,7 @@ def conv_branch(in_channels: int, out_channels: int, norm: Norm, dropout: float)
 
 
 class ResBlock(nn.Module):
-    """Residual block of VQ-GAN (Esser et al. 2021): skip(x) + branch(x), the skip a 1x1 conv where channels change."""
+    """Residual block of VQ-GAN (Esser et al. 2021): skip(x) + branch(x), with a 1x1 conv as the skip if channels change."""
 
     def __init__(self, in_channels: int, out_channels: int, norm: Norm, dropout: float = 0.0) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Upsample(nn.Module):
 def level_blocks(
     in_channels: int, out_channels: int, count: int, attention: bool, norm: Norm, dropout: float
 ) -> list[nn.Module]:
-    """`count` residual blocks of one level, each followed by attention where the level has it."""
+    """`count` residual blocks of one level, each followed by attention if `attention` is set."""
     layers: list[nn.Module] = []
     for block in range(count):
         layers.append(ResBlock(in_channels if block == 0 else out_channels, out_channels, norm, dropout))
@@ -125,7 +125,7 @@ def level_blocks(
 
 
 def run_layer(layer: nn.Module, x_BCHW: Tensor, recompute: Recompute) -> Any:
-    """layer(x); with "last_level" only x is kept for the backward pass, which computes the layer again."""
+    """layer(x). With "last_level" only x is saved for the backward pass, which recomputes the layer."""
     if recompute == "last_level" and torch.is_grad_enabled():
         return checkpoint(layer, x_BCHW, use_reentrant=False)
     return layer(x_BCHW)
@@ -136,10 +136,10 @@ class Levels(nn.Sequential):
 
     Args:
         layers: in order.
-        finest: which of them work at the image's resolution.
+        finest: positions of the layers at the image's resolution.
 
     Attributes:
-        recompute: see `run_layer`, for the finest ones.
+        recompute: see `run_layer`; applies to the finest layers.
     """
 
     recompute: Recompute = "none"
@@ -156,7 +156,8 @@ class Levels(nn.Sequential):
 
 
 def middle(channels: int, norm: Norm, dropout: float) -> nn.Sequential:
-    """Res, attention, res at the bottleneck; its attention is there whatever `attention_resolutions` says."""
+    """Residual block, attention, residual block at the bottleneck; always with attention, independent of
+    `attention_resolutions`."""
     return nn.Sequential(
         ResBlock(channels, channels, norm, dropout),
         SelfAttention(channels, norm),
@@ -165,10 +166,10 @@ def middle(channels: int, norm: Norm, dropout: float) -> nn.Sequential:
 
 
 def check_spatial(x_BCHW: Tensor, channels: int, factor: int, name: str) -> None:
-    """Refuse a tensor that is no [B, channels, H, W] with H and W divisible by `factor`.
+    """Check that a tensor is [B, channels, H, W] with H and W divisible by `factor`.
 
     Raises:
-        ValueError: with the shape that came and the one expected.
+        ValueError: it is not; the message has the shape found and the shape expected.
     """
     shape = tuple(x_BCHW.shape)
     if len(shape) != 4 or shape[1] != channels or shape[2] % factor or shape[3] % factor or not x_BCHW.numel():

@@ -1,4 +1,4 @@
-"""Networks of pix2pix (Isola et al. 2017): a U-Net and a discriminator of patches of image pairs.
+"""Networks of pix2pix (Isola et al. 2017): a U-Net and a patch discriminator of image pairs.
 
 Tensor legend: B batch, A channels of the input, C channels of the output, H W pixels.
 """
@@ -24,24 +24,25 @@ _DROPOUT = 0.5
 
 
 class UnetGenerator(nn.Module):
-    """U-Net-256 (54,413,955 parameters), U-Net-128 (41,828,995), or of another power of two.
+    """U-Net (Isola et al. 2017): U-Net-256 (54,413,955 parameters), U-Net-128 (41,828,995), or of another power of two.
 
-    Convolutions 4x4 of stride 2 halve the image down to 1x1, transposed ones double it again; each of the latter but the
-    innermost sees the features of its size on the way down beside those from below. No noise goes in: dropout is the only
-    randomness. Weights start as N(0, 0.02), those of batch norm as N(1, 0.02), biases as 0.
+    4x4 convolutions of stride 2 halve the image down to 1x1, and transposed ones double it again. The input of each
+    transposed convolution except the innermost also has the features of its size from the way down (skip connections).
+    There is no noise input: dropout is the only randomness. Weights are initialised from N(0, 0.02), those of batch
+    norm from N(1, 0.02), biases as 0.
 
     Args:
-        image_size: side of the image that ends at 1x1, a power of two from 32; larger images must be multiples of it.
+        image_size: side of the images that are reduced to 1x1, a power of two from 32; larger images must be multiples of it.
         in_channels: A.
         out_channels: C.
         base_channels: channels after the first convolution; they double per level, up to eight times the base.
-        norm: "batch", or "instance" without an affine map, for which convolutions have biases.
-        dropout_levels: which transposed convolutions are followed by dropout. "pytorch" as in the authors' PyTorch code:
-            at 256 pixels those that give 4x4, 8x8 and 16x16 (one fewer per halving of `image_size`). "lua" as in their
-            first code: those that give 2x2, 4x4 and 8x8.
+        norm: "batch", or "instance", which has no affine map, so that the convolutions have biases.
+        dropout_levels: which transposed convolutions are followed by dropout. "pytorch", as in the authors' PyTorch
+            code: at 256 pixels those with outputs of 4x4, 8x8 and 16x16 (one fewer per halving of `image_size`). "lua",
+            as in their first code: those with outputs of 2x2, 4x4 and 8x8.
 
     Raises:
-        ValueError: a size, a number of channels or a choice that is not one of the above.
+        ValueError: invalid size, number of channels or option.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class UnetGenerator(nn.Module):
         """Images [B,A,H,W] in [-1, 1] -> images [B,C,H,W] in (-1, 1).
 
         Raises:
-            ValueError: another shape, or H or W that is no multiple of `image_size`.
+            ValueError: another shape, or H or W that is not a multiple of `image_size`.
         """
         check_spatial(x_BAHW, self.in_channels, self.image_size, "U-Net")
         skips = []
@@ -122,10 +123,10 @@ class PairDiscriminator(nn.Module):
 
 @contextmanager
 def in_test_mode(generator: nn.Module, mode: TestMode) -> Iterator[None]:
-    """How a generator is tested; afterwards it is as before, running statistics included.
+    """Context manager: the mode in which a generator is tested. Afterwards its mode and running statistics are as before.
 
-    "train" (released): batch statistics of the tested batch, which must be one image, and dropout; two passes differ unless
-    the random state is set. "eval": running statistics, no dropout.
+    "train" (as released): statistics of the tested batch, which must be one image, and dropout, so two passes differ
+    unless the random state is set. "eval": running statistics, no dropout.
 
     Raises:
         ValueError: unknown mode.
@@ -146,7 +147,7 @@ def in_test_mode(generator: nn.Module, mode: TestMode) -> Iterator[None]:
 
 
 def init_normal(root: nn.Module) -> None:
-    """Convolutions N(0, 0.02), gains of batch norm N(1, 0.02), biases 0, as released."""
+    """Draw weights of convolutions from N(0, 0.02) and gains of batch norm from N(1, 0.02); biases are 0 (as released)."""
     for module in root.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
             nn.init.normal_(module.weight, float(isinstance(module, nn.BatchNorm2d)), _INIT_STD)
@@ -165,7 +166,8 @@ def _norm(channels: int, norm: UnetNorm) -> nn.Module:
 
 
 def _down(inputs: int, outputs: int, norm: UnetNorm, first: bool, last: bool) -> nn.Sequential:
-    """LeakyReLU (not on the image), convolution, norm (not of the first and of the innermost: 1x1 has no variance)."""
+    """LeakyReLU (except on the image), convolution, norm (except in the first level and in the innermost, whose 1x1 has
+    no variance)."""
     convolution = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=norm == "instance")
     layers = [convolution] if first else [nn.LeakyReLU(0.2), convolution]
     return nn.Sequential(*layers) if first or last else nn.Sequential(*layers, _norm(outputs, norm))

@@ -1,4 +1,4 @@
-"""Where 16 bits would lose too much."""
+"""Computations that need more than 16 bits."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,5 +6,5 @@ import torch
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast off for what is computed on `device`; tensors without storage know no autocast."""
+    """Context manager: no autocast on `device`. The meta device has no autocast."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

@@ -19,9 +19,9 @@ BetaOn = Literal["codebook", "commitment"]
 
 
 class Quantized(NamedTuple):
-    """What a quantiser returns.
+    """Output of a quantiser.
 
-    z: quantised latent [B, C, h, w]; its value is the codes', its gradient reaches the encoder unchanged
+    z: quantised latent [B, C, h, w]; its value is that of the codes, and its gradient passes to the encoder unchanged
         (straight-through).
     indices: [B, h, w], int64, in [0, K).
     commitment_loss: scalar, fp32, unweighted.
@@ -33,12 +33,12 @@ class Quantized(NamedTuple):
 
 
 class Quantizer(nn.Module):
-    """Layout, projection and straight-through estimation; how codes are chosen and learned is the subclass'.
+    """Layout, projection and straight-through estimation; subclasses choose and learn the codes.
 
     Args:
         channels: C, channels of the latent.
         codes: K.
-        dim: D, or None for D = C. Where D != C, a linear map leads into the code space and another one back.
+        dim: D, or None for D = C. If D != C, one linear map projects into the code space and another one back.
 
     Raises:
         ValueError: a size out of range.
@@ -60,21 +60,21 @@ class Quantizer(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """`kind` and all arguments but `channels`, as plain values."""
+        """`kind` and all arguments except `channels`, as plain values."""
         return {"codes": self.codes, "dim": self.dim}
 
     def forward(self, z_BChw: Tensor, update: bool = True) -> Quantized:
         """Quantise a latent [B, C, h, w].
 
-        The codebook's moving average is updated only in training mode and only with `update`; pass False where a batch
-        goes through a second time, as in the discriminator's step.
+        The codebook's moving average is updated only in training mode and only with `update`. Pass False for a batch
+        that is quantised a second time, as in the discriminator's step.
 
         Raises:
-            ValueError: the latent has not C channels.
+            ValueError: the latent does not have C channels.
         """
         if z_BChw.ndim != 4 or z_BChw.shape[1] != self.channels:
             raise ValueError(f"the quantiser got shape {tuple(z_BChw.shape)}; expected [B, {self.channels}, h, w]")
-        # Statistics and distances lose codes in 16 bits, so autocast stops here.
+        # In 16 bits, distances and statistics would select wrong codes, so there is no autocast here.
         with full_precision(z_BChw.device):
             z_ND = self._to_codes(z_BChw)
             indices_N = self._nearest(z_ND.detach())
@@ -90,10 +90,9 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def learn(self, z_BChw: Tensor, indices_Bhw: Tensor) -> None:
-        """The update that a forward pass makes, by itself: from latents and the codes that were chosen for them.
+        """Update the codebook from latents and the codes chosen for them, as a forward pass with `update=True` does.
 
-        For a batch that went through the model with `update=False`, in one piece or in several: statistics of all pieces
-        together count as one batch.
+        For batches that were processed with `update=False`, whole or in parts: all parts together count as one batch.
         """
         with full_precision(z_BChw.device):
             self._update(self._to_codes(z_BChw), indices_Bhw.reshape(-1))
@@ -101,11 +100,11 @@ class Quantizer(nn.Module):
     def latents(self, indices_Bhw: Tensor) -> Tensor:
         """Quantised latent [B, C, h, w] of indices [B, h, w], int64 in [0, K).
 
-        Goes through the projection back where there is one; the official code leaves it out here, and so decodes codes
-        of a projected codebook wrongly.
+        Applies the projection back from the code space, if there is one. The official code omits it here, and so
+        decodes codes of a projected codebook wrongly.
 
         Raises:
-            ValueError: the indices are no [B, h, w].
+            ValueError: the indices are not [B, h, w].
         """
         if indices_Bhw.ndim != 3:
             raise ValueError(
@@ -135,7 +134,7 @@ class Quantizer(nn.Module):
         raise NotImplementedError
 
     def _update(self, z_ND: Tensor, indices_N: Tensor) -> None:
-        """Learn from a batch outside the optimiser; nothing by default."""
+        """Update the codebook from a batch, without the optimiser; does nothing by default."""
 
 
 class CosineQuantizer(Quantizer):
@@ -149,12 +148,12 @@ class CosineQuantizer(Quantizer):
         channels, codes, dim: see `Quantizer`.
         decay: weight of the past in the moving average, in [0, 1].
         output: "raw" returns e_k as it is, of length <= 1 (official code); "normalized" returns e_k/|e_k|.
-        dead_code_threshold: a code whose moving average of counts a batch is below this is replaced by the direction of a
-            random vector of the batch; 0 replaces none (all released configurations). Without it a small model trained
-            shortly uses a handful of codes.
+        dead_code_threshold: a code is replaced by the direction of a random vector of the batch if its moving average
+            of counts per batch is below this; 0 replaces none (all released configurations). Without replacement, a
+            small model uses only a few codes after a short training.
 
     Raises:
-        ValueError: `decay`, `output` or `dead_code_threshold` is none of the above.
+        ValueError: invalid `decay`, `output` or `dead_code_threshold`.
     """
 
     counts: Tensor  # [K], moving average of n_k; only with a threshold
@@ -181,7 +180,7 @@ class CosineQuantizer(Quantizer):
             self.register_buffer("counts", torch.zeros(codes))
         self.output = output
         codebook_KD = torch.empty(1, codes, self.dim)
-        # On [1, K, D] Kaiming takes K * D as fan-in; only the direction survives the scaling, so that does not matter.
+        # For [1, K, D] Kaiming uses K * D as fan-in. This has no effect, because the codes are scaled to unit length.
         nn.init.kaiming_uniform_(codebook_KD)
         self.register_buffer("codebook", F.normalize(codebook_KD[0], dim=-1))
 
@@ -196,7 +195,7 @@ class CosineQuantizer(Quantizer):
         }
 
     def _nearest(self, z_ND: Tensor) -> Tensor:
-        # The length of z scales a whole row and so cannot change its argmax: only the codes are normalised.
+        # Only the codes are normalised: the length of z scales a whole row and does not change the argmax.
         return (z_ND @ F.normalize(self.codebook, dim=-1).T).argmax(dim=-1)
 
     def _lookup(self, indices_N: Tensor) -> Tensor:
@@ -204,19 +203,19 @@ class CosineQuantizer(Quantizer):
         return F.normalize(e_ND, dim=-1) if self.output == "normalized" else e_ND
 
     def _commitment_loss(self, z_ND: Tensor, e_ND: Tensor) -> Tensor:
-        # z as the encoder gives it, not its direction: the encoder is drawn to the codes' length as well.
+        # z is not normalised here, so the loss also pulls its length towards that of the codes.
         return F.mse_loss(z_ND, e_ND.detach())
 
     @torch.no_grad()
     def _update(self, z_ND: Tensor, indices_N: Tensor) -> None:
-        """One step of the moving average, from all ranks' batches together: every rank ends with the same codebook."""
+        """One step of the moving average over the batches of all ranks, so that every rank has the same codebook."""
         statistics = self.codebook.new_zeros(self.codes, self.dim + 1)  # sums and counts together: one all-reduce
         sums_KD, counts_K1 = statistics[:, :-1], statistics[:, -1:]
         sums_KD.index_add_(0, indices_N, F.normalize(z_ND, dim=-1))
         counts_K1.index_add_(0, indices_N, z_ND.new_ones(len(z_ND), 1))
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(statistics)
-        # unit(s/n) = unit(s): the mean's length does not matter, so the counts only say which codes were seen.
+        # unit(s/n) = unit(s): the length of the mean does not matter, so counts only tell which codes were used.
         mean_KD = F.normalize(torch.where(counts_K1 > 0, sums_KD, self.codebook), dim=-1)
         self.codebook.lerp_(mean_KD, 1.0 - self.decay)
         if self.dead_code_threshold:
@@ -240,11 +239,11 @@ class EuclideanQuantizer(Quantizer):
         channels, codes, dim: see `Quantizer`.
         beta: weight of one of the two terms of the loss, >= 0.
         beta_on: "commitment": mean (sg[z] - e)^2 + beta mean (z - sg[e])^2, as published (VQ-VAE, equation 3);
-            "codebook": mean (z - sg[e])^2 + beta mean (sg[z] - e)^2, what taming-transformers' `legacy` default
-            computes and its published models were trained with.
+            "codebook": mean (z - sg[e])^2 + beta mean (sg[z] - e)^2, which the `legacy` default of taming-transformers
+            computes and with which its published models were trained.
 
     Raises:
-        ValueError: `beta` or `beta_on` is none of the above.
+        ValueError: invalid `beta` or `beta_on`.
     """
 
     def __init__(
@@ -281,10 +280,10 @@ _KINDS: dict[str, type[Quantizer]] = {"cosine": CosineQuantizer, "euclidean": Eu
 
 
 def build_quantizer(config: Mapping[str, Any], channels: int) -> Quantizer:
-    """The quantiser of a configuration: `kind` ("cosine" or "euclidean"), `codes`, and that class' other arguments.
+    """The quantiser of a configuration: `kind` ("cosine" or "euclidean"), `codes`, and the other arguments of that class.
 
     Raises:
-        ValueError: unknown kind, unknown or missing keys, or values the class refuses.
+        ValueError: unknown kind, unknown or missing keys, or values that the class refuses.
     """
     arguments = dict(config)
     kind = arguments.pop("kind", None)

@@ -1,6 +1,6 @@
 """Drawing a code from logits: top-k, top-p (nucleus) and Gumbel-max sampling.
 
-Legend: B batch, K codes. Filters replace the logits they reject by -inf and keep everything on the logits' device.
+Legend: B batch, K codes. Filters set rejected logits to -inf. Results are on the device of the logits.
 """
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def top_k_filter(logits_BK: Tensor, k: int | None) -> Tensor:
-    """Keep exactly the `k` largest logits of each row; all of them where `k` is None or at least K.
+    """Keep exactly the `k` largest logits of each row; all of them if `k` is None or at least K.
 
     Source: FA-VAE official code, sampling of CAT (k = 500).
 
@@ -36,7 +36,7 @@ def top_p_filter(logits_BK: Tensor, p: float | None) -> Tensor:
     """Keep the smallest set of codes whose cumulative probability exceeds `p`, the code that crosses `p` included.
 
     Source: Holtzman et al. 2020 (nucleus sampling), with the boundary of the FA-VAE official code (p = 0.95): a code is
-    kept while the probability of all codes before it is at most `p`, so the most probable one always is.
+    kept while the probability of all codes before it is at most `p`, so the most probable one is always kept.
 
     Args:
         logits_BK: [..., K], entries may be -inf (rejected earlier).
@@ -46,7 +46,7 @@ def top_p_filter(logits_BK: Tensor, p: float | None) -> Tensor:
         [..., K], rejected entries -inf.
 
     Raises:
-        ValueError: `p` lies outside (0, 1].
+        ValueError: `p` is outside (0, 1].
     """
     if p is None or p == 1:
         return logits_BK
@@ -60,7 +60,7 @@ def top_p_filter(logits_BK: Tensor, p: float | None) -> Tensor:
 
 
 def sample_codes(logits_BK: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-    """Draw one code a row from softmax(logits / temperature) by the Gumbel-max trick; temperature 0 takes the largest.
+    """Draw one code per row from softmax(logits / temperature) by the Gumbel-max trick; temperature 0 takes the largest logit.
 
     Noise is drawn on the generator's device: a CPU generator gives the same codes on every device.
 

@@ -1,4 +1,5 @@
-"""Networks of SPADE (Park et al. 2019): a generator that sees the label map at every scale, a multi-scale discriminator.
+"""Networks of SPADE (Park et al. 2019): a generator with the label map as input at every scale, and a multi-scale
+discriminator.
 
 Tensor legend: B batch, K channels of the label map, C channels, H W pixels.
 """
@@ -29,7 +30,7 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Spade(nn.Module):
-    """norm(x) * (1 + gamma(map)) + beta(map), the norm without parameters of its own (paper, equation 1)."""
+    """norm(x) * (1 + gamma(map)) + beta(map), with a norm without affine parameters (Park et al. 2019, equation 1)."""
 
     def __init__(self, channels: int, map_channels: int, hidden: int, norm: SpadeNorm) -> None:
         super().__init__()
@@ -39,13 +40,14 @@ class Spade(nn.Module):
         self.beta = nn.Conv2d(hidden, channels, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor, map_BKHW: Tensor) -> Tensor:
-        """Features [B,C,H,W] and the map at their size -> [B,C,H,W]."""
+        """Features [B,C,H,W] and the label map at their size -> [B,C,H,W]."""
         seen = self.shared(map_BKHW)
         return self.norm(x_BCHW) * (1.0 + self.gamma(seen)) + self.beta(seen)
 
 
 class SpadeBlock(nn.Module):
-    """skip(x) + branch(x): twice Spade, LeakyReLU(0.2), conv3x3. Where channels change the skip is Spade, conv1x1."""
+    """skip(x) + branch(x): the branch is twice (Spade, LeakyReLU(0.2), conv3x3). If channels change, the skip is Spade
+    and conv1x1."""
 
     def __init__(self, inputs: int, outputs: int, map_channels: int, hidden: int, norm: SpadeNorm) -> None:
         super().__init__()
@@ -67,28 +69,29 @@ class SpadeBlock(nn.Module):
         return skip + self.conv_1(F.leaky_relu(self.norm_1(y, seen), _LEAK))
 
     def convolutions(self) -> list[nn.Module]:
-        """Those that carry spectral norm as released."""
+        """The convolutions that have spectral norm as released."""
         return [self.conv_0, self.conv_1, *([self.conv_s] if self.learned_skip else [])]
 
 
 class SpadeGenerator(nn.Module):
-    """Label map -> image. 93,048,003 parameters for Cityscapes (36 channels, "more"), 96,492,483 for ADE20K (151, "normal").
+    """Label map -> image (Park et al. 2019). 93,048,003 parameters for Cityscapes (36 channels, "more"), 96,492,483 for
+    ADE20K (151, "normal").
 
-    The map at 1/32 or 1/64 of its size goes through a convolution; seven blocks (16, 16, 16, 8, 4, 2, 1 times the base) and
-    nearest-neighbour doublings lead to the image.
+    A convolution is applied to the map at 1/32 or 1/64 of its size. Seven blocks (16, 16, 16, 8, 4, 2, 1 times the base
+    channels) with nearest-neighbour up-sampling follow, and a convolution to the image.
 
     Args:
         map_channels: K.
         out_channels: channels of the image.
         base_channels: channels of the last block.
-        hidden: channels between the map and gamma, beta.
-        upsamplings: "normal": five doublings; "more": six, one between the two middle blocks.
-        norm: "batch" over the rank's batch, "sync_batch" over all ranks', or "instance".
-        spectral_norm: "released": the 18 convolutions of the blocks, as the code has it; "all": every convolution, as the
-            paper says; "none".
-        spectral_init: "default" leaves the weights under released spectral norm at PyTorch's initialisation, which is what
-            the released code did on a GPU; "xavier" draws them like the others, N(0, 0.02 sqrt(2 / (fan_in + fan_out))).
-            Spectral norm divides by their scale: it matters as an effective step size only.
+        hidden: channels of the hidden layer from the map to gamma and beta.
+        upsamplings: "normal": five up-samplings; "more": six, with one between the two middle blocks.
+        norm: "batch" over the batch of the rank, "sync_batch" over those of all ranks, or "instance".
+        spectral_norm: "released": the 18 convolutions of the blocks, as in the official code; "all": every convolution,
+            as the paper says; "none".
+        spectral_init: "default" keeps PyTorch's initialisation for the weights that have spectral norm as released, as
+            the released code did on a GPU; "xavier" draws them like the others, N(0, 0.02 sqrt(2 / (fan_in +
+            fan_out))). Spectral norm divides by their scale, so the choice only affects the effective step size.
 
     Raises:
         ValueError: a number of channels below 1, or an unknown choice.
@@ -115,7 +118,7 @@ class SpadeGenerator(nn.Module):
         self.factor = 32 if upsamplings == "normal" else 64
         widths = [factor * base_channels for factor in (16, 16, 16, 16, 8, 4, 2, 1)]
         doubled = (True, upsamplings == "more", True, True, True, True)
-        self.doubled = (False, *doubled)  # before which blocks the features are doubled; 5 or 6 in all
+        self.doubled = (False, *doubled)  # numbers of the blocks with up-sampling before them; 5 or 6 in total
         self.start = nn.Conv2d(map_channels, widths[0], 3, padding=1)
         blocks = [SpadeBlock(a, b, map_channels, hidden, norm) for a, b in pairwise(widths)]
         self.blocks = nn.ModuleList(blocks)
@@ -139,7 +142,7 @@ class SpadeGenerator(nn.Module):
         if self.norm == "instance" and start == (1, 1):
             raise ValueError(
                 f"SPADE generator got a map of {shape[2]}x{shape[3]} with instance norm, which needs more than one value at "
-                f"1/{self.factor} of its size: take larger maps or batch norm"
+                f"1/{self.factor} of its size: use larger maps or batch norm"
             )
         x = self.start(F.interpolate(map_BKHW, size=start, mode="nearest"))
         for block, doubled in zip(self.blocks, self.doubled, strict=True):
@@ -165,7 +168,7 @@ class ScaleDiscriminator(nn.Module):
         self.layers = nn.ModuleList([first, *middle, nn.Sequential(nn.Conv2d(widths[-1], 1, 4, 1, 2))])
 
     def forward(self, x_BCHW: Tensor) -> list[Tensor]:
-        """Outputs of all layers; the last are the logits [B,1,h,w]."""
+        """Outputs of all layers; the last one is the logits [B,1,h,w]."""
         outputs = []
         for layer in self.layers:
             x_BCHW = layer(x_BCHW)
@@ -173,18 +176,18 @@ class ScaleDiscriminator(nn.Module):
         return outputs
 
     def middle_convolutions(self) -> list[nn.Module]:
-        """Those that carry spectral norm as released."""
+        """The convolutions that have spectral norm as released."""
         return [layer.get_submodule("0") for layer in list(self.layers)[1:-1]]
 
 
 class MultiscaleDiscriminator(nn.Module):
-    """The same network at several scales of map and image, concatenated; 5,601,410 parameters for Cityscapes (two scales).
+    """The same network at several scales of the concatenated map and image; 5,601,410 parameters for Cityscapes (two scales).
 
     Args:
         map_channels: K.
         image_channels: C.
         base_channels: channels after the first convolution; they double, up to eight times the base.
-        scales: how many; each has half the size of the one before.
+        scales: number of scales; each has half the size of the previous one.
         layers: convolutions before the logits, at least 2.
         spectral_norm: "released": the middle convolutions of each scale (6 of 10); "all"; "none".
         spectral_init: see `SpadeGenerator`.
@@ -216,7 +219,7 @@ class MultiscaleDiscriminator(nn.Module):
         _initialise(self, released, spectral_norm, spectral_init)
 
     def forward(self, map_BKHW: Tensor, image_BCHW: Tensor) -> list[list[Tensor]]:
-        """Map and images in [-1, 1] of one size -> outputs of every layer, per scale from fine to coarse."""
+        """Map, and images in [-1, 1] of the same size -> outputs of every layer, per scale from fine to coarse."""
         x = torch.cat([map_BKHW, image_BCHW], 1)
         found = []
         for number, scale in enumerate(self.scales):
@@ -228,14 +231,15 @@ class MultiscaleDiscriminator(nn.Module):
     def both(
         self, map_BKHW: Tensor, fake_BCHW: Tensor, real_BCHW: Tensor
     ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
-        """Outputs for generated and for real images, in one pass as released: one power iteration for both."""
+        """Outputs for generated and for real images, from one pass as released, so that both use the same power iteration."""
         found = self(torch.cat([map_BKHW, map_BKHW]), torch.cat([fake_BCHW, real_BCHW]))
         halves = [[output.chunk(2) for output in scale] for scale in found]
         return [[fake for fake, _ in scale] for scale in halves], [[real for _, real in scale] for scale in halves]
 
 
 def _initialise(root: nn.Module, released: list[nn.Module], norm: SpectralNorm, init: SpectralInit) -> None:
-    """Xavier normal with gain 0.02 and biases 0, but for weights under released spectral norm; then spectral norm."""
+    """Xavier normal with gain 0.02 and biases 0, except for weights that have spectral norm as released; then add
+    spectral norm."""
     convolutions = [module for module in root.modules() if isinstance(module, nn.Conv2d)]
     for convolution in convolutions:
         if init == "xavier" or not any(convolution is other for other in released):

@@ -1,4 +1,4 @@
-"""The small VAE of the STFT-VAE paper: two convolutions down, two up, a latent of two numbers.
+"""The small VAE of the STFT-VAE paper: two convolutions down, two up, and a latent of two numbers.
 
 Tensor legend: B batch, C channels, H W pixels, Z latent size.
 """
@@ -16,7 +16,7 @@ _FIRST, _SECOND = 32, 64  # channels of the two convolutions
 def interleave(parities_BPHW: Tensor) -> Tensor:
     """[B,4*O,H,W], channels (row parity, column parity, output), to [B,O,2H,2W]: pixel (2i + p, 2j + q) is (p, q) of (i, j).
 
-    Channels lie last in memory, before and after, so this copies long runs.
+    Both tensors are channels-last in memory, so this copies long contiguous runs.
     """
     batch, channels, height, width = parities_BPHW.shape
     rows = parities_BPHW.permute(0, 2, 3, 1).reshape(batch, height, width, 2, channels // 2).transpose(2, 3)
@@ -24,25 +24,27 @@ def interleave(parities_BPHW: Tensor) -> Tensor:
 
 
 def _doubling_taps() -> Tensor:
-    """Which tap of a 3x3 weight stands where in a 2x2 one: 0/1 of [(row parity, row, column parity, column), 9]."""
-    # An even position sees the inputs i - 1 and i through taps 2 and 0, an odd one the input i through tap 1.
+    """0/1 matrix from taps of a 3x3 kernel to their places in the 2x2 kernels of the parities: [(row parity, row,
+    column parity, column), 9]."""
+    # An even position depends on the inputs i - 1 and i with taps 2 and 0, an odd one on the input i with tap 1.
     axis_kpt = torch.zeros(3, 2, 2)
     axis_kpt[2, 0, 0] = axis_kpt[0, 0, 1] = axis_kpt[1, 1, 1] = 1
     return torch.einsum("kpt,lqu->klptqu", axis_kpt, axis_kpt).reshape(9, 16).T.contiguous()
 
 
 def _same_taps() -> Tensor:
-    """The same for parities in and out: 0/1 of [(parities out, parities in, 3x3 neighbours), 9]."""
+    """The same with parities as input and output: [(parities out, parities in, 3x3 neighbours), 9]."""
     axis_kpqt = torch.zeros(3, 2, 2, 3)
     for parity in range(2):
         for tap in range(3):
-            position = parity + 1 - tap  # relative to 2i; neighbour i + position // 2, its parity position % 2
+            position = parity + 1 - tap  # relative to 2i
             axis_kpqt[tap, parity, position % 2, position // 2 + 1] = 1
     return torch.einsum("kpqt,lrsu->klprqstu", axis_kpqt, axis_kpqt).reshape(9, 144).T.contiguous()
 
 
 def _place(taps: Tensor, weight_COkl: Tensor) -> Tensor:
-    """Taps of a 3x3 weight where `taps` puts them: [places, O, C], inputs last, as convolutions read them fastest."""
+    """The taps of a 3x3 kernel in the order of `taps`: [places, O, C] (input channels last, which is fastest for
+    convolutions)."""
     inputs, outputs = weight_COkl.shape[:2]
     return (taps @ weight_COkl.permute(2, 3, 1, 0).reshape(9, -1)).view(-1, outputs, inputs)
 
@@ -50,9 +52,9 @@ def _place(taps: Tensor, weight_COkl: Tensor) -> Tensor:
 class DoublingConv(nn.Module):
     """TensorFlow's `Conv2DTranspose(3, strides=2, padding="same")` and ReLU: [B,C,H,W] to the parities [B,4*O,H,W].
 
-    Written output[2i + k] += input[i] weight[k], k = 0, 1, 2, cut to 2H: an even row of the output sees the inputs i - 1 and
-    i, an odd one only i. So each parity is a 2x2 convolution of the input, and the four are one, which a CPU
-    computes two to three times faster than the transposed convolution with its gradient.
+    Written output[2i + k] += input[i] weight[k], k = 0, 1, 2, cut to 2H: an even row of the output depends on the
+    inputs i - 1 and i, an odd one only on i. So each parity is a 2x2 convolution of the input. All four are computed as
+    one convolution, which on a CPU is two to three times faster than the transposed convolution and its gradient.
     """
 
     taps: Tensor
@@ -65,7 +67,8 @@ class DoublingConv(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Interleaved, it is `relu(conv_transpose2d(x, weight, bias, stride=2))` without its last row and column."""
+        """After `interleave`, the result is `relu(conv_transpose2d(x, weight, bias, stride=2))` without its last row
+        and column."""
         inputs, outputs = self.weight.shape[:2]
         placed = _place(self.taps, self.weight).view(2, 2, 2, 2, outputs, inputs)
         weight = placed.permute(0, 2, 4, 1, 3, 5).reshape(4 * outputs, 2, 2, inputs).permute(0, 3, 1, 2)
@@ -75,7 +78,7 @@ class DoublingConv(nn.Module):
 class ParityConv(nn.Module):
     """TensorFlow's `Conv2DTranspose(3, padding="same")` from parities to parities: [B,4*C,H,W] to [B,4*O,H,W].
 
-    The feature map of twice the size is never put together: sorting its pixels costs as much as the convolution.
+    The feature map of twice the size is never assembled, because reordering its pixels costs as much as the convolution.
     """
 
     taps: Tensor
@@ -88,7 +91,7 @@ class ParityConv(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, x_BPHW: Tensor) -> Tensor:
-        """Interleaved, it is `conv_transpose2d(interleave(x), weight, bias, padding=1)`."""
+        """After `interleave`, the result is `conv_transpose2d(interleave(x), weight, bias, padding=1)`."""
         inputs, outputs = self.weight.shape[:2]
         placed = _place(self.taps, self.weight).view(2, 2, 2, 2, 3, 3, outputs, inputs)
         weight = placed.permute(0, 1, 6, 4, 5, 2, 3, 7).reshape(4 * outputs, 3, 3, 4 * inputs).permute(0, 3, 1, 2)
@@ -98,12 +101,12 @@ class ParityConv(nn.Module):
 class StftVAE(VariationalModel):
     """Encoder conv3x3/2 (32), conv3x3/2 (64), linear; decoder linear, two doubling convolutions (64, 32), conv3x3.
 
-    Images are [B,1,H,W] in [-1, 1], H = W = `image_size`, a multiple of 4. Inside, pixels are in [0, 1] and the output has no
-    activation, as in the official code; so outputs may leave [-1, 1]. 69,989 parameters at 28 pixels and Z = 2.
-    Weights are initialised as TensorFlow does: Glorot uniform, biases 0.
+    Images are [B,1,H,W] in [-1, 1], H = W = `image_size`, a multiple of 4. Internally, pixels are in [0, 1] and the
+    output has no activation, as in the official code, so outputs may be outside [-1, 1]. 69,989 parameters at 28 pixels
+    and Z = 2. Weights are initialised as TensorFlow does: Glorot uniform, biases 0.
 
     Raises:
-        ValueError: a size out of range, or an image that cannot be halved twice.
+        ValueError: a size out of range, or an image size that cannot be halved twice.
     """
 
     kind = "stft_vae"
@@ -145,7 +148,7 @@ class StftVAE(VariationalModel):
         return Posterior(mean, log_variance)
 
     def decode(self, z_BZ: Tensor) -> Tensor:
-        """Images of latents: [B,C,H,W] on the scale of [-1, 1], unbounded."""
+        """Images of latents: [B,C,H,W], nominally in [-1, 1], not clamped."""
         h = F.relu_(self.from_latent(z_BZ)).view(-1, self.quarter, self.quarter, _FIRST).permute(0, 3, 1, 2)
         first, second = self.decoder
         return 2 * interleave(self.to_image(second(interleave(first(h))))).float() - 1

@@ -1,4 +1,5 @@
-"""Residual discriminator of StyleGAN2 (Karras et al. 2020), with the deviation within groups of images as a channel.
+"""Residual discriminator of StyleGAN2 (Karras et al. 2020), with the standard deviation within groups of images as an
+extra channel.
 
 Tensor legend: B batch, G images of a group, M groups, C channels, H W pixels.
 """
@@ -18,18 +19,18 @@ _EPS = 1e-8
 def minibatch_deviation(x_BCHW: Tensor, group: int) -> Tensor:
     """Append one channel: the standard deviation over a group of images, averaged over channels and pixels.
 
-    Image i belongs to group i mod B / group: groups are interleaved. Identical images give sqrt(1e-8). Only images of this
-    rank are grouped, so that groups, and hence the loss, depend on how a batch is spread over ranks.
+    Image i belongs to group i mod (B / group): groups are interleaved. Identical images give sqrt(1e-8). Groups are
+    formed within a rank, so the groups, and hence the loss, depend on how a batch is distributed over ranks.
 
     Raises:
-        ValueError: group < 1, or a batch above it that it does not divide.
+        ValueError: group < 1, or a batch larger than `group` that is not a multiple of it.
     """
     batch, channels, height, width = x_BCHW.shape
     size = min(group, batch)
     if size < 1 or batch % size:
         raise ValueError(
-            f"minibatch deviation got {batch} images per rank in groups of {group}; expected a multiple: change batch_size "
-            "or the group"
+            f"minibatch deviation got {batch} images per rank in groups of {group}; expected a multiple of the "
+            "group: change batch_size or the group"
         )
     grouped_GMCHW = x_BCHW.view(size, batch // size, channels, height, width)
     variance_MCHW = grouped_GMCHW.var(0, correction=0)
@@ -60,10 +61,10 @@ class StyleDiscriminator(nn.Module):
         image_channels: C of the image.
         base_channels: see `channels_at`.
         max_channels: see `channels_at`.
-        group: images whose deviation is seen, see `minibatch_deviation`; 4 or 8 in the reference configurations.
+        group: images per group, see `minibatch_deviation`; 4 or 8 in the reference configurations.
 
     Raises:
-        ValueError: a size or a number that is not one of the above.
+        ValueError: invalid size or number.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class StyleDiscriminator(nn.Module):
         """Images in about [-1, 1] -> logits [B, 1], large for real.
 
         Raises:
-            ValueError: images of another shape, or a batch that the group does not divide.
+            ValueError: images of another shape, or a batch that is not a multiple of the group.
         """
         if x_BCHW.shape[1:] != self.shape:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Generator of StyleGAN2 (Karras et al. 2020) with skips to RGB.
+"""Generator of StyleGAN2 (Karras et al. 2020), in which RGB images of all resolutions are added ("skip" generator).
 
 Tensor legend: B batch, Z width of z, W width of w, L layers that take a w, C channels, H W pixels.
 """
@@ -25,7 +25,7 @@ def resolutions(image_size: int) -> list[int]:
     """4, 8, ... to `image_size`.
 
     Raises:
-        ValueError: no power of two, or below 8.
+        ValueError: not a power of two, or below 8.
     """
     levels = image_size.bit_length() - 1
     if image_size < 2 * _START or image_size != 2**levels:
@@ -37,7 +37,7 @@ def channels_at(resolution: int, base_channels: int, max_channels: int) -> int:
     """min(base / resolution, max): a base of 32768 is configuration F, 16384 is E and "paper256".
 
     Raises:
-        ValueError: `base_channels` gives no channel at this resolution, or `max_channels` < 1.
+        ValueError: `base_channels` is too small to leave a channel at this resolution, or `max_channels` < 1.
     """
     if base_channels < resolution or max_channels < 1:
         raise ValueError(
@@ -48,10 +48,10 @@ def channels_at(resolution: int, base_channels: int, max_channels: int) -> int:
 
 
 class Mapping(nn.Module):
-    """z -> w: z over its root mean square, then fully connected layers with a learning rate of a hundredth.
+    """z -> w: z divided by its root mean square, then fully connected layers with 1/100 of the learning rate.
 
     Attributes:
-        average: moving average of w for truncation, a buffer: it must be resumed.
+        average: moving average of w for truncation; a buffer, so that it is saved in checkpoints.
     """
 
     average: Tensor
@@ -74,7 +74,7 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def follow(self, w_BW: Tensor) -> None:
-        """Move the average towards the mean of these w, of all ranks: average <- 0.995 average + 0.005 mean."""
+        """Update the average with the mean of these w over all ranks: average <- 0.995 average + 0.005 mean."""
         self.average.lerp_(mean_over_ranks(w_BW.mean(0)).to(self.average), 1.0 - _W_AVERAGE_DECAY)
 
     def truncated(self, w: Tensor, psi: float) -> Tensor:
@@ -113,12 +113,13 @@ class ToImage(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x_BCHW: Tensor, w_BW: Tensor) -> Tensor:
-        """[B, C, H, W] -> an image's share [B, 3, H, W]."""
+        """[B, C, H, W] -> this resolution's part of the image, [B, 3, H, W]."""
         return self.convolution(x_BCHW, w_BW) + self.bias[:, None, None]
 
 
 class Synthesis(nn.Module):
-    """w of every layer -> image: a learned 4x4 constant, two convolutions per resolution, images of all resolutions added."""
+    """w of every layer -> image: a learned 4x4 constant, two convolutions per resolution, and the sum of the images of
+    all resolutions."""
 
     def __init__(
         self, image_size: int, image_channels: int, w: int, base: int, maximum: int, modulation: Modulation
@@ -139,7 +140,7 @@ class Synthesis(nn.Module):
     def forward(self, w_BLW: Tensor, noise: Noise = "random") -> Tensor:
         """One w per layer -> images [B,C,H,W], unbounded, about [-1, 1].
 
-        A layer that gives RGB shares its w with the first convolution of the next resolution.
+        The RGB layer of a resolution uses the same w as the first convolution of the next resolution.
         """
         x = self.convolutions[0](self.constant.expand(w_BLW.shape[0], -1, -1, -1), w_BLW[:, 0], noise)
         image = self.to_image[0](x, w_BLW[:, 1])
@@ -152,7 +153,7 @@ class Synthesis(nn.Module):
 
 
 class StyleGenerator(nn.Module):
-    """z -> image. 30,034,338 parameters at 256 pixels with a base of 32768, 24,767,458 with 16384.
+    """z -> image (Karras et al. 2020). 30,034,338 parameters at 256 pixels with a base of 32768, 24,767,458 with 16384.
 
     Args:
         image_size: a power of two from 8.
@@ -165,7 +166,7 @@ class StyleGenerator(nn.Module):
         modulation: see `ModulatedConv2d`.
 
     Raises:
-        ValueError: a size, a number or a choice that is not one of the above.
+        ValueError: invalid size, number or option.
     """
 
     def __init__(
@@ -188,16 +189,16 @@ class StyleGenerator(nn.Module):
         self.layers = self.synthesis.layers
 
     def styles(self, z_BZ: Tensor, other_BZ: Tensor | None = None, cut: int | None = None, psi: float = 1.0) -> Tensor:
-        """One w per layer, [B,L,W]: those of `z_BZ`, from layer `cut` on those of `other_BZ` (style mixing).
+        """One w per layer, [B,L,W], computed from `z_BZ`, and from layer `cut` on from `other_BZ` (style mixing).
 
         Args:
             z_BZ: latents from N(0, 1).
-            other_BZ: second latents, or nothing.
+            other_BZ: second latents, or None.
             cut: from 1 to L - 1, together with `other_BZ`.
             psi: truncation towards the average w; 1 for none.
 
         Raises:
-            ValueError: `other_BZ` without `cut` or the reverse, or a cut outside its range.
+            ValueError: only one of `other_BZ` and `cut` is given, or `cut` is out of range.
         """
         if (other_BZ is None) != (cut is None) or (cut is not None and not 1 <= cut < self.layers):
             raise ValueError(
@@ -219,7 +220,7 @@ class StyleGenerator(nn.Module):
             noise: "random" draws noise maps; "fixed" uses those of the model; "none".
 
         Raises:
-            ValueError: latents of another width, or unknown `noise`.
+            ValueError: latents of the wrong width, or unknown `noise`.
         """
         if z_BZ.ndim != 2 or z_BZ.shape[1] != self.z:
             raise ValueError(f"StyleGAN2 got latents of shape {tuple(z_BZ.shape)}; expected [B, {self.z}]")
@@ -232,7 +233,7 @@ def average_decay(images: int, half_life_kimg: float) -> float:
     """Decay per step of the generator's moving average, 0.5^(images / (1000 half_life)); 10 kimg in F, 20 in "paper256".
 
     Args:
-        images: of one step, of all ranks.
+        images: images per step, over all ranks.
         half_life_kimg: thousands of images after which a weight counts half.
 
     Raises:

@@ -1,6 +1,8 @@
 """Batch normalisation over the images of all ranks, on any device and backend.
 
-torch's own needs a GPU. Tensor legend: B batch, C channels, H W pixels.
+PyTorch's SyncBatchNorm needs a GPU.
+
+Tensor legend: B batch, C channels, H W pixels.
 """
 
 import torch
@@ -10,14 +12,14 @@ from favae.models.ranks import mean_over_ranks, several_ranks
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose statistics, in training mode, are those of the union of all ranks' batches, of equal size.
+    """Batch norm with the statistics of the union of all ranks' batches in training mode. The batches must have equal sizes.
 
-    On one rank, and in eval mode, it is torch's batch norm. Divides by sqrt(var + eps); the code that SPADE was published
-    with divides by sqrt(max(var, eps)) on several devices, which differs where var is near eps only.
+    On one rank, and in eval mode, it is PyTorch's batch norm. Divides by sqrt(var + eps). SPADE's published code
+    divides by sqrt(max(var, eps)) on several devices, which differs only if var is close to eps.
     """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """[B, C, H, W] -> the same shape; moves the running statistics in training mode."""
+        """[B, C, H, W] -> the same shape; updates the running statistics in training mode."""
         if not (self.training and several_ranks()):
             return super().forward(x_BCHW)
         mean_C = mean_over_ranks(x_BCHW.mean((0, 2, 3)))
@@ -29,7 +31,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _follow(self, mean_C: Tensor, variance_C: Tensor, x_BCHW: Tensor) -> None:
-        """Move the running statistics, the variance unbiased as torch has it."""
+        """Update the running statistics, with the unbiased variance as in PyTorch."""
         if self.running_mean is None or self.running_var is None or self.momentum is None:
             return
         count = x_BCHW.numel() / x_BCHW.shape[1] * torch.distributed.get_world_size()

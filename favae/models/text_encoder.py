@@ -1,4 +1,4 @@
-"""A small text transformer that is trained together with CAT, where no pretrained CLIP is at hand.
+"""A small text transformer that is trained together with CAT, for use where CLIP's weights are not available.
 
 Legend: B batch, T text tokens, D width. Token id 0 is padding.
 """
@@ -12,7 +12,7 @@ from favae.models.bounds import CODES, DEPTH, WIDTH, below_one, whole
 
 
 class LearnedTextEncoder(nn.Module):
-    """Bidirectional pre-norm transformer over word ids. Ours: a stand-in for the CLIP text tower of the paper.
+    """Bidirectional pre-norm transformer over word ids. Not in the paper, which uses the text tower of CLIP.
 
     Args:
         vocab_size: number of token ids, padding (id 0) included.
@@ -46,7 +46,7 @@ class LearnedTextEncoder(nn.Module):
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Embed token ids: [B,T] int64, T at most max_tokens -> [B,T,D].
 
-        Padding is not attended to. The first position always is, so that an empty sequence gives no NaN.
+        Padding is masked. The first position is never masked, so that an empty sequence gives no NaN.
 
         Raises:
             ValueError: the sequence is longer than max_tokens.

@@ -1,7 +1,7 @@
-"""Feature networks for Frechet distances: images in [0, 1] in, one feature vector per image out.
+"""Feature networks for Frechet distances: images in [0, 1] -> one feature vector per image.
 
-Only `inception` gives FID. The others measure the same kind of distance where Inception's weights are not at hand, and
-their numbers are comparable with nothing but themselves.
+Only `inception` gives FID. The others give the same kind of distance without Inception's weights. Their values can only
+be compared with each other.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from favae.runtime.torchvision import ensure_torchvision
 
 
 class FeatureNetwork(nn.Module):
-    """A frozen network with `dimension` features; `weights` is the file they were read from, if any."""
+    """A frozen network with `dimension` features; `weights` declares the file from which it was loaded, if any."""
 
     dimension: int
     weights: WeightsFileConfig | None = None
@@ -51,7 +51,8 @@ class InceptionFeatures(FeatureNetwork):
 
 
 def _fid_inception() -> Any:
-    """torchvision's Inception-v3 with the blocks of pytorch-fid, as its `fid_inception_v3`, which downloads the weights."""
+    """torchvision's Inception-v3 with the blocks of pytorch-fid, like pytorch-fid's `fid_inception_v3`, which would
+    download the weights."""
     ensure_torchvision()
     from pytorch_fid import inception
     from torchvision.models import inception_v3
@@ -83,7 +84,7 @@ class SqueezeNetFeatures(FeatureNetwork):
         network = squeezenet1_1(weights=None)
         network.load_state_dict(state)
         self.network = network.features
-        # ImageNet statistics that torchvision's classifiers expect.
+        # ImageNet statistics with which torchvision's classifiers were trained.
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
@@ -96,13 +97,13 @@ class SqueezeNetFeatures(FeatureNetwork):
 
 
 class RandomConvFeatures(FeatureNetwork):
-    """A fixed random convolutional network that needs no file: 64 features, so that about 100 images suffice.
+    """A fixed random convolutional network that needs no file. It has 64 features, so that about 100 images suffice.
 
     Four levels of conv 3x3 (16 channels, no bias, reflection padding), ReLU, 2x2 average pooling; the features are the
     means over positions of each level's 16 maps after ReLU. Input is levels 0 to 255 of at least 16x16 pixels. Weights
     are s / 64 sqrt(6 / fan in) (the bound of He et al. 2015) with integers s uniform in [-64, 64] from NumPy's frozen
-    `RandomState(0)`, level by level, in the order [out, in, row, column]: the same bits on every machine. From each
-    3x3 kernel of the first level its mean is subtracted, so that structure counts and a shift of brightness does not.
+    `RandomState(0)`, level by level, in the order [out, in, row, column]: bit-identical on every machine. The mean of
+    each 3x3 kernel of the first level is subtracted, so a change of brightness has no effect.
     """
 
     dimension = 64
@@ -144,7 +145,7 @@ def load_feature_network(name: FeatureNetworkName, catalogue: WeightsConfig | No
     """The feature network `name`, frozen, in evaluation mode, on the CPU; nothing is downloaded.
 
     Raises:
-        MissingWeights: its file is not on this machine.
+        MissingWeights: its file is missing on this machine.
         ValueError: unknown `name`.
     """
     if name not in _NETWORKS:

@@ -16,9 +16,9 @@ LPIPS_WEIGHTS: dict[LpipsNet, str] = {"vgg": "vgg16", "alex": "alexnet", "squeez
 
 
 class LPIPS(nn.Module):
-    """Frozen LPIPS: gradients reach the images, never the network; it stays in evaluation mode.
+    """Frozen LPIPS: the images get gradients, the network does not; it stays in evaluation mode.
 
-    `weights` declares the file its backbone was read from.
+    `weights` declares the file from which its backbone was loaded.
     """
 
     network: Any  # lpips.LPIPS, imported only when needed
@@ -30,14 +30,14 @@ class LPIPS(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "LPIPS":
-        """Stay in evaluation mode whatever the owner is set to: the linear heads hold dropout layers."""
+        """Ignore `mode` and stay in evaluation mode: the linear heads have dropout layers."""
         return super().train(False)
 
     def forward(self, first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
         """Distance of images in [-1, 1], one value per pair: [B]. One-channel images are repeated to three.
 
-        The unit normalisation of features is PyTorch's, as in the official FA-VAE code: the lpips package divides by a
-        square root whose gradient at an all-zero feature is NaN.
+        Features are normalised with PyTorch's `normalize`, as in the official FA-VAE code: the lpips package divides by
+        a square root whose gradient at an all-zero feature is NaN.
         """
         distance_B = torch.zeros(len(first_BCHW), device=first_BCHW.device)
         features = zip(self._features(first_BCHW), self._features(second_BCHW), self.network.lins)
@@ -57,7 +57,7 @@ def load_lpips(net: LpipsNet, catalogue: WeightsConfig | None = None) -> LPIPS:
     Backbone weights come from the declared files, the linear heads from the lpips package.
 
     Raises:
-        MissingWeights: the backbone's file is not on this machine.
+        MissingWeights: the backbone's file is missing on this machine.
         ValueError: unknown `net`.
     """
     if net not in LPIPS_WEIGHTS:
@@ -67,7 +67,7 @@ def load_lpips(net: LpipsNet, catalogue: WeightsConfig | None = None) -> LPIPS:
     import lpips
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # lpips builds its backbone through an argument torchvision has deprecated
+        warnings.simplefilter("ignore")  # lpips builds its backbone with a deprecated argument of torchvision
         network = lpips.LPIPS(pretrained=False, net=net, pnet_rand=True, verbose=False)
     heads_file = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
     heads = torch.load(heads_file, map_location="cpu", weights_only=True)

@@ -1,6 +1,7 @@
-"""Pretrained weights of other networks: declared in `params/weights.yaml`, found here, verified, never downloaded.
+"""Pretrained weights of other networks: declared in `params/weights.yaml`, searched on this machine and verified, never
+downloaded.
 
-torch.hub never checks a file that is already in its folder, so the sha256 is checked here before every first use.
+torch.hub does not verify a file that is already in its folder, so the sha256 is checked here before the first use.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from favae.runtime import paths
 
 
 class MissingWeights(FileNotFoundError):
-    """Declared weights are not on this machine, or not the declared bytes. `reason` is a sentence for a reader."""
+    """Declared weights are missing on this machine, or have another hash. `reason` is a sentence for the user."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -34,20 +35,20 @@ class FoundWeights:
 
 
 def load_catalogue(path: Path | None = None) -> WeightsConfig:
-    """The declared weights of `params/weights.yaml`, or of another file of that form. Raises ConfigError."""
+    """The declared weights of `params/weights.yaml`, or of another file of the same form. Raises ConfigError."""
     path = path or paths.params_file("weights")
     return validate(WeightsConfig, read_yaml(path), str(path))
 
 
 def search_folders(catalogue: WeightsConfig) -> list[Path]:
-    """Folders searched, in order: the catalogue's `folder`, `$FAVAE_WEIGHTS`, torch.hub's folder of checkpoints."""
+    """The folders to search, in order: the catalogue's `folder`, `$FAVAE_WEIGHTS`, torch.hub's folder of checkpoints."""
     torch_home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
     given = [catalogue.folder, os.environ.get("FAVAE_WEIGHTS")]
     return [Path(folder) for folder in given if folder] + [torch_home / "hub" / "checkpoints"]
 
 
 def find_weights(name: str, catalogue: WeightsConfig | None = None) -> FoundWeights | MissingWeights:
-    """The first file declared for `name` that is found with the declared sha256, or why there is none.
+    """The first file declared for `name` that exists with the declared sha256, or the reason why there is none.
 
     Raises:
         ValueError: `name` is not in the catalogue.
@@ -73,10 +74,11 @@ def find_weights(name: str, catalogue: WeightsConfig | None = None) -> FoundWeig
 
 
 def load_weights(name: str, catalogue: WeightsConfig | None = None) -> tuple[dict[str, Tensor], WeightsFileConfig]:
-    """State dict of the verified weights `name`, on the CPU, floating point tensors as float32; and what file it was.
+    """State dict of the verified weights `name`, on the CPU, floating point tensors as float32, and the declaration of
+    the file.
 
     Raises:
-        MissingWeights: the file is not here, or is not the declared one.
+        MissingWeights: the file is missing on this machine, or is not the declared one.
     """
     found = find_weights(name, catalogue)
     if isinstance(found, MissingWeights):

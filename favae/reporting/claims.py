@@ -1,4 +1,4 @@
-"""Claims of a paper checked with our numbers: "this row is better than those", judged by the spread over runs."""
+"""Checks a paper's claims ("this row is better than those") with our numbers, relative to the spread over runs."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -7,11 +7,11 @@ from favae.config.reporting import TableConfig
 from favae.evaluation.protocol import describe
 from favae.reporting.tables import Entry
 
-_ERRORS = 2.0  # standard errors of the difference that make it one
+_ERRORS = 2.0  # number of standard errors from which a difference counts
 
 
 def verdicts(table: TableConfig, entries: Iterable[Entry]) -> Iterator[str]:
-    """One sentence a claim: whether it holds, and the differences that decide."""
+    """One sentence per claim: whether it holds, and the differences that decide it."""
     by_place = {(entry.row, entry.metric): entry for entry in entries}
     for claim in table.claims:
         ours = by_place[claim.row, claim.metric]
@@ -28,7 +28,7 @@ def _overall(words: list[str]) -> str:
 
 
 def _difference(ours: Entry, other: Entry) -> tuple[str, str]:
-    """Verdict on one comparison, and the numbers in words."""
+    """Verdict on one comparison, and a text with its numbers."""
     if ours.reproduced is None or other.reproduced is None:
         return "Not run", "not run"
     better = describe(ours.metric).better

@@ -1,4 +1,4 @@
-"""Kind of figure -> the function that draws it."""
+"""The drawing function of each kind of figure."""
 
 from collections.abc import Callable
 

@@ -19,7 +19,7 @@ Rows = list[tuple[str, np.ndarray, list[float] | None]]  # label, images [k,H,W,
 
 
 def draw_reconstructions(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """Held-out images over their reconstructions, one row per model; beside each its log-power spectrum.
+    """Held-out images above their reconstructions, one row per model, with the log-power spectrum of each.
 
     Raises:
         ValueError: cells that were not evaluated on the same images.
@@ -37,7 +37,7 @@ def draw_reconstructions(config: FigureConfig, style: FigureStyleConfig, results
 
 
 class _Sheet:
-    """Two blocks of square axes, images at the left and spectra at the right, in aligned rows; inches."""
+    """Two blocks of square axes, images on the left and spectra on the right, in aligned rows; sizes in inches."""
 
     LABEL, BETWEEN, BAR = 0.25, 0.2, 0.45  # left of, between and right of the blocks
     HEADER, BELOW, GAP = 0.55, 0.21, 0.05  # above all rows, below each row, right of each image
@@ -57,7 +57,7 @@ class _Sheet:
         return axes
 
     def bar_axes(self) -> Axes:
-        """Axes of the colour bar, right of the first row."""
+        """Axes of the colour bar, to the right of the first row."""
         return self._add(self.width - self.BAR + 0.05, self.height - self.HEADER - self.side, 0.08)
 
     def _add(self, x: float, y: float, width: float) -> Axes:
@@ -66,7 +66,7 @@ class _Sheet:
 
 def _lay_out(rows: Rows, style: FigureStyleConfig, title: str) -> Figure:
     spectra = [[log_power(image) for image in images] for _, images, _ in rows]
-    low, high = np.percentile(spectra[0], [1, 99.9])  # one scale, that of the originals
+    low, high = np.percentile(spectra[0], [1, 99.9])  # all rows share the colour scale of the originals
     sheet = _Sheet(len(rows), len(rows[0][1]), style.width, title)
     for i, (name, images, psnr) in enumerate(rows):
         for k, image in enumerate(images):
@@ -89,7 +89,7 @@ def _lay_out(rows: Rows, style: FigureStyleConfig, title: str) -> Figure:
 def log_power(image_HW3: np.ndarray) -> np.ndarray:
     """Power of the orthonormal 2-D DFT of 0..255 levels, mean over channels, in dB, zero frequency centred: [H,W].
 
-    The floor is that of the log spectral error: the power of rounding to integers.
+    The floor is that of the log spectral error, the power of rounding to integers.
     """
     spectrum_HW3 = np.fft.fft2(image_HW3.astype(np.float64), axes=(0, 1), norm="ortho")
     power_HW = (np.abs(spectrum_HW3) ** 2).mean(-1)
@@ -97,7 +97,7 @@ def log_power(image_HW3: np.ndarray) -> np.ndarray:
 
 
 def draw_samples(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """One column per caption: the real image over the samples of every cell at each guidance scale.
+    """One column per caption: the real image above the samples of every cell at each guidance scale.
 
     Raises:
         ValueError: cells that were not sampled from the same captions.

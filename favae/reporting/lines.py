@@ -46,7 +46,7 @@ def draw_spectrum_error(config: FigureConfig, style: FigureStyleConfig, results:
 
 
 def _images(results: Results, cell: str) -> str:
-    """Which images an evaluation measured, as in `test images, n = 136`."""
+    """The images of an evaluation, such as `test images, n = 136`."""
     metric = next(m for name, m in results.metrics(cell).items() if name.startswith("log_spectral_error"))
     return f"{metric['protocol']['split']} images, n = {metric['n']}"
 
@@ -65,9 +65,9 @@ def _shade_bands(axes: Axes, curve: pd.DataFrame) -> None:
 
 
 def draw_learning_curves(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """Training (faint) and validation (dots) losses, one panel a loss; dotted where the GAN loss begins.
+    """Training (faint) and validation (dots) losses, one panel per loss; a dotted line marks the start of the GAN loss.
 
-    Labels that the next panel would repeat are left to it.
+    A label that the next panel repeats is drawn there only.
 
     Raises:
         ValueError: no validation loss in any of the curves.
@@ -96,12 +96,12 @@ def draw_learning_curves(config: FigureConfig, style: FigureStyleConfig, results
 
 
 def _has(table: pd.DataFrame, quantity: str) -> bool:
-    """Whether a validation loss was measured; one whose weight is 0 is logged as 0 and says nothing."""
+    """Whether a validation loss was measured; losses with weight 0 are logged as 0 and skipped."""
     return bool((table.get(f"val/{quantity}", pd.Series(dtype=float)).fillna(0) != 0).any())
 
 
 def _loss(axes: Axes, table: pd.DataFrame, quantity: str, label: str, colour: str) -> Line2D:
-    """Curves of one loss of one model; returns that of validation."""
+    """Draw the curves of one loss of one model; returns the validation curve."""
     if f"train/{quantity}" in table:
         train = table[["step", f"train/{quantity}"]].dropna()
         axes.plot(*train.to_numpy().T, color=colour, lw=1, alpha=0.35)
@@ -110,7 +110,7 @@ def _loss(axes: Axes, table: pd.DataFrame, quantity: str, label: str, colour: st
 
 
 def _without_text(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str, str]) -> dict[str, Line2D]:
-    """Dashed: validation with all text hidden, the null branch of classifier-free guidance."""
+    """Draw, dashed, the validation loss with all text hidden, the null branch of classifier-free guidance."""
     lines = {}
     for label, table in tables.items():
         val = table[["step", "val/cross_entropy_without_text"]].dropna()
@@ -120,7 +120,7 @@ def _without_text(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str
 
 
 def _mark_gan(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str, str]) -> None:
-    """A dotted line at the first step at which a discriminator's loss is logged: one for all, or one per model."""
+    """Draw a dotted line at the first step with a logged discriminator loss: one line for all models, or one per model."""
     starts = {
         label: int(table.loc[table["train/discriminator"].notna(), "step"].min())
         for label, table in tables.items()
@@ -137,7 +137,7 @@ def _mark_gan(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str, st
 def draw_sigma(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """Learned standard deviations of the DSL filters over steps, one panel per model.
 
-    Solid: sigma of the encoder feature (pair-wise DSL: of both); dashed: of the complement where it has its own.
+    Solid: sigma of the encoder feature (pair-wise DSL: of both); dashed: sigma of the complement, if it has its own.
 
     Raises:
         ValueError: a model that was trained without learnable sigmas.

@@ -31,12 +31,12 @@ def markdown(page: Page) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it stands."""
+    """Escape text so that LaTeX prints it literally."""
     return text.translate(_LATEX)
 
 
 def latex(page: Page) -> str:
-    """A floating table for a document that loads `booktabs` and `graphicx`; notes stand below it in small print."""
+    """A floating table for a document that loads `booktabs` and `graphicx`, with the notes below it in small print."""
     frame = page.frame.map(escape_latex).rename(columns=escape_latex)
     align = "".join("l" if name in page.words else "r" for name in page.frame)
     tabular = frame.to_latex(index=False, column_format=align)

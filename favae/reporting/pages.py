@@ -1,4 +1,4 @@
-"""A table as people read it: wide, in words where there is no number, with the notes that belong to it."""
+"""A table for people: one column per metric, words instead of missing numbers, and notes."""
 
 import math
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from favae.reporting.tables import NOT_COMPARABLE, NOT_REPORTED, Entry
 ABSENT = "–"
 _MODEL, _PUBLISHED = "Model", "Published row"
 _ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
-# Decimals as the papers print them; distances on stand-in networks have no customary scale: three significant digits.
+# Decimals as in the papers; distances of other feature networks have three significant digits.
 _DECIMALS = {
     "psnr": 2,
     "rfid": 2,
@@ -26,11 +26,12 @@ _DECIMALS = {
     "codebook_perplexity": 1,
     "mse": 4,
 }
+_SHOWN_KEYS = {"crop": "resize"}  # the key `crop` of a protocol is the rule by which images were resized
 
 
 @dataclass(frozen=True)
 class Page:
-    """A table ready to be written in any markup: all cells are text, the columns `words` hold no numbers."""
+    """A table ready to be written in any markup: all cells are text; the columns in `words` have no numbers."""
 
     id: str
     title: str
@@ -59,7 +60,7 @@ def _letters(index: int) -> str:
 
 
 def format_value(metric: str, value: float, *, sign: str = "") -> str:
-    """A value of a metric named with its split, with sensible digits; `sign="+"` for a difference."""
+    """Format a value of a metric (named with its split) with suitable digits; `sign="+"` for a difference."""
     base = metric.rpartition("_")[0]
     if base.startswith(("rfd_", "fd_")) and value != 0:
         decimals = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -69,13 +70,13 @@ def format_value(metric: str, value: float, *, sign: str = "") -> str:
 
 
 def heading(metric: str) -> str:
-    """Title, unit and an arrow towards better."""
+    """Title and unit of a metric, and an arrow in the direction of better values."""
     info = describe(metric)
     return info.title + (f" ({info.unit})" if info.unit else "") + _ARROWS[info.better]
 
 
 def make_page(table: TableConfig, published: Published, entries: list[Entry]) -> Page:
-    """Lay out a table. `entries` as from `table_entries`."""
+    """Lay out a table from the entries of `table_entries`."""
     footnotes = _Footnotes()
     with_numbers = {entry.metric for entry in entries if entry.reported is not None}
     lines = []
@@ -100,7 +101,7 @@ def _counterpart(reference: str | None, own: list[Entry], published: Published) 
 
 
 def _cells(entry: Entry, beside_reported: bool, footnotes: _Footnotes) -> dict[str, str]:
-    """Cells of one metric in one row: three where any row has a published number for it, otherwise one."""
+    """Cells of one metric in one row: three if any row has a published number for the metric, otherwise one."""
     title, reproduced = heading(entry.metric), _reproduced(entry, footnotes)
     if not beside_reported:
         return {title: reproduced}
@@ -127,7 +128,7 @@ def _reproduced(entry: Entry, footnotes: _Footnotes) -> str:
 
 
 def _sources(table: TableConfig, published: Published) -> list[str]:
-    """Where the published rows come from, and what speaks against them."""
+    """Sources of the published rows, and doubts about them."""
     references = list(dict.fromkeys(row.published for row in table.rows if row.published))
     notes = []
     for name in dict.fromkeys(reference.partition("/")[0] for reference in references):
@@ -140,7 +141,7 @@ def _sources(table: TableConfig, published: Published) -> list[str]:
 
 
 def _protocols(entries: Iterable[Entry]) -> list[str]:
-    """What the measured values depend on: first what all share, then what is special to some metrics."""
+    """The protocol of the measured values: first the common part, then the settings of single metrics."""
     records: dict[str, list[dict[str, str]]] = {}  # title -> distinct protocols
     for entry in entries:
         if entry.reproduced is not None:
@@ -151,7 +152,7 @@ def _protocols(entries: Iterable[Entry]) -> list[str]:
     if not everything:
         return []
     shared = {k: v for k, v in everything[0].items() if all(flat.get(k) == v for flat in everything)}
-    special: dict[str, list[str]] = {}  # what is special -> titles
+    special: dict[str, list[str]] = {}  # settings of single metrics -> titles
     for title, known in records.items():
         listings = [_listing({k: v for k, v in flat.items() if k not in shared}) for flat in known]
         special.setdefault(" / ".join(listings), []).append(title)
@@ -168,11 +169,11 @@ def _flat(record: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]
 
 
 def _listing(pairs: dict[str, str]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in pairs.items())
+    return ", ".join(f"{_SHOWN_KEYS.get(key, key)} {value}" for key, value in pairs.items())
 
 
 def _runs(entries: Iterable[Entry]) -> list[str]:
-    """Which result each row shows, and on how many images."""
+    """The result behind each row, and its number of images."""
     counts: dict[tuple[str, str], set[int]] = {}
     for entry in entries:
         if entry.runs:

@@ -1,4 +1,4 @@
-"""Figures of what a variational autoencoder makes of latents that no image was encoded to."""
+"""Figures of images decoded from latents that are not encodings of an image."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def draw_latent_grids(config: FigureConfig, style: FigureStyleConfig, results: R
 
 
 def _from_prior(results: Results, cell: str, name: str) -> np.ndarray:
-    """Images [k,H,W,3] of a result. Raises ValueError where its model has none."""
+    """Images [k,H,W,3] of a result. Raises ValueError if its model has none."""
     images = results.images(cell)
     if name not in images:
         raise ValueError(f"{cell} has no images {name!r}: its model has no latents to draw from, or not two of them")
@@ -46,7 +46,7 @@ def _from_prior(results: Results, cell: str, name: str) -> np.ndarray:
 
 
 def _sheet(images: np.ndarray) -> np.ndarray:
-    """Square number of images [s*s,H,W,3], row by row, as one [s*H,s*W,3]."""
+    """One image [s*H,s*W,3] with s*s images [s*s,H,W,3] row by row."""
     side = round(len(images) ** 0.5)
     height, width = images.shape[1:3]
     return images.reshape(side, side, height, width, 3).swapaxes(1, 2).reshape(side * height, side * width, 3)

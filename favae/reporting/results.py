@@ -1,4 +1,4 @@
-"""What tables and figures read: the files of finished cells, found through the cards that are the job's inputs."""
+"""Reading the files of finished cells for tables and figures, by the cards that are the inputs of the job."""
 
 import json
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from favae.jobs.grid import Job
 from favae.results.cards import read_card
 from favae.runtime import paths
 
-FROM_PRIOR = ("drawn", "grid")  # images that have no original
-KEY_DIGITS = 12  # of a content key, as printed
+FROM_PRIOR = ("drawn", "grid")  # decoded latents, without an original image
+KEY_DIGITS = 12  # printed digits of a content key
 
 
 @dataclass(frozen=True)
 class Results:
     """Files of the cells that are inputs of a collecting job, each named `<stage>/<cell>`.
 
-    All methods raise FileNotFoundError where a result is incomplete.
+    All methods raise FileNotFoundError if a result is incomplete.
     """
 
     scale: str
@@ -29,15 +29,15 @@ class Results:
 
     @classmethod
     def of(cls, job: Job) -> "Results":
-        """The inputs of `job`."""
+        """The results that are inputs of `job`."""
         return cls(job.scale, {name: card.parent for name, card in job.inputs.items()})
 
     def run(self, name: str) -> str:
-        """The result by its content: `<stage>/<cell>@<start of the content key>`."""
+        """Name of the result with its content key: `<stage>/<cell>@<start of the content key>`."""
         return f"{name}@{read_card(self.folders[name] / paths.CARD).key[:KEY_DIGITS]}"
 
     def metrics(self, name: str) -> dict[str, MetricResult]:
-        """`metrics.json` of an evaluation. Raises ValueError where it is not JSON."""
+        """`metrics.json` of an evaluation. Raises ValueError if it is not JSON."""
         path = self.folders[name] / paths.METRICS
         try:
             return json.loads(path.read_text())
@@ -49,7 +49,7 @@ class Results:
         return pd.read_csv(self.folders[name] / file, dtype={"id": str})
 
     def images(self, name: str) -> dict[str, np.ndarray]:
-        """All arrays of `examples.npz`; a variational autoencoder has `drawn` and, of two latents, `grid`."""
+        """All arrays of `examples.npz`; a variational autoencoder has `drawn` and, with two latents, `grid`."""
         with np.load(self.folders[name] / paths.EXAMPLES, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
 
@@ -61,12 +61,12 @@ class Results:
         return {key: values[chosen] for key, values in examples.items()}
 
     def curves(self, name: str) -> pd.DataFrame:
-        """Learning curves of a trained cell: `step`, `train/*`, `val/*`, NaN where not measured at a step."""
+        """Learning curves of a trained cell: `step`, `train/*`, `val/*`, NaN if not measured at a step."""
         stage, _, cell = name.partition("/")
         return pd.read_csv(paths.curves(self.scale, stage, cell))
 
 
 def refuse(job: Job, problems: list[str]) -> None:
-    """Raise ConfigError with every problem on a line of its own, if there is one."""
+    """Raise ConfigError, with one line per problem, if there are problems."""
     if problems:
         raise ConfigError("\n".join(f"{job.where}: {problem}" for problem in problems))

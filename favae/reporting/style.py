@@ -1,4 +1,4 @@
-"""Looks that all figures share, direct labels of curves, and files with the same bytes on every run."""
+"""Common style of figures, direct labels of curves, and files with the same bytes in every run."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ GREY = "0.35"
 
 @contextmanager
 def drawing(style: FigureStyleConfig) -> Iterator[None]:
-    """Settings of `style` while a figure is drawn and saved, whatever the user's matplotlibrc says."""
+    """Context manager: matplotlib settings of `style`, independent of the user's matplotlibrc."""
     own: dict[Any, Any] = {
         "font.size": style.font_size,
         "axes.titlesize": style.font_size,
@@ -45,32 +45,32 @@ def drawing(style: FigureStyleConfig) -> Iterator[None]:
 def new_figure(
     width: float, height: float, title: str, layout: Literal["constrained"] | None = "constrained"
 ) -> Figure:
-    """An empty figure of width x height inches with a title at the left; without a layout axes stay where put."""
+    """An empty figure of width x height inches with a title on the left; without a layout, axes keep their given positions."""
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.08 / width, ha="left", weight="bold")  # a given y would hide it from the layout
+    figure.suptitle(title, x=0.08 / width, ha="left", weight="bold")  # with a given y the layout would ignore the title
     return figure
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without a version or a date in it."""
+    """Write a PNG without version or date, so that equal figures have equal bytes."""
     figure.savefig(path, metadata={"Software": None})
 
 
 def bare(axes: Axes) -> None:
-    """No ticks and no frame: for images."""
+    """Remove ticks and frame, for images."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
 def label_ends(figure: Figure, axes: Axes, lines: Sequence[Line2D]) -> None:
-    """Write each line's label right of its last point, in its colour, moved so that none covers another.
+    """Write the label of each line to the right of its last point, in its colour, moved so that labels do not overlap.
 
-    Call it when the limits of the axes are final.
+    Call it after the limits of the axes are final.
     """
     if not lines:
         return
-    figure.draw_without_rendering()  # places the axes
+    figure.draw_without_rendering()  # determines the positions of the axes
     size = 0.9 * matplotlib.rcParams["font.size"]
     heights = {line: float(np.asarray(line.get_ydata())[-1]) for line in lines}
     order = sorted(lines, key=heights.__getitem__)

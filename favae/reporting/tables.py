@@ -1,4 +1,4 @@
-"""Entries of a table: what a paper reports, what was measured, and their difference where the two may be compared."""
+"""Entries of a table: what a paper reports, what was measured, and their difference if they are comparable."""
 
 import statistics
 from dataclasses import dataclass
@@ -18,23 +18,24 @@ _NOT_RUN = MetricResult(value=None, n=0, protocol={}, note=NOT_RUN)
 
 @dataclass(frozen=True)
 class Entry:
-    """One metric of one row. A value is None where there is none; `note` says why nothing was measured, or a caveat."""
+    """One metric of one row. A value is None where there is none; `note` is a caveat, or the reason why nothing was
+    measured."""
 
     row: str
     metric: str
     reported: float | None
-    reported_source: str | None  # <published table>/<row>; with `reported` None the paper's value is in no source
+    reported_source: str | None  # <published table>/<row>; if `reported` is None, no source has the paper's value
     reproduced: float | None  # mean over runs
-    spread: float | None  # sample standard deviation over runs, where there are several
+    spread: float | None  # sample standard deviation over runs, if there are several
     comparable: bool
-    n: int | None  # images a run
+    n: int | None  # images per run
     runs: tuple[str, ...]
     note: str | None
     protocol: dict[str, Any]
 
     @property
     def difference(self) -> float | None:
-        """Reproduced minus reported, in the metric's unit; None where one is missing or they cannot be compared."""
+        """Reproduced minus reported, in the metric's unit; None if one is missing or they are not comparable."""
         if self.reported is None or self.reproduced is None or not self.comparable:
             return None
         return self.reproduced - self.reported
@@ -44,13 +45,13 @@ def table_entries(table: TableConfig, published: Published, results: Results) ->
     """Entries row by row, in the order of the specification.
 
     Raises:
-        ValueError: a metric that does not exist, or a guidance scale at which a cell was not sampled.
+        ValueError: an unknown metric, or a guidance scale at which a cell was not sampled.
     """
     return [_entry(table, row, metric, published, results) for row in table.rows for metric in table.columns]
 
 
 def _entry(table: TableConfig, row: TableRowConfig, metric: str, published: Published, results: Results) -> Entry:
-    describe(metric)  # refuses unknown names
+    describe(metric)  # raises ValueError for unknown names
     reported = None
     if row.published is not None and metric in table.published_columns:
         reported = published.find(row.published)[1].values.get(table.published_columns[metric])
@@ -86,7 +87,7 @@ def _measured(cell: str, row: TableRowConfig, metric: str, results: Results) -> 
 
 
 def tidy(entries: list[Entry]) -> pd.DataFrame:
-    """One line an entry, at full precision: the content of `<table>.csv`."""
+    """One row per entry, at full precision: the content of `<table>.csv`."""
     return pd.DataFrame(
         {
             "row": entry.row,

@@ -1,4 +1,4 @@
-"""Text encoder from its configuration."""
+"""Building a text encoder from its configuration."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,14 +13,14 @@ _CLIP = {"model", "weights", "mask"}
 
 
 def build_text_encoder(config: Mapping[str, Any], captions: Iterable[str] = ()) -> TextEncoder:
-    """Make the encoder that `config["kind"]` names; `TextEncoder.config()` of a built one makes it again.
+    """Build the encoder that `config["kind"]` names. `TextEncoder.config()` returns a configuration that rebuilds it.
 
     - "learned": `dim`, `layers`, `heads`, `dropout` as in `LearnedText`; `max_tokens`; the vocabulary as `words`, or
-      taken from `captions` (words seen at least `min_count` times).
-    - "clip": `model`, `weights`, `mask` as in `ClipText`; captions are not read.
+      taken from `captions` (words that occur at least `min_count` times).
+    - "clip": `model`, `weights`, `mask` as in `ClipText`; `captions` are not used.
 
     Raises:
-        ValueError: the kind or a key is unknown, or there are no words.
+        ValueError: the kind or a key is unknown, or the vocabulary is empty.
         FileNotFoundError: CLIP's weights are missing.
     """
     options = dict(config)
@@ -30,7 +30,7 @@ def build_text_encoder(config: Mapping[str, Any], captions: Iterable[str] = ()) 
         raise ValueError(f"text encoder of kind {kind!r}, expected one of {list(known)}")
     unknown = sorted(set(options) - known[kind])
     if unknown:
-        raise ValueError(f"text encoder {kind!r} does not know {unknown}, expected keys {sorted(known[kind])}")
+        raise ValueError(f"text encoder {kind!r} got unknown keys {unknown}; expected keys among {sorted(known[kind])}")
     if kind == "clip":
         return ClipText(**options)
     words = options.pop("words", None)

@@ -30,20 +30,20 @@ class ClipText(nn.Module):
     """`TextEncoder` of OpenAI's CLIP through open_clip: all positions of the last layer, normalised and projected.
 
     Source: official code of CAT, which uses ViT-L/14: every position after `ln_final` is multiplied by the text
-    projection (CLIP itself projects the end-of-text position only) and not L2-normalised. Computed in fp32, where the
-    official code computes in fp16. Captions are stripped; those longer than 77 tokens keep their first 76 and the end
-    token, where the official code raises.
+    projection (CLIP itself projects only the end-of-text position) and not L2-normalised. Computed in fp32; the
+    official code uses fp16. Captions are stripped. Those longer than 77 tokens keep their first 76 and the end token;
+    the official code raises an error for them.
 
     Args:
-        weights: file with the state of the CLIP model or of its text tower: OpenAI's TorchScript archive, safetensors,
-            or tensors saved by torch.
+        weights: file with the state dict of the CLIP model or of its text tower: OpenAI's TorchScript archive,
+            safetensors, or tensors saved by torch.
         model: name of an open_clip configuration; OpenAI's weights need a `-quickgelu` one.
-        mask: "official" hides the positions whose token id is 0: padding, and "!" where another sign follows;
-            "length" hides padding only.
+        mask: "official" hides the positions whose token id is 0: padding, and "!" before another character; "length"
+            hides padding only.
 
     Raises:
         FileNotFoundError: `weights` does not exist.
-        ValueError: the file is damaged, or does not hold this model's text tower, or an option is unknown.
+        ValueError: the file is damaged, or does not contain this model's text tower, or an option is unknown.
     """
 
     trainable = False
@@ -61,7 +61,7 @@ class ClipText(nn.Module):
         self._tokenizer = clip_tokenizer()
 
     def tokenize(self, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """Captions -> ids [B,77] int64 (start, byte pairs, end, zeros) and mask [B,77] bool, by the option `mask`."""
+        """Captions -> ids [B,77] int64 (start, byte pairs, end, zeros) and mask [B,77] bool, according to the option `mask`."""
         length, (start, end) = self.length, self._tokenizer.all_special_ids
         ids_BT = torch.zeros(len(captions), length, dtype=torch.int64)
         inside_BT = torch.zeros(len(captions), length, dtype=torch.bool)
@@ -75,17 +75,17 @@ class ClipText(nn.Module):
 
     @torch.no_grad()
     def encode(self, ids_BT: Tensor) -> Tensor:
-        """Ids [B,77] -> [B,77,D], ln_final(last layer) @ text_projection, fp32 also under autocast, no gradient."""
+        """Ids [B,77] -> [B,77,D], ln_final(last layer) @ text_projection, always in fp32, without gradient."""
         with full_precision(ids_BT.device):
             return self.tower(ids_BT)
 
     def config(self) -> dict[str, Any]:
-        """JSON-ready configuration for `build_text_encoder`; the weights stay in their file."""
+        """JSON-ready configuration for `build_text_encoder`; with the name of the weights file, not the weights."""
         return {"kind": "clip", **self._options}
 
 
 def clip_tokenizer() -> Any:
-    """CLIP's byte pair tokenizer (lower case, 49,408 ids), whose vocabulary comes with open_clip."""
+    """CLIP's byte pair tokenizer (lower case, 49,408 ids), whose vocabulary is part of open_clip."""
     ensure_torchvision()
     from open_clip import SimpleTokenizer
 
@@ -93,7 +93,7 @@ def clip_tokenizer() -> Any:
 
 
 def text_tower(model: str = VIT_L_14) -> "TextTransformer":
-    """CLIP text transformer with random weights that returns every position projected: [B,77] ids -> [B,77,D].
+    """CLIP text transformer with random weights that returns the projection of every position: [B,77] ids -> [B,77,D].
 
     Raises:
         ValueError: open_clip has no CLIP text tower of this name.
@@ -110,26 +110,26 @@ def text_tower(model: str = VIT_L_14) -> "TextTransformer":
 
 
 def load_text_tower(tower: nn.Module, path: Path, model: str) -> None:
-    """Copy the tower's weights out of the state of a whole CLIP model, or of the tower alone; no pickled code runs.
+    """Load the tower's weights from the state dict of a whole CLIP model, or of the tower alone; runs no pickled code.
 
     Raises:
         FileNotFoundError, ValueError: as in `ClipText`.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"CLIP weights are not at {path.resolve()}: {WEIGHTS_HELP}")
+        raise FileNotFoundError(f"CLIP weights are missing: {path.resolve()}: {WEIGHTS_HELP}")
     wanted = tower.state_dict()
     state = _read_tensors(path, set(wanted))
     wrong = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
     if wrong:
         raise ValueError(
-            f"{path} does not hold the text tower of {model}: {len(wrong)} of {len(wanted)} tensors are missing or of "
+            f"{path} does not contain the text tower of {model}: {len(wrong)} of {len(wanted)} tensors are missing or of "
             f"another shape, the first is {wrong[0]}; {WEIGHTS_HELP}"
         )
     tower.load_state_dict(state)
 
 
 def _read_tensors(path: Path, names: set[str]) -> dict[str, Tensor]:
-    """Those of the named tensors that the file holds."""
+    """The tensors of the file that are in `names`."""
     try:
         if path.suffix == ".safetensors":
             with safetensors.safe_open(path, framework="pt") as file:
@@ -145,7 +145,7 @@ def _read_tensors(path: Path, names: set[str]) -> dict[str, Tensor]:
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, the form of OpenAI's files (torch.jit.load runs no Python from it)."""
+    """Whether a file is a TorchScript archive, the format of OpenAI's files (torch.jit.load runs no Python code from it)."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -7,13 +7,12 @@ from torch import Tensor
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """Captions to embeddings for CAT. Implementations are also `torch.nn.Module`s: they move, save and train as such.
+    """Captions to embeddings for CAT. Implementations are `torch.nn.Module`s.
 
     Attributes:
         dim: width D of the embeddings, `text_dim` of CAT.
-        trainable: whether the encoder learns with CAT; if not, embeddings may be computed once, and its weights are an
-            input of the pipeline that no checkpoint needs to hold.
-        truncated: captions cut to the longest allowed length so far.
+        trainable: whether the encoder is trained with CAT; if not, its weights are an input and are not saved in checkpoints.
+        truncated: number of captions that were cut to the longest length so far.
     """
 
     dim: int
@@ -21,17 +20,17 @@ class TextEncoder(Protocol):
 
     @property
     def truncated(self) -> int:
-        """See above."""
+        """Number of captions that were cut to the longest length so far."""
         ...
 
     def tokenize(self, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """Captions -> ids [B,T] int64 and mask [B,T] bool (True where CAT may look), on the CPU."""
+        """Captions -> ids [B,T] int64 and mask [B,T] bool (True for tokens that CAT may attend to), on the CPU."""
         ...
 
     def encode(self, ids_BT: Tensor) -> Tensor:
-        """Ids on the encoder's device -> embeddings [B,T,D]; differentiable where `trainable`."""
+        """Ids on the encoder's device -> embeddings [B,T,D]; differentiable if `trainable`."""
         ...
 
     def config(self) -> dict[str, Any]:
-        """JSON-ready configuration from which `build_text_encoder` makes the same encoder, vocabulary included."""
+        """JSON-ready configuration from which `build_text_encoder` builds the same encoder, vocabulary included."""
         ...

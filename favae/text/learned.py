@@ -9,7 +9,7 @@ from favae.text.words import PADDING, WordTokenizer
 
 
 class LearnedText(nn.Module):
-    """`TextEncoder` of a `WordTokenizer` and a `LearnedTextEncoder`. Ours; the paper conditions CAT on CLIP.
+    """`TextEncoder` of a `WordTokenizer` and a `LearnedTextEncoder`. Not in the paper, which conditions CAT on CLIP.
 
     Args:
         tokenizer: vocabulary and length.
@@ -28,7 +28,7 @@ class LearnedText(nn.Module):
 
     @property
     def truncated(self) -> int:
-        """Captions cut so far."""
+        """Number of captions that were cut so far."""
         return self.tokenizer.truncated
 
     def tokenize(self, captions: list[str]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Word-level tokenizer whose vocabulary is the words of the training captions."""
+"""Word-level tokenizer whose vocabulary consists of the words of the training captions."""
 
 import re
 from collections import Counter
@@ -29,7 +29,7 @@ class WordTokenizer:
     def __init__(self, words: list[str], max_tokens: int = MAX_TOKENS):
         if not words or len(set(words)) != len(words):
             raise ValueError(f"vocabulary of {len(words)} words, {len(set(words))} different: give distinct words")
-        whole("max_tokens", max_tokens)  # the start token is one
+        whole("max_tokens", max_tokens)  # the start token counts
         self.words, self.max_tokens = list(words), max_tokens
         self.truncated = 0
         self._ids = {word: index for index, word in enumerate(self.words, start=len(SPECIAL))}
@@ -38,7 +38,7 @@ class WordTokenizer:
     def from_captions(
         cls, captions: Iterable[str], max_tokens: int = MAX_TOKENS, min_count: int = 1
     ) -> "WordTokenizer":
-        """Vocabulary of all words seen at least `min_count` times, most frequent first, ties alphabetical.
+        """Vocabulary of all words that occur at least `min_count` times, most frequent first, ties alphabetical.
 
         The result depends on the captions, not on their order.
 
@@ -57,7 +57,7 @@ class WordTokenizer:
         return len(SPECIAL) + len(self.words)
 
     def __call__(self, captions: list[str]) -> Tensor:
-        """Captions -> ids [B, max_tokens] int64; longer captions lose their end and are counted in `truncated`."""
+        """Captions -> ids [B, max_tokens] int64; longer captions are cut at their end and counted in `truncated`."""
         ids_BT = torch.full((len(captions), self.max_tokens), PADDING, dtype=torch.int64)
         for row, caption in zip(ids_BT, captions, strict=True):
             ids = [START] + [self._ids.get(word, UNKNOWN) for word in split_words(caption)]

@@ -1,1 +1,1 @@
-"""The one training loop, and the tasks it runs."""
+"""The training loop and the tasks that it runs."""

@@ -1,4 +1,4 @@
-"""Training FA-VAE and VQ-GAN: the total objective of the paper, G and D steps in one forward pass."""
+"""Training FA-VAE and VQ-GAN: the total objective of the paper, with G step and D step from one forward pass."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -22,7 +22,7 @@ _SAMPLES = 8
 
 
 class Networks(NamedTuple):
-    """All that is built of the parameters of a training."""
+    """The networks and losses that the parameters of a training describe."""
 
     model: FAVAE
     discriminator: PatchDiscriminator
@@ -50,7 +50,7 @@ def build_networks(config: FavaeConfig) -> Networks:
 
 
 def adaptive_bounds(config: FavaeConfig) -> dict[str, float]:
-    """Arguments of `adaptive_weight`, as far as the parameters give them."""
+    """Those arguments of `adaptive_weight` that the parameters set."""
     names = {"adaptive_maximum": "maximum", "adaptive_epsilon": "eps"}
     given = config.objective.adversarial.given()
     return {argument: given[name] for name, argument in names.items() if name in given}
@@ -59,8 +59,9 @@ def adaptive_bounds(config: FavaeConfig) -> dict[str, float]:
 class AutoencoderTask:
     """Generator, discriminator and sigmas of one FA-VAE.
 
-    L_G = l1 L1 + perceptual + commitment L_Q + image FFL + spectrum + [from `start`] weight * omega * L_adv, where omega balances the
-    gradients of reconstruction and adversarial loss at the last layer (VQ-GAN, equation 7; official code: eps 1e-4, at most 1e4).
+    L_G = l1 L1 + perceptual + commitment L_Q + image FFL + spectrum + [from `start`] weight * omega * L_adv, where
+    omega balances the gradients of reconstruction and adversarial loss at the last layer (VQ-GAN, equation 7; official
+    code: eps 1e-4, at most 1e4), and `start` is the step `adversarial_start`.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class AutoencoderTask:
         self.discriminator = networks.discriminator.to(ranks.device)
         self.spectrum = networks.spectrum.to(ranks.device)
         self.image_ffl = networks.image_ffl
-        self.measured_ffl = FocalFrequencyLoss()  # on val at weight 1 for every model, the baseline included
+        self.measured_ffl = (
+            FocalFrequencyLoss()
+        )  # measured on val with weight 1 for every model, so that baselines can be compared
         self.adversarial = build_adversarial_loss(objective.adversarial.loss)
         modules = {"model": self.model, "discriminator": self.discriminator, "spectrum": self.spectrum}
         self.averaged: AveragedModel | None = None
@@ -112,7 +115,7 @@ class AutoencoderTask:
         return to_float(image.to(self.ranks.device, non_blocking=True))
 
     def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """G step, then from `adversarial_start` on the D step."""
+        """One G step and, from step `adversarial_start` on, one D step."""
         image = self._to_device(batch.images)
         if self.config.training.memory_format == "channels_last":
             image = image.contiguous(memory_format=torch.channels_last)
@@ -127,7 +130,8 @@ class AutoencoderTask:
         return losses
 
     def _generator_step(self, parts: Sequence[Tensor], adversarial: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Gradients of all parts, then one step of optimiser, codebook and averages. Returns the reconstructions, detached."""
+        """Gradients of all parts, then one update of optimiser, codebook and averages. Returns the detached
+        reconstructions and the losses."""
         self.optimizers["generator"].zero_grad()
         fakes, latents, losses = [], [], []
         for image, share in zip(parts, _shares(parts), strict=True):
@@ -138,11 +142,11 @@ class AutoencoderTask:
         self._learn_codebook(latents)
         self._step("generator", [*self.model.parameters(), *self.spectrum.parameters()])
         if self.averaged is not None:
-            self.averaged.update_parameters(self.model)  # copies the codebook, which is an average already
+            self.averaged.update_parameters(self.model)  # copies the codebook, which is already a moving average
         return fakes, _mean_losses(losses, parts)
 
     def _learn_codebook(self, latents: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Move the codebook once, by the vectors of all parts and the codes chosen for them."""
+        """Update the codebook once, from the latents and codes of all parts."""
         self.model.quantizer.learn(*(torch.cat(tensors) for tensors in zip(*latents, strict=True)))
 
     def _generator_backward(
@@ -152,19 +156,20 @@ class AutoencoderTask:
         objective = self.config.objective
         with self._autocast():
             output = self.forward(image, update_codebook=False)
-        # Losses of the picture are differentiated up to the picture only, once each. Their sum, omega included, then goes back
-        # through the decoder once; omega itself costs two gradients of the last convolution's weight.
-        picture = output.reconstruction.detach().float().requires_grad_()
-        reconstruction, losses = self._reconstruction_loss(image, picture)
-        (gradient,) = torch.autograd.grad(reconstruction, picture)
+        # Each loss on the reconstruction is differentiated with respect to it, once. The weighted sum of these
+        # gradients is then propagated through the decoder once. Omega needs only two more gradients, with respect to
+        # the last convolution's weight.
+        fake = output.reconstruction.detach().float().requires_grad_()
+        reconstruction, losses = self._reconstruction_loss(image, fake)
+        (gradient,) = torch.autograd.grad(reconstruction, fake)
         total = gradient.clone()
         if self.image_ffl.weight:
-            losses["image_ffl"] = self.image_ffl(picture, image)
-            total += torch.autograd.grad(losses["image_ffl"], picture)[0]
+            losses["image_ffl"] = self.image_ffl(fake, image)
+            total += torch.autograd.grad(losses["image_ffl"], fake)[0]
         if adversarial:
             with self._autocast():
-                losses["adversarial"] = self.adversarial.generator(self.discriminator(picture))
-            (push,) = torch.autograd.grad(losses["adversarial"], picture)
+                losses["adversarial"] = self.adversarial.generator(self.discriminator(fake))
+            (push,) = torch.autograd.grad(losses["adversarial"], fake)
             omega = self._adaptive_weight(output.reconstruction, gradient, push)
             total += objective.adversarial.weight * omega * push
             losses["adaptive_weight"] = omega
@@ -174,17 +179,18 @@ class AutoencoderTask:
         torch.autograd.backward([output.reconstruction, features], upstream)
         return output, {name: loss.detach() for name, loss in losses.items()}
 
-    def _reconstruction_loss(self, image: Tensor, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """l1 L1 + weight LPIPS: the part of the objective that omega is measured against (the spectral terms are not)."""
-        losses = {"l1": (picture - image).abs().mean()}
+    def _reconstruction_loss(self, image: Tensor, fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """l1 L1 + weight LPIPS: the part of the objective that enters omega (spectral terms do not)."""
+        losses = {"l1": (fake - image).abs().mean()}
         total = self.config.objective.l1 * losses["l1"]
         if self.lpips is not None:
-            losses["lpips"] = self.lpips(picture, image).mean()
+            losses["lpips"] = self.lpips(fake, image).mean()
             total = total + self.config.objective.perceptual.weight * losses["lpips"]
         return total, losses
 
     def _adaptive_weight(self, reconstruction: Tensor, gradient: Tensor, push: Tensor) -> Tensor:
-        """Omega, from the gradients of both losses with respect to the picture: one convolution's backward each."""
+        """Omega, from the gradients of both losses with respect to the reconstruction; each needs the backward pass of
+        one convolution."""
         adversarial, weight = self.config.objective.adversarial, self.model.last_layer_weight
         at_weight = [
             torch.autograd.grad(reconstruction, weight, g.to(reconstruction.dtype), retain_graph=True)[0].float()
@@ -211,7 +217,8 @@ class AutoencoderTask:
 
     @torch.no_grad()
     def _reconstruct_again(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """The official order: reconstructions by the generator after its step; with "official" the codebook moves again."""
+        """The order of the official code: reconstruct again after the generator's step. With `codebook_update:
+        official` this updates the codebook again."""
         with self._autocast():
             outputs = [self.forward(image, update_codebook=False) for image in parts]
         if self.config.objective.adversarial.codebook_update == "official":
@@ -224,26 +231,27 @@ class AutoencoderTask:
 
     @property
     def kept(self) -> FAVAE:
-        """The model that is validated, sampled and exported: the moving average where there is one."""
+        """The model that is validated, sampled and exported: the moving average of the weights if there is one."""
         return self.model if self.averaged is None else cast(FAVAE, self.averaged.module)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """L1, LPIPS and FFL on val; `objective` = the reconstruction loss, as the official code selects (there, on test)."""
+        """L1, LPIPS and FFL on val. `objective` is the reconstruction loss, by which the official code selects too (but
+        on test)."""
         self.kept.eval()
         means, size = ImageMeans(), self.config.training.batch_size
         for _, stored in iterate_batches(self.val, size, self.ranks.rank, self.ranks.world_size):
             image = self._to_device(stored)
             with self._autocast():
-                picture = self.kept.reconstruct(image).float()
-            objective, losses = self._reconstruction_loss(image, picture)
-            losses |= {"objective": objective, "image_ffl": self.measured_ffl(picture, image)}
+                fake = self.kept.reconstruct(image).float()
+            objective, losses = self._reconstruction_loss(image, fake)
+            losses |= {"objective": objective, "image_ffl": self.measured_ffl(fake, image)}
             means.add(losses, len(stored))
         return means.result()
 
     @torch.no_grad()
     def sample(self) -> Tensor:
-        """The first val images above their reconstructions."""
+        """A few val images above their reconstructions."""
         self.kept.eval()
         rows = torch.linspace(0, len(self.val) - 1, min(_SAMPLES, len(self.val))).long().tolist()
         image = self._to_device(self.val.images(rows))
@@ -261,7 +269,7 @@ def _shares(parts: Sequence[Tensor]) -> list[float]:
 
 
 def _mean_losses(losses: Sequence[dict[str, Tensor]], parts: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Losses of a batch from those of its parts."""
+    """Losses of a batch, from those of its parts."""
     if len(losses) == 1:
         return losses[0]
     shares = _shares(parts)

@@ -68,12 +68,14 @@ class CatTask:
         optimizer.step()
         return {
             "cross_entropy": total,
-            "learning_rate": torch.full((), self.learning_rate(step), device=device),  # filled there, nothing waits
+            "learning_rate": torch.full(
+                (), self.learning_rate(step), device=device
+            ),  # filled on the device, without synchronisation
         }
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Cross-entropy on val pairs with their text, and without it (the official code drops text here too)."""
+        """Cross-entropy on val pairs with their text, and without it (the official code drops text in validation too)."""
         self.model.eval()
         limit = min(len(self.val), self.config.training.validation_images or len(self.val))
         first, last = (
@@ -93,8 +95,8 @@ class CatTask:
         return means.result()
 
     def sample(self) -> None:
-        """Pictures need the decoder, which only the sampling stage loads."""
+        """None: images need the decoder, which only the sampling stage loads."""
 
     def exported(self) -> dict[str, Tensor]:
-        """Weights of CAT and, where it was trained, of the text encoder."""
+        """Weights of CAT and, if it was trained, of the text encoder."""
         return self.model.kept()

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to resume as if it had never stopped."""
+"""Checkpoints: everything that a run needs to resume exactly where it stopped."""
 
 import logging
 import random
@@ -17,7 +17,7 @@ _NAME = re.compile(r"step-(\d{9})\.pt")
 
 
 def rng_state() -> dict[str, Any]:
-    """State of the generators of python, numpy, torch and CUDA, in types that load without unpickling code."""
+    """State of the random generators of python, numpy, torch and CUDA, in types that can be loaded without unpickling code."""
     version, internal, gauss = random.getstate()
     name, keys, position, has_gauss, cached = cast(tuple[str, np.ndarray, int, int, float], np.random.get_state())
     return {
@@ -29,7 +29,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Restore what `rng_state` returned. CUDA generators are restored where their number is the same."""
+    """Restore what `rng_state` returned. CUDA generators are restored if their number is the same."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
@@ -40,21 +40,21 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints in a state folder, oldest first."""
+    """Complete checkpoints in a state folder, oldest first."""
     return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
 
 
 def save_whole(path: Path, state: Any) -> None:
-    """Write tensors to `path`, whole or not at all. Raises OSError saying what to do where they cannot be written."""
+    """Write tensors to `path` atomically. Raises OSError, with advice, if they cannot be written."""
     try:
         with (
             replacing(path) as temporary,
             temporary.open("wb") as handle,
-        ):  # a handle: torch's own writer hides the reason
+        ):  # open the file here: torch's own writer hides the reason of an error
             torch.save(state, handle)
     except OSError as error:
         raise OSError(
-            f"{path} cannot be written ({error.strerror}); what was saved before stays: make room and start again"
+            f"{path} cannot be written ({error.strerror}); the previous checkpoint is intact: free some space and start again"
         ) from error
 
 
@@ -68,10 +68,10 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_latest(folder: Path) -> dict[str, Any] | None:
-    """The newest readable checkpoint, or None. One that cannot be read is named, and the one before it is taken."""
+    """The newest readable checkpoint, or None. An unreadable checkpoint is logged and the previous one is used."""
     for path in reversed(checkpoints(folder)):
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError, ValueError) as error:
-            log.warning("%s cannot be read (%s); trying the one before it", path, error)
+            log.warning("%s cannot be read (%s); trying the previous one", path, error)
     return None

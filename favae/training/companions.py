@@ -26,7 +26,8 @@ _SAMPLES = 8
 
 
 def learning_rate(schedule: ConstantRateConfig | CyclicRateConfig, step: int) -> float:
-    """Rate of step 0, 1, 2, ...: constant, or a triangle whose height is halved each cycle (Smith 2017, "triangular2")."""
+    """Learning rate of step 0, 1, 2, ...: constant, or a triangle whose height is halved in each cycle (Smith 2017,
+    "triangular2")."""
     if isinstance(schedule, ConstantRateConfig):
         return schedule.rate
     cycle, position = divmod(step, 2 * schedule.step_size)
@@ -36,7 +37,7 @@ def learning_rate(schedule: ConstantRateConfig | CyclicRateConfig, step: int) ->
 
 
 def drawn_latents(n: int, size: int, seed: int = 0) -> Tensor:
-    """n latents from N(0, 1), [n, size], the same on every machine's CPU and for every model of that size."""
+    """n latents from N(0, 1), [n, size], the same on every machine and for every model with this latent size."""
     return torch.randn(n, size, generator=torch.Generator().manual_seed(seed))
 
 
@@ -52,7 +53,7 @@ class _Perceptual(nn.Module):
 
 
 def build_model(config: CompanionConfig) -> LatentModel:
-    """The network with fresh weights, on the default device. Raises BadKey where its constructor refuses the parameters."""
+    """The network with fresh weights, on the default device. Raises BadKey if its constructor refuses the parameters."""
     with blaming("model"):
         return cast(LatentModel, build_autoencoder(config.model.given()))
 
@@ -60,10 +61,10 @@ def build_model(config: CompanionConfig) -> LatentModel:
 def build_terms(
     config: CompanionConfig, perceptual: Callable[[LpipsNet], nn.Module] | None = None
 ) -> dict[str, nn.Module]:
-    """The terms of the objective by name; `perceptual` gives the LPIPS of a network (default: with its declared weights).
+    """The terms of the objective by name. `perceptual` loads the LPIPS of a network (default: with the declared weights).
 
     Raises:
-        BadKey: a constructor refuses a term, or LPIPS is asked to compare images that are not in [-1, 1].
+        BadKey: a constructor refuses a term, or LPIPS is used with images that are not in [-1, 1].
     """
     terms: dict[str, nn.Module] = {}
     for name, term in config.objective.terms.items():
@@ -78,7 +79,7 @@ def build_terms(
 
 
 def data_range(config: CompanionConfig) -> float:
-    """Width of the scale on which the objective compares images."""
+    """Range of the scale on which the objective compares images: 1 for [0, 1], 2 for [-1, 1]."""
     return 1.0 if config.objective.scale == "unit" else 2.0
 
 
@@ -89,14 +90,14 @@ def _load_lpips(network: LpipsNet) -> nn.Module:
 
 
 class VaeTask:
-    """L = sum of terms(output, image) + kl KL(q(z|x) || N(0, 1)), with one sample of z an image.
+    """L = sum of terms(output, image) + kl KL(q(z|x) || N(0, 1)), with one sample of z per image.
 
-    `val` may be None, where a paper trains on all there is: then nothing is validated, and pictures show training images.
+    `val` is None if a paper has no validation set; then there is no validation, and samples show training images.
     """
 
     def __init__(self, config: CompanionConfig, train: PreparedSplit, val: PreparedSplit | None, ranks: Ranks) -> None:
         if val is None and config.training.selection == "best":
-            raise ValueError("the data set has no val split to choose by: set training.selection to 'last'")
+            raise ValueError("the data set has no val split, which training.selection 'best' needs: set it to 'last'")
         self.config, self.val, self.ranks = config, val, ranks
         self.shown = train if val is None else val
         self.model = build_model(config).to(ranks.device)
@@ -118,14 +119,14 @@ class VaeTask:
         return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.training.precision == "bf16")
 
     def _on_scale(self, image: Tensor) -> Tensor:
-        """[-1, 1] images on the scale of the objective."""
+        """Convert images in [-1, 1] to the scale of the objective."""
         return (image + 1) / 2 if self.config.objective.scale == "unit" else image
 
     def _objective(self, image: Tensor, noise: Tensor | None) -> dict[str, Tensor]:
         """All terms of L and, as `objective`, their sum."""
         with self._autocast():
-            picture, posterior = self.forward(image, noise)
-        ours, theirs = self._on_scale(picture.float()), self._on_scale(image)
+            output, posterior = self.forward(image, noise)
+        ours, theirs = self._on_scale(output.float()), self._on_scale(image)
         losses: dict[str, Tensor] = {name: term(ours, theirs) for name, term in self.terms.items()}
         total = torch.stack(list(losses.values())).sum()
         if posterior is not None:
@@ -152,7 +153,7 @@ class VaeTask:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """All terms on val, through the mean of z; nothing without val."""
+        """All terms on val, with the mean of z; empty without val."""
         if self.val is None:
             return {}
         self.model.eval()
@@ -163,7 +164,7 @@ class VaeTask:
 
     @torch.no_grad()
     def sample(self) -> Tensor:
-        """Images above their reconstructions, and above pictures of latents drawn from N(0, 1) where the model has such."""
+        """Images above their reconstructions, and above images of latents drawn from N(0, 1) if the model is variational."""
         self.model.eval()
         chosen = torch.linspace(0, len(self.shown) - 1, min(_SAMPLES, len(self.shown))).long().tolist()
         image = to_float(self.shown.images(chosen).to(self.ranks.device))

@@ -1,4 +1,4 @@
-"""Learning curves: appended line by line while a run trains, cut back to the checkpoint when it resumes."""
+"""Learning curves: appended line by line, and truncated to the checkpoint when a run resumes."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ class Curves:
         self.path = folder / "curves.jsonl"
 
     def cut(self, resume_step: int) -> None:
-        """Remove rows after `resume_step`: a run that was killed computed them. For the process that writes, alone."""
+        """Remove rows after `resume_step`, left by a killed run. Call it only in the process that writes."""
         rows = [row for row in self._rows() if row["step"] <= resume_step]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -34,7 +34,7 @@ class Curves:
             handle.write(json.dumps({"step": step, **values}) + "\n")
 
     def table(self) -> pd.DataFrame:
-        """All rows merged by step: train/* and val/* columns, NaN where not measured at a step."""
+        """All rows merged by step: train/* and val/* columns, NaN if not measured at a step."""
         rows = pd.DataFrame(self._rows())
         if rows.empty:
             return pd.DataFrame(columns=["step"])

@@ -12,16 +12,16 @@ def linear_decay(epoch: int, constant: int, decay: int, lr_step: LrStep = "befor
         epoch: from 1.
         constant: epochs at the full rate.
         decay: epochs of decay after them; 0 for none.
-        lr_step: when the schedule is stepped. "before" each epoch (pix2pix's code of 2021): with 100 and 100, epoch 100
-            has .9901 and epoch 200 exactly 0. "after" (its older code): epoch 101 has .9901, epoch 200 .0099. "spade":
-            epoch 101 has 1, epoch 102 .99, epoch 200 .01.
+        lr_step: when the schedule is advanced. "before" each epoch (pix2pix's code of 2021): with 100 constant and 100
+            decay epochs, the factor is .9901 in epoch 100 and exactly 0 in epoch 200. "after" each epoch (its older
+            code): epoch 101 has .9901, epoch 200 .0099. "spade": epoch 101 has 1, epoch 102 .99, epoch 200 .01.
 
     Raises:
         ValueError: epoch < 1, a negative length, or unknown `lr_step`.
     """
     if epoch < 1 or constant < 0 or decay < 0:
         raise ValueError(
-            f"linear decay got epoch {epoch}, constant {constant}, decay {decay}; expected 1, 0, 0 at least"
+            f"linear decay got epoch {epoch}, constant {constant}, decay {decay}; expected at least 1, 0, 0"
         )
     if lr_step not in get_args(LrStep):
         raise ValueError(f"linear decay got lr_step {lr_step!r}; expected one of {', '.join(get_args(LrStep))}")

@@ -1,4 +1,5 @@
-"""Several processes training one model: launched by `torchrun`, or one process when its variables are absent."""
+"""Several processes training one model: they are launched by `torchrun`; without its environment variables there is one
+process."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from favae.runtime.cpu import use_cpu_for_training
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all of a run."""
+    """Rank and device of this process in a run."""
 
     rank: int
     world_size: int
@@ -24,14 +25,15 @@ class Ranks:
         return self.rank == 0
 
     def share(self, batch_size: int) -> int:
-        """Images of a global batch that each rank gets. Raises ValueError where it does not divide."""
+        """Number of images per rank in a global batch. Raises ValueError if the batch is not divisible by the number of
+        ranks."""
         if batch_size % self.world_size:
             raise ValueError(f"training.batch_size {batch_size} is not divisible by {self.world_size} ranks")
         return batch_size // self.world_size
 
 
 def start_ranks(threads: int) -> Ranks:
-    """Join the process group that `torchrun` describes in the environment; choose the device."""
+    """Join the process group that `torchrun` describes in the environment, and choose the device."""
     use_cpu_for_training(threads)
     local = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
@@ -42,7 +44,7 @@ def start_ranks(threads: int) -> Ranks:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace each gradient by its mean over ranks, in one flat reduction. Does nothing in a single process."""
+    """Replace each gradient by its mean over ranks, in one reduction of all gradients. Does nothing in a single process."""
     if not dist.is_initialized():
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -64,14 +66,15 @@ def average(values: torch.Tensor) -> torch.Tensor:
 
 
 class ImageMeans:
-    """Means over the images of all ranks of losses that are means over batches. Nothing waits for the device before the end."""
+    """Means over the images of all ranks, from losses that are means over batches. Synchronises with the device only at
+    the end."""
 
     def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor] = {}
         self._images = 0
 
     def add(self, losses: Mapping[str, torch.Tensor], images: int) -> None:
-        """Scalars of a batch of that many images; every batch has the same names."""
+        """Add the losses of a batch of `images` images; every batch must have the same names."""
         for name, loss in losses.items():
             share = loss.detach().double() * images
             self._sums[name] = self._sums[name] + share if name in self._sums else share
@@ -85,7 +88,7 @@ class ImageMeans:
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
-    """True on every rank when it is true on one (a signal reaches ranks at different steps)."""
+    """Whether the value is true on any rank (a signal may reach ranks at different steps)."""
     if not dist.is_initialized():
         return flag
     shared = torch.tensor(float(flag), device=device)

@@ -1,4 +1,4 @@
-"""The training loop: runs a task's steps, and stops, saves, resumes, validates, selects and logs for all of them."""
+"""The training loop: it runs the steps of any task, stops, saves, resumes, validates, selects the best model and logs."""
 
 import logging
 import math
@@ -26,18 +26,20 @@ _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(Exception):
-    """A signal ended the run early; its state is saved and the next start resumes from it."""
+    """The run was stopped by a signal; its state is saved, and the next start resumes from it."""
 
 
 class Diverged(ArithmeticError):
-    """A loss became NaN or infinite. The last checkpoint is from before."""
+    """A loss became NaN or infinite. The last checkpoint is older than that."""
 
 
 def log_rule(training: TrainingConfig, optimizer: FavaeOptimizerConfig | AdamWConfig, ranks: Ranks) -> None:
-    """Log what one step sees and the learning rate: base rate x images per step over all ranks (official code: x batch x GPUs)."""
+    """Log images per step and the learning rate: base rate x images per step over all ranks (official code: x batch x GPUs)."""
     images, world = training.batch_size, ranks.world_size
     shares = f", {images // world} on each of {world} ranks" if world > 1 else ""
-    rule = f"{optimizer.base_lr:g} x {images} images" if optimizer.scaling == "linear" else "whatever the batch"
+    rule = (
+        f"{optimizer.base_lr:g} x {images} images" if optimizer.scaling == "linear" else "independent of the batch size"
+    )
     log.info("%d images per step%s; learning rate %g (%s)", images, shares, optimizer.learning_rate(images), rule)
 
 
@@ -64,7 +66,7 @@ class Plan:
 
 @dataclass
 class Result:
-    """What a finished run leaves behind."""
+    """Result of a finished run."""
 
     step: int
     best_step: int
@@ -78,13 +80,14 @@ class Result:
 
 @dataclass
 class _Pending:
-    """Losses of the steps since the last row of the curves, kept on the device: reading them each step would stall it."""
+    """Losses of the steps since the last row of the curves, kept on the device, because reading them in each step would
+    synchronise it."""
 
     read: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     unread: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
 
     def fetch(self) -> None:
-        """Bring all losses to the host in one transfer. Raises Diverged at the first step with one that is not finite."""
+        """Copy all losses to the host in one transfer. Raises Diverged for the first step with a loss that is not finite."""
         if not self.unread:
             return
         flat = average(torch.stack([v.float() for _, row in self.unread for v in row.values()])).tolist()
@@ -98,7 +101,7 @@ class _Pending:
         self.unread.clear()
 
     def means(self) -> dict[str, float]:
-        """Mean of each loss over the steps that have it (terms may start late); forgets them."""
+        """Mean of each loss over the steps that have it (terms may start later), which are then removed."""
         self.fetch()
         columns: dict[str, list[float]] = {}
         for _, row in self.read:
@@ -109,7 +112,7 @@ class _Pending:
 
 
 class Loop:
-    """Trains one task to its end, from where the state folder says it is."""
+    """Trains one task to its end, resuming from the state folder if it has a checkpoint."""
 
     def __init__(self, task: Task, plan: Plan, state: Path, ranks: Ranks, config: TrainingConfig, title: str) -> None:
         self.task, self.plan, self.state, self.ranks, self.config, self.title = task, plan, state, ranks, config, title
@@ -161,7 +164,7 @@ class Loop:
         if leave or self._due(self.plan.checkpoint_every):
             self._save()
         progress.advance(1, shown)
-        if leave:  # nobody leaves before rank 0 has saved: the launcher ends all with the first that does
+        if leave:  # wait until rank 0 has saved: the launcher stops all ranks when the first one exits
             any_rank(leave, self.ranks.device)
         if leave and self.step < self.plan.length:
             raise Interrupted(f"{self.title}: stopped by a signal at step {self.step}; saved; the next start resumes")
@@ -170,7 +173,7 @@ class Loop:
         self.metrics = self.task.validate()
         if self.ranks.is_main and self.metrics:
             self.curves.add(self.step, {f"val/{name}": value for name, value in self.metrics.items()})
-        objective = self.metrics.get("objective", math.inf)  # a task without a val split measures nothing
+        objective = self.metrics.get("objective", math.inf)  # without a val split there are no metrics
         if self.config.selection == "last" or objective < self.best_objective:
             self.best_objective, self.best_step = objective, self.step
             if self.ranks.is_main:
@@ -180,7 +183,7 @@ class Loop:
         return self.state / f"best-{step:09d}.pt"
 
     def _save(self) -> None:
-        self._pending.fetch()  # on every rank, and before saving: a checkpoint never holds a diverged model
+        self._pending.fetch()  # on every rank, and before saving: a checkpoint never contains a diverged model
         if not self.ranks.is_main:
             return
         save_checkpoint(
@@ -198,7 +201,7 @@ class Loop:
                 "rng": rng_state(),
             },
         )
-        # Both checkpoints on disk must find their best model: a killed run may resume from the older one.
+        # Keep the best model of both checkpoints: a killed run may resume from the older one.
         needed = {self._best_file(self._saved_best), self._best_file(self.best_step)}
         for old in set(self.state.glob("best-*.pt")) - needed:
             old.unlink()

@@ -12,7 +12,7 @@ from PIL import Image
 from favae.config.dataset import DatasetConfig
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import BadImagesError, prepare
-from favae.data.shipped import PICTURES, picture_path
+from favae.data.shipped import SHIPPED_IMAGES, shipped_path
 from favae.data.tiles import regions
 
 
@@ -137,8 +137,8 @@ def test_tiles_record_their_box_and_the_hash_of_its_pixels(tmp_path):
     summary, out = _run(config, tmp_path, "out")
     rows = _rows(out / "index.csv")
     assert summary["flat_tiles"] == sum(summary["found"].values()) - len(rows) > 0
-    picture = PICTURES["retina"]
-    image = Image.open(picture_path(picture))
+    picture = SHIPPED_IMAGES["retina"]
+    image = Image.open(shipped_path(picture))
     for row in [r for r in rows if r["source"] == picture.source][::9]:
         box = tuple(map(int, row["box"].split()))
         left, top, right, bottom = regions(picture, config.layout)[row["split"]]

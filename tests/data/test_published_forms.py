@@ -205,7 +205,7 @@ def test_a_list_that_leads_out_of_the_data_set_is_refused(tmp_path, name, file):
     partition = file.startswith("list")
     (root / file).write_text("000001.jpg 0\n" * partition + f"{name}{' 0' * partition}\n", encoding="utf-8")
     split = "partition" if partition else "test_list"
-    with pytest.raises(ValueError, match=f"{file}, line {1 + partition}: found .*, which leads out of the data set"):
+    with pytest.raises(ValueError, match=f"{file}, line {1 + partition}: found .*, which points outside the data set"):
         _records(tmp_path, kind="celeba", split=split, val_from_train=0)
 
 

@@ -91,8 +91,8 @@ def test_captions_over_the_limit_of_later_stages_are_refused_and_those_at_it_are
     [
         ("000001.jpg 3", r"line 1: found '000001.jpg 3', expected a file name and 0, 1 or 2"),
         ("000001.jpg\n", "line 1: found '000001.jpg'"),
-        ("a.jpg 0\na.jpg 1\n", "line 2: a.jpg is listed before, in another part"),
-        ("\na.jpg 0\n/b.jpg 1\n", "line 3: found '/b.jpg', which leads out"),
+        ("a.jpg 0\na.jpg 1\n", "line 2: a.jpg is listed twice, in different parts"),
+        ("\na.jpg 0\n/b.jpg 1\n", "line 3: found '/b.jpg', which points outside"),
     ],
 )
 def test_partition_lists_name_the_line(file, text, message):
@@ -113,8 +113,8 @@ def test_mapping_lists_name_the_line(file, text):
     [
         ('{"0": {"category": "trai', r"list\.txt, line 1, column \d+: not valid JSON"),
         ("", "not valid JSON"),
-        ("[" * 100_000, "not JSON that can be read"),
-        ("9" * 5000, "not JSON that can be read"),
+        ("[" * 100_000, "this JSON cannot be read"),
+        ("9" * 5000, "this JSON cannot be read"),
         ("[1, 2]", "found a list at the top level, expected"),
         ("null", "found a NoneType at the top level"),
         ('{"0": 3}', "0: found the category 3, expected"),

@@ -10,14 +10,16 @@ from pydantic import ValidationError
 from favae.config.dataset import DatasetConfig, TilesLayoutConfig
 from favae.data.layouts import list_records
 from favae.data.records import SPLITS, ImageRecord
-from favae.data.shipped import PICTURES, picture_path
+from favae.data.shipped import SHIPPED_IMAGES, shipped_path
 from favae.data.tiles import regions, tile_caption, tile_records
 
 WINDOWS = [0.16, 0.22, 0.3]
 
 
 def _layout(pictures: list[str] | None = None, **changes: object) -> TilesLayoutConfig:
-    return TilesLayoutConfig(kind="tiles", pictures=pictures or sorted(PICTURES), **{"windows": WINDOWS, **changes})
+    return TilesLayoutConfig(
+        kind="tiles", pictures=pictures or sorted(SHIPPED_IMAGES), **{"windows": WINDOWS, **changes}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def records() -> list[ImageRecord]:
 
 
 def test_no_source_pixel_is_in_two_splits(records):
-    for name, picture in PICTURES.items():
+    for name, picture in SHIPPED_IMAGES.items():
         width, height = picture.size
         painted = {split: np.zeros((height, width), bool) for split in SPLITS}
         for record in records:
@@ -42,7 +44,7 @@ def test_no_source_pixel_is_in_two_splits(records):
 
 def test_regions_are_the_gap_apart_and_use_the_rest():
     layout = _layout(gap=10, held_out=0.4, val_share=0.5)
-    for picture in PICTURES.values():
+    for picture in SHIPPED_IMAGES.values():
         used = np.zeros(picture.size[::-1], int)
         for left, top, right, bottom in regions(picture, layout).values():
             used[top:bottom, left:right] += 1
@@ -56,15 +58,15 @@ def test_regions_are_the_gap_apart_and_use_the_rest():
 
 
 def test_sizes_and_hashes_of_the_shipped_pictures_are_as_recorded():
-    for name, picture in PICTURES.items():
-        with Image.open(picture_path(picture)) as image:
+    for name, picture in SHIPPED_IMAGES.items():
+        with Image.open(shipped_path(picture)) as image:
             assert image.size == picture.size, name
         for what, (left, top, right, bottom) in picture.parts:
             assert 0 <= left < right <= picture.size[0] and 0 <= top < bottom <= picture.size[1], (name, what)
 
 
 def test_another_file_is_noticed(monkeypatch):
-    monkeypatch.setattr("favae.data.tiles.picture_path", lambda picture: picture_path(PICTURES["coffee"]))
+    monkeypatch.setattr("favae.data.tiles.shipped_path", lambda picture: shipped_path(SHIPPED_IMAGES["coffee"]))
     with pytest.raises(ValueError, match="SHA-256"):
         tile_records(_layout(["moon"]))
 
@@ -116,14 +118,14 @@ def test_caption_names_the_part_that_fills_the_tile(records):
 def test_caption_says_what_is_measured(colour, words):
     pixels = np.full((16, 16, 3), colour, np.uint8)
     pixels[:5] = 128  # a minority of other pixels does not change the word
-    record = ImageRecord("a", picture_path(PICTURES["moon"]), "s", "train", ("a view of a thing",))
+    record = ImageRecord("a", shipped_path(SHIPPED_IMAGES["moon"]), "s", "train", ("a view of a thing",))
     caption = tile_caption(record, pixels)
     assert caption.startswith("a view of a thing; ") and caption.endswith(words.split(", ")[-1])
     assert tile_caption(record, np.full((16, 16, 3), colour, np.uint8)).endswith(words)
 
 
 def test_caption_tells_noise_from_a_plain_surface(noise):
-    record = ImageRecord("a", picture_path(PICTURES["moon"]), "s", "train", ("a view",))
+    record = ImageRecord("a", shipped_path(SHIPPED_IMAGES["moon"]), "s", "train", ("a view",))
     assert "finely detailed" in tile_caption(record, noise(16, 16, 3))
     assert "smooth" in tile_caption(record, noise(1, 1, 3).repeat(16, 0).repeat(16, 1))
 

@@ -188,7 +188,7 @@ def test_inputs_that_do_not_fit_are_refused(pairs: tuple[Tensor, Tensor]) -> Non
 
 def test_one_split_has_one_image_size(pairs: tuple[Tensor, Tensor]) -> None:
     evaluator = _evaluate(pairs)
-    with pytest.raises(ValueError, match="a split has one size"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         evaluator.update(pairs[0][..., :16], pairs[1][..., :16], torch.zeros(12, 2, 2))
 
 

@@ -118,7 +118,7 @@ def test_r1_s_gradient_on_a_small_discriminator_is_that_of_finite_differences() 
 def test_r1_differs_with_the_images_that_it_is_taken_at() -> None:
     """The gradient is with respect to what the discriminator saw."""
     x = torch.randn(2, 3, 4, 4)
-    with pytest.raises(ValueError, match="images that require no gradient; call requires_grad_"):
+    with pytest.raises(ValueError, match="images that do not require a gradient; call requires_grad_"):
         r1_penalty(x.sum((1, 2, 3)), x, gamma=1.0)
     with pytest.raises(ValueError, match="gamma -1"):
         r1_penalty(x.sum((1, 2, 3)), x.requires_grad_(), gamma=-1.0)

@@ -138,7 +138,9 @@ def test_missing_weights_say_which_file_where_and_how(tmp_path):
 
 def test_other_files_are_refused(weights, tmp_path):
     save_file({"token_embedding.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match=r"does not hold the text tower of .* tensors are missing or of another shape"):
+    with pytest.raises(
+        ValueError, match=r"does not contain the text tower of .* tensors are missing or of another shape"
+    ):
         ClipText(str(tmp_path / "other.safetensors"), MODEL)
     with pytest.raises(ValueError, match="'no-such-model'"):
         ClipText(weights, "no-such-model")

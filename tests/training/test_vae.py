@@ -141,7 +141,7 @@ def test_without_val_the_last_step_is_kept_and_nothing_is_said_to_be_measured(
     assert torch.equal(result.exported["to_posterior.weight"], task.model.state_dict()["to_posterior.weight"])
     assert result.image is not None
     assert result.image.shape == (3 * 16, 8 * 16, 3)
-    with pytest.raises(ValueError, match="selection to 'last'"):
+    with pytest.raises(ValueError, match="set it to 'last'"):
         VaeTask(config(selection="best"), split("train"), None, RANKS)
 
 
