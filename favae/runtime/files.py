@@ -49,6 +49,17 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def saying_what_to_do(path: Path) -> Iterator[None]:
+    """Let an OSError during the writing of a training's state name the file and say what to do (a full disk, mostly)."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be written ({error.strerror}); what was saved before stays: make room and start again"
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically, as UTF-8."""
     with replacing(path) as temporary:

@@ -25,10 +25,10 @@ from favae.stages.context import Context, run_stage
 from favae.training.loop import Interrupted
 
 log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 _REPORT = "report.json"
-# torchrun must ignore SIGTERM and SIGUSR1, so that the ranks can save and exit. It reads its node rank from PET_NODE_RANK.
-_SPARED = ("bash", "-c", "trap '' TERM USR1; PET_NODE_RANK=${SLURM_NODEID:-0} exec \"$@\"", "bash")
+# torchrun leaves SIGTERM, SIGUSR1 and SIGINT to the ranks, who save and end; it takes its place among the nodes from PET_NODE_RANK.
+_SPARED = ("bash", "-c", "trap '' TERM USR1 INT; PET_NODE_RANK=${SLURM_NODEID:-0} exec \"$@\"", "bash")
 
 
 def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outcome:
@@ -73,8 +73,8 @@ def _launch(training: TrainingConfig, nodes: list[str], threads: int, rank: list
     if rest:
         raise ValueError(f"training.ranks {training.ranks} cannot be divided evenly among {len(nodes)} nodes")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", f"--nproc-per-node={per_node}"]
-    if "--signals-to-handle" in get_args_parser().format_help():  # since torch 2.9; earlier ones kill ranks after 30 s
-        torchrun.append("--signals-to-handle=SIGINT,SIGHUP,SIGQUIT")
+    if "--signals-to-handle" in get_args_parser().format_help():  # torch 2.9; before, it gives them thirty seconds
+        torchrun.append("--signals-to-handle=SIGHUP,SIGQUIT")
     if len(nodes) < 2:
         return [*_SPARED, *torchrun, "--standalone", *rank]
     cpus = min(training.threads * per_node, threads)
@@ -89,11 +89,24 @@ def _port() -> int:
 
 
 def _pass_on(number: int, _frame: FrameType | None) -> None:
-    """Forward a signal to all child processes. Not inside SLURM, which signals all processes of a job itself."""
+    """Outside of SLURM, which signals all processes of a job by itself.
+
+    Ctrl-C reaches the ranks from the terminal too, where a second one ends them: what is passed on is SIGTERM.
+    """
+    children = psutil.Process().children(recursive=True)
+    if number == signal.SIGINT:
+        signal.signal(signal.SIGINT, _leave_at_once)
+        number = signal.SIGTERM
     if job_number():
         return
-    for process in psutil.Process().children(recursive=True):
+    for process in children:
         process.send_signal(number)
+
+
+def _leave_at_once(_number: int, _frame: FrameType | None) -> None:
+    for process in psutil.Process().children(recursive=True):
+        process.kill()
+    raise KeyboardInterrupt
 
 
 def run_rank(job: Job, context: Context) -> None:

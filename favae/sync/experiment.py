@@ -2,31 +2,36 @@
 
 import logging
 import os
+import sqlite3
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from favae.runtime import paths
+from favae.sync.database import database_file, make_ready
+from favae.sync.secrets import shown, without_secrets
+
+log = logging.getLogger(__name__)
 
 # A server that is away or slow is given up in seconds: MLflow's own patience (seven retries of two minutes) would hold
 # up the end of a workflow. What a person set in the environment wins.
 _QUICK = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
 }
-_SQLITE = "sqlite:///"
 _LOCK_PATIENCE = 600.0  # seconds; another process may be showing a whole scale
 
 
 class Unreachable(ConnectionError):
     """The tracking server or its database cannot be used now."""
+
+    passing = False  # whether the same command may succeed later, with nothing changed but the server's or disk's state
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Run:
     status: str
     tags: dict[str, str]
     metrics: dict[str, float]
+    artifact_uri: str = ""
 
     @property
     def valid(self) -> bool:
@@ -67,9 +73,27 @@ def open_experiment(scale: str, uri: str) -> Iterator[Experiment]:
     try:
         with FileLock(lock, timeout=_LOCK_PATIENCE):
             yield _open(f"favae-{scale}", uri)
-    except Exception as error:
-        # MLflow, SQLAlchemy, urllib3 and requests raise many unrelated kinds.
-        raise Unreachable(f"{uri}: {type(error).__name__}: {error}") from error
+    except Exception as error:  # noqa: BLE001  (raised again, without what must not be shown)
+        # MLflow, SQLAlchemy, urllib3 and requests raise many unrelated kinds. None is chained: they tell the password.
+        log.debug("%s", without_secrets(traceback.format_exc(), uri))
+        said = without_secrets(f"{type(error).__name__}: {error}", uri)
+        unreachable = Unreachable(f"{shown(uri)}: {said}")
+        unreachable.passing = _passes(error)
+        raise unreachable from None
+
+
+def _passes(error: BaseException | None) -> bool:
+    """Whether an error, or one below it, is of the kind that ends by itself: no connection, no answer, locked, no space."""
+    lasting = (FileNotFoundError, PermissionError, NotADirectoryError)
+    while error is not None:
+        if isinstance(error, sqlite3.OperationalError) and any(
+            word in str(error) for word in ("locked", "full", "I/O")
+        ):
+            return True
+        if isinstance(error, OSError) and not isinstance(error, lasting):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _open(name: str, uri: str) -> Experiment:
@@ -80,11 +104,14 @@ def _open(name: str, uri: str) -> Experiment:
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     artifacts = None
-    if uri.startswith(_SQLITE):
-        Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    if (database := database_file(uri)) is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
         artifacts = paths.mlflow_artifacts().absolute().as_uri()
+        make_ready(database, name, artifacts)
     client = mlflow.MlflowClient(uri)
     there = client.get_experiment_by_name(name)
+    if there and there.lifecycle_stage == "deleted":
+        client.restore_experiment(there.experiment_id)
     identifier = there.experiment_id if there else client.create_experiment(name, artifacts)
     return Experiment(client, identifier, _read_runs(client, identifier))
 
@@ -97,8 +124,8 @@ def _read_runs(client: Any, identifier: str) -> dict[tuple[str, str], list[Run]]
         page = client.search_runs([identifier], page_token=token)
         for run in page:
             tags = dict(run.data.tags)
-            shown = Run(run.info.run_id, run.info.status, tags, dict(run.data.metrics))
-            runs.setdefault((tags.get("stage", ""), tags.get("cell", "")), []).append(shown)
+            one = Run(run.info.run_id, run.info.status, tags, dict(run.data.metrics), run.info.artifact_uri)
+            runs.setdefault((tags.get("stage", ""), tags.get("cell", "")), []).append(one)
         token = page.token
         if not token:
             return runs

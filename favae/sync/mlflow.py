@@ -17,7 +17,9 @@ from favae.results.cards import Card, read_card
 from favae.results.run_record import RunRecord, read_run_record
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
+from favae.sync.database import is_kept
 from favae.sync.experiment import Experiment, Run, Unreachable, open_experiment
+from favae.sync.secrets import shown
 
 log = logging.getLogger(__name__)
 _METRICS_A_REQUEST = 1000  # the server's limits
@@ -48,9 +50,9 @@ def sync(scale: str | None) -> str:
         with open_experiment(grid.scale, uri) as experiment:
             added = sum(_show(experiment, job, card, record) for job, card, record in found)
     except Unreachable as error:
-        log.debug("mlflow", exc_info=True)
-        return f"mlflow: could not be brought up to date ({error}); `favae mlflow-sync` tries again"
-    return f"mlflow: {added} new of {len(found)} runs in experiment favae-{grid.scale} ({uri})"
+        advice = "`favae mlflow-sync` tries again" if error.passing else "the results are whole, only this view is not"
+        return f"mlflow: could not be brought up to date ({error}); {advice}"
+    return f"mlflow: {added} new of {len(found)} runs in experiment favae-{grid.scale} ({shown(uri)})"
 
 
 def _result(job: Job) -> tuple[Card, RunRecord] | None:
@@ -85,7 +87,8 @@ def _show(experiment: Experiment, job: Job, card: Card, record: RunRecord) -> bo
 
 def _is_whole_run_of(run: Run, record: RunRecord) -> bool:
     tags = run.tags
-    whole = tags.get("complete") == "yes" and run.status == "FINISHED"
+    complete = tags.get("complete") == "yes" and run.status == "FINISHED"
+    whole = complete and is_kept(run.artifact_uri, paths.CARD)
     return whole and tags.get("key") == record.key and tags.get("started") == record.started
 
 

@@ -1,19 +1,65 @@
 """Checkpoints: everything that a run needs to resume exactly where it stopped."""
 
 import logging
+import pickle
 import random
 import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from typing_extensions import TypedDict
 
-from favae.runtime.files import replacing
+from favae.runtime.files import replacing, saying_what_to_do
 
 log = logging.getLogger(__name__)
 _KEEP = 2
 _NAME = re.compile(r"step-(\d{9})\.pt")
+# What zipfile, pickle and torch raise on bytes that are no archive, or the archive of something else.
+_UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class Damaged(ValueError):
+    """A file of a training's state that is not what was written; the message names it."""
+
+
+class Checkpoint(TypedDict):
+    """What a checkpoint holds."""
+
+    step: int
+    best_step: int  # 0: no model was selected yet
+    best_objective: float
+    resumed: int
+    metrics: dict[str, float]
+    pending: list[tuple[int, dict[str, float]]]
+    modules: dict[str, dict[str, Any]]
+    optimizers: dict[str, dict[str, Any]]
+    rng: dict[str, Any]
+
+
+_CHECKPOINT = TypeAdapter(Checkpoint)
 
 
 def rng_state() -> dict[str, Any]:
@@ -40,25 +86,47 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints in a state folder, oldest first."""
-    return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
+    """Checkpoints in a state folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name) and path.is_file())
 
 
 def save_whole(path: Path, state: Any) -> None:
-    """Write tensors to `path` atomically. Raises OSError, with advice, if they cannot be written."""
-    try:
-        with (
-            replacing(path) as temporary,
-            temporary.open("wb") as handle,
-        ):  # open the file here: torch's own writer hides the reason of an error
+    """Write tensors to `path`, whole or not at all. Raises OSError saying what to do where they cannot be written."""
+    with saying_what_to_do(path), replacing(path) as temporary, temporary.open("wb") as handle:
+        try:
             torch.save(state, handle)
-    except OSError as error:
-        raise OSError(
-            f"{path} cannot be written ({error.strerror}); the previous checkpoint is intact: free some space and start again"
-        ) from error
+        except RuntimeError as error:  # torch's writer puts its own error over the one that says why
+            raise _system_error(error) or error from error
 
 
-def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+def _system_error(error: BaseException) -> OSError | None:
+    """The OSError during which `error` was raised, if there is one."""
+    below = error.__cause__ or error.__context__
+    while below is not None and not isinstance(below, OSError):
+        below = below.__cause__ or below.__context__
+    return below
+
+
+def load_whole(path: Path) -> Any:
+    """Read what `save_whole` wrote, onto the CPU, after comparing all bytes with the checksums of the archive.
+
+    Raises Damaged, which names the file, where it is absent or anything else. No code of the file is run.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if bad := archive.testzip():
+                raise Damaged(f"{path} is damaged: the checksum of its part {bad} is wrong")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise Damaged(f"{path} is missing") from None
+    except Damaged:
+        raise
+    except _UNREADABLE as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__  # not torch's advice
+        raise Damaged(f"{path} is damaged: expected an archive of tensors ({reason})") from error
+
+
+def save_checkpoint(folder: Path, step: int, state: Checkpoint) -> Path:
     """Write `step-<step>.pt` atomically, then remove all but the last two."""
     path = folder / f"step-{step:09d}.pt"
     save_whole(path, state)
@@ -67,11 +135,86 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     return path
 
 
-def load_latest(folder: Path) -> dict[str, Any] | None:
-    """The newest readable checkpoint, or None. An unreadable checkpoint is logged and the previous one is used."""
+def whole_checkpoints(folder: Path) -> Iterator[tuple[Path, Checkpoint]]:
+    """Checkpoints that are whole, newest first. Each one that is not is named in the log."""
     for path in reversed(checkpoints(folder)):
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError) as error:
-            log.warning("%s cannot be read (%s); trying the previous one", path, error)
+            yield path, _checked(path, load_whole(path))
+        except Damaged as error:
+            log.warning("%s; trying the checkpoint before it", error)
+
+
+def load_latest(folder: Path) -> Checkpoint | None:
+    """The newest whole checkpoint, or None."""
+    return next((saved for _, saved in whole_checkpoints(folder)), None)
+
+
+def _checked(path: Path, saved: Any) -> Checkpoint:
+    """`saved`, if it has the fields of a checkpoint. Raises Damaged."""
+    try:
+        _CHECKPOINT.validate_python(saved, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or f"a {type(saved).__name__}"
+        raise Damaged(f"{path} is not a checkpoint ({where}: {first['msg']})") from None
+    if path.name != f"step-{saved['step']:09d}.pt":
+        raise Damaged(f"{path} is the checkpoint of another step ({saved['step']})")
+    return saved
+
+
+def misfit(saved: Any, present: Mapping[str, Any]) -> str | None:
+    """The first tensor whose name or shape differs between two states, in words; None where all agree."""
+    if not isinstance(saved, dict):
+        return f"it holds a {type(saved).__name__}"
+    if names := sorted(map(str, saved.keys() ^ present.keys())):
+        return f"{names[0]} is only in {'the file' if names[0] in saved else 'the network'}"
+    for name, value in present.items():
+        found, expected = _shape(saved[name]), _shape(value)
+        if found != expected:
+            return f"{name} has shape {found}, expected {expected}"
+    return None
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
+def unfit(saved: Checkpoint, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> str | None:
+    """Why a checkpoint cannot be loaded into these networks and optimisers, in words; None where it can. Changes nothing."""
+    for kind, there in (("modules", modules), ("optimizers", optimizers)):
+        if saved[kind].keys() != there.keys():  # type: ignore[literal-required]
+            return f"{kind}: {', '.join(map(str, saved[kind]))}, expected {', '.join(there)}"  # type: ignore[literal-required]
+    for name, module in modules.items():
+        if problem := misfit(saved["modules"][name], module.state_dict()):
+            return f"{name}: {problem}"
+    for name, optimizer in optimizers.items():
+        if problem := _unfit_optimizer(saved["optimizers"][name], optimizer):
+            return f"{name}: {problem}"
+    return _unfit_rng(saved["rng"])
+
+
+def _unfit_optimizer(saved: dict[str, Any], optimizer: Optimizer) -> str | None:
+    """The same for one optimiser: its groups, and moments of the shape of their parameter."""
+    try:
+        groups = [len(group["params"]) for group in saved["param_groups"]]
+        moments = {index: [_shape(value) for value in state.values()] for index, state in saved["state"].items()}
+    except (LookupError, TypeError, AttributeError) as error:
+        return f"no state of an optimizer ({type(error).__name__}: {error})"
+    expected = [len(group["params"]) for group in optimizer.param_groups]
+    if groups != expected:
+        return f"groups of {groups} parameters, expected {expected}"
+    shapes = dict(enumerate(_shape(p) for group in optimizer.param_groups for p in group["params"]))
+    wrong = [i for i, found in moments.items() if i not in shapes or not {*found} <= {None, (), shapes[i]}]
+    return f"moments of parameter {wrong[0]} do not have its shape" if wrong else None
+
+
+def _unfit_rng(saved: dict[str, Any]) -> str | None:
+    """The same for the generators: the state is set, and the present one again."""
+    before = rng_state()
+    try:
+        set_rng_state(saved)
+    except _UNREADABLE as error:
+        return f"random numbers: {type(error).__name__}: {error}"
+    finally:
+        set_rng_state(before)
     return None

@@ -16,13 +16,24 @@ from favae.config.cat import AdamWConfig
 from favae.config.favae import FavaeOptimizerConfig
 from favae.config.training import TrainingConfig
 from favae.runtime.progress import Progress
-from favae.training.checkpoint import load_latest, rng_state, save_checkpoint, save_whole, set_rng_state
+from favae.training.checkpoint import (
+    Checkpoint,
+    Damaged,
+    load_whole,
+    misfit,
+    rng_state,
+    save_checkpoint,
+    save_whole,
+    set_rng_state,
+    unfit,
+    whole_checkpoints,
+)
 from favae.training.curves import Curves
 from favae.training.distributed import Ranks, any_rank, average
 from favae.training.task import Task
 
 log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Interrupted(Exception):
@@ -146,7 +157,11 @@ class Loop:
         return self._result()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        log.warning("%s: received %s: saving after this step", self.title, signal.Signals(number).name)
+        again = ""
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            again = " (Ctrl-C again: leave at once, without saving)"
+        log.warning("%s: received %s: saving after this step%s", self.title, signal.Signals(number).name, again)
         self._leave = True
 
     def _due(self, every: int) -> bool:
@@ -173,8 +188,9 @@ class Loop:
         self.metrics = self.task.validate()
         if self.ranks.is_main and self.metrics:
             self.curves.add(self.step, {f"val/{name}": value for name, value in self.metrics.items()})
-        objective = self.metrics.get("objective", math.inf)  # without a val split there are no metrics
-        if self.config.selection == "last" or objective < self.best_objective:
+        objective = self.metrics.get("objective", math.inf)  # a task without a val split measures nothing
+        # Some model is selected, whatever was measured: a run can end.
+        if self.config.selection == "last" or objective < self.best_objective or not self.best_step:
             self.best_objective, self.best_step = objective, self.step
             if self.ranks.is_main:
                 save_whole(self._best_file(self.step), self.task.exported())
@@ -208,7 +224,10 @@ class Loop:
         self._saved_best = self.best_step
 
     def _resume(self) -> None:
-        saved = load_latest(self.state)
+        if self.ranks.is_main:
+            for left in self.state.glob(".*.tmp"):  # of a process that was killed while it wrote
+                left.unlink()
+        saved = self._newest()
         if saved is None:
             return
         for name, module in self.task.modules.items():
@@ -221,8 +240,41 @@ class Loop:
         self._pending.read = [(step, dict(row)) for step, row in saved["pending"]]
         log.info("%s: resuming from step %d of %d", self.title, self.step, self.plan.length)
 
+    def _newest(self) -> Checkpoint | None:
+        """The newest checkpoint that this training can resume from.
+
+        One whose best model is gone is taken only where no other is left; the best model is then forgotten.
+        """
+        reserve: Checkpoint | None = None
+        for path, saved in whole_checkpoints(self.state):
+            if problem := unfit(saved, self.task.modules, self.task.optimizers):
+                log.warning("%s is not of this training (%s); trying the checkpoint before it", path, problem)
+            elif problem := self._lost_best(saved):
+                log.warning("%s; it is the best model of %s", problem, path.name)
+                reserve = reserve or saved
+            else:
+                return saved
+        if reserve is not None:
+            log.warning("%s: the best model up to step %d is forgotten", self.title, reserve["step"])
+            reserve["best_step"], reserve["best_objective"] = 0, math.inf
+        return reserve
+
+    def _lost_best(self, saved: Checkpoint) -> str | None:
+        """Why the best model that a checkpoint needs cannot be used; None where it can, or none is needed."""
+        if not saved["best_step"]:
+            return None
+        path = self._best_file(saved["best_step"])
+        try:
+            best = load_whole(path)
+        except Damaged as error:
+            return str(error)
+        problem = misfit(best, self.task.exported())
+        return f"{path} is not of this training ({problem})" if problem else None
+
     def _result(self) -> Result:
-        best = torch.load(self._best_file(self.best_step), map_location="cpu", weights_only=True)
+        if not self.best_step:  # forgotten, and no validation came after that
+            self._validate()
+        best = load_whole(self._best_file(self.best_step))
         return Result(
             self.step,
             self.best_step,

@@ -1,10 +1,16 @@
 """The training loop: interrupted anywhere it ends with the same weights, diverging it stops, and it never trusts a broken file."""
 
 import contextlib
+import json
 import math
+import multiprocessing
 import os
+import pickle
+import random
+import resource
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from favae.config.training import TrainingConfig
-from favae.training.checkpoint import checkpoints, load_latest
+from favae.training.checkpoint import Damaged, checkpoints, load_latest, load_whole, save_checkpoint, save_whole
+from favae.training.curves import Curves
 from favae.training.distributed import Ranks, start_ranks
 from favae.training.loop import Diverged, Interrupted, Loop, Plan, Result
 
@@ -34,13 +41,18 @@ class ToyTask:
     """A linear model with dropout (so that random numbers matter), a buffer, and Adam."""
 
     def __init__(
-        self, poison_at: int | None = None, interrupt_at: int | None = None, fail_at: int | None = None
+        self,
+        poison_at: int | None = None,
+        interrupt_at: int | None = None,
+        fail_at: int | None = None,
+        number: int = signal.SIGTERM,
     ) -> None:
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
         self.modules = {"model": self.model}
         self.optimizers = {"adam": torch.optim.Adam(self.model.parameters(), lr=0.1)}
         self.poison_at, self.interrupt_at, self.fail_at = poison_at, interrupt_at, fail_at
+        self.number = number
         self.objectives = {4: 3.0, 8: 1.0, 12: 2.0}
         self.steps: list[int] = []
 
@@ -54,7 +66,7 @@ class ToyTask:
         loss.backward()
         self.optimizers["adam"].step()
         if step == self.interrupt_at:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.number)
         value = loss.detach() * (math.nan if step == self.poison_at else 1.0)
         return {"loss": value} | ({"late": value} if step > 5 else {})
 
@@ -173,6 +185,185 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     assert newest.name in caplog.text
     assert task.steps[0] == 6
     assert_same(rest.exported, whole.exported)
+
+
+ROTTEN = {
+    "random bytes": random.Random(0).randbytes(5000),
+    "nothing": b"",
+    "text": b"step 12, loss 0.3\n",
+    "a page of a proxy": b"<html><body>404 not found</body></html>",
+    "a pickle": pickle.dumps({"step": 9}),
+}
+MISSHAPEN = {
+    "a list": lambda saved: [1, 2, 3],
+    "a tensor": lambda saved: torch.zeros(3),
+    "no step": lambda saved: {k: v for k, v in saved.items() if k != "step"},
+    "a step in words": lambda saved: saved | {"step": "nine"},
+    "another step": lambda saved: saved | {"step": 3},
+    "no network": lambda saved: saved | {"modules": {}},
+    "another network": lambda saved: saved | {"modules": {"model": {"0.weight": torch.zeros(7, 3)}}},
+    "another optimiser": lambda saved: saved | {"optimizers": {"adam": {"state": {}, "param_groups": []}}},
+    "no random numbers": lambda saved: saved | {"rng": {"python": [3, [], None]}},
+}
+
+
+def interrupted(folder: Path) -> Path:
+    """A training killed at step 10 with checkpoints of steps 6 and 9; returns the newest."""
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, fail_at=10)
+    return checkpoints(folder)[-1]
+
+
+@pytest.mark.parametrize("what", [*ROTTEN, *MISSHAPEN])
+def test_whatever_the_newest_checkpoint_holds_the_one_before_it_is_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    whole, _ = train(tmp_path / "whole")
+    newest = interrupted(tmp_path / "cut")
+    if what in ROTTEN:
+        newest.write_bytes(ROTTEN[what])
+    else:
+        torch.save(MISSHAPEN[what](torch.load(newest)), newest)
+    rest, task = train(tmp_path / "cut")
+    assert str(newest) in caplog.text
+    assert "weights_only" not in caplog.text, "torch's advice to load unsafely"
+    assert task.steps[0] == 6
+    assert_same(rest.exported, whole.exported)
+
+
+def test_a_flipped_byte_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "saved.pt"
+    values = {"a": torch.arange(40.0), "b": [1.5, "two"]}
+    save_whole(path, values)
+    content = path.read_bytes()
+    noticed = 0
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        try:
+            read = load_whole(path)
+        except Damaged as error:
+            assert str(path) in str(error)
+            noticed += 1
+        else:
+            assert torch.equal(read["a"], values["a"]) and read["b"] == values["b"]
+    assert noticed > 160  # the bytes of the tensor, at least
+
+
+def test_without_any_whole_checkpoint_it_starts_from_the_beginning_as_if_there_were_none(tmp_path: Path) -> None:
+    whole, _ = train(tmp_path / "whole")
+    interrupted(tmp_path / "cut")
+    for path in checkpoints(tmp_path / "cut"):
+        torch.save(MISSHAPEN["another network"](torch.load(path)), path)
+    rest, task = train(tmp_path / "cut")
+    assert task.steps == list(range(12))
+    assert_same(rest.exported, whole.exported)
+
+
+@pytest.mark.parametrize("how", ["missing", "rotten", "of another network"])
+@pytest.mark.parametrize("at", [10, None])
+def test_without_its_best_model_a_run_says_so_and_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, at: int | None, how: str
+) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        train(tmp_path, **({} if at is None else {"fail_at": at}))
+    for best in tmp_path.glob("best-*.pt"):
+        best.unlink()
+        if how != "missing":
+            best.write_bytes(b"rotten") if how == "rotten" else save_whole(best, {"other": torch.zeros(2)})
+    result, task = train(tmp_path)
+    assert str(best) in caplog.text and "is forgotten" in caplog.text
+    assert (result.best_step, result.best_objective) == (12, 2.0)
+    assert_same(result.exported, task.exported())
+
+
+def test_where_the_checkpoint_before_has_its_best_model_nothing_is_lost(tmp_path: Path) -> None:
+    whole, _ = train(tmp_path / "whole")
+    newest = interrupted(tmp_path / "cut")  # of step 9: its best model is that of step 8; of step 6: that of step 4
+    (tmp_path / "cut" / "best-000000008.pt").unlink()
+    rest, task = train(tmp_path / "cut")
+    assert newest.name == "step-000000009.pt" and task.steps[0] == 6
+    assert (rest.best_step, rest.best_objective) == (whole.best_step, whole.best_objective)
+    assert_same(rest.exported, whole.exported)
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"step": 6, "train/loss": 0.\xff1}', b'{"step": 6, "tr', b"[6]", b'{"step": "6"}', b"[" * 100_000]
+)
+def test_a_damaged_line_of_the_curves_is_named_and_cut_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: bytes
+) -> None:
+    whole, _ = train(tmp_path / "whole")
+    interrupted(tmp_path / "cut")
+    curves = tmp_path / "cut" / "curves.jsonl"
+    lines = curves.read_bytes().splitlines()
+    place = next(i for i, row in enumerate(lines) if json.loads(row)["step"] == 6)
+    curves.write_bytes(b"\n".join([*lines[:place], line, *lines[place + 1 :]]))
+    rest, _ = train(tmp_path / "cut")
+    assert f"{curves}: line {place + 1} is damaged" in caplog.text
+    rows = whole.curves.table().set_index("step")
+    assert rest.curves.table().set_index("step").equals(rows.drop([6, 8]))  # resumed from step 9
+    assert rest.best_step == whole.best_step
+
+
+@pytest.mark.parametrize("what", ["state", "curves"])
+def test_a_full_disk_is_said_with_what_to_do_and_the_checkpoint_before_stays(tmp_path: Path, what: str) -> None:
+    interrupted(tmp_path)
+    before = load_latest(tmp_path)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limit[1]))
+    try:
+        with pytest.raises(
+            OSError, match=r"cannot be written \(.+\); what was saved before stays: make room and start"
+        ):
+            if what == "state":
+                save_checkpoint(tmp_path, 12, {"tensor": torch.zeros(100_000)})  # type: ignore[typeddict-item]
+            else:
+                Curves(tmp_path).add(12, {"x" * 4096: 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert before is not None and (load_latest(tmp_path) or {})["step"] == before["step"] == 9
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_ctrl_c_loses_no_step(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole, _ = train(tmp_path / "whole")
+    with pytest.raises(Interrupted, match="step 8"):
+        train(tmp_path / "cut", interrupt_at=7, number=signal.SIGINT)
+    assert "Ctrl-C again: leave at once" in caplog.text
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    rest, task = train(tmp_path / "cut")
+    assert task.steps == list(range(8, 12))
+    assert_same(rest.exported, whole.exported)
+
+
+def test_ctrl_c_twice_leaves_at_once(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_train_deaf, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGINT
+    assert (load_latest(tmp_path) or {})["step"] == 6
+
+
+def _train_deaf(state: Path) -> None:
+    """A training whose step 7 takes for ever, and which is told twice to stop meanwhile."""
+
+    class Deaf(ToyTask):
+        def train_step(self, batch: Tensor, step: int) -> dict[str, Tensor]:
+            if step == 7:
+                for _ in range(2):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.1)
+                time.sleep(60)
+            return super().train_step(batch, step)
+
+    Loop(Deaf(), Plan.of(SPEC, 100), state, RANKS, SPEC, "toy").run(batches)
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    (tmp_path / ".step-000000009.pt.77.tmp").write_bytes(b"half")
+    train(tmp_path)
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_losses_that_start_late_are_averaged_over_the_steps_that_have_them(tmp_path: Path) -> None:

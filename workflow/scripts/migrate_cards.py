@@ -58,7 +58,13 @@ def migrate(job: Job, card: Card) -> tuple[Card, dict[str, Any]]:
     key = content_key(job, hashes)
     outputs = {name: describe(Path(name)) for name in card.outputs} if job.stage.name == "make_tables" else card.outputs
     new = card.model_copy(
-        update={"key": key, "inputs": hashes, "parameters": job.parameters, "code_version": job.version, "outputs": outputs}
+        update={
+            "key": key,
+            "inputs": hashes,
+            "parameters": job.parameters,
+            "code_version": job.version,
+            "outputs": outputs,
+        }
     )
     return new, {"old_key": card.key, "new_key": key, "respelled": changes(card.parameters, parameters)}
 

@@ -1,0 +1,108 @@
+"""The SQLite file that MLflow writes to: whole when it appears, replaced when it is broken, and never of another folder.
+
+Everything in it is rebuilt from files, so nothing is lost with it; what is replaced is kept beside it all the same.
+"""
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from favae.runtime.files import replacing
+
+log = logging.getLogger(__name__)
+_SQLITE = "sqlite:///"
+_WHOLE = 230_311  # user_version of a database whose tables were all made here; MLflow leaves this field alone
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an SQLite tracking URI; None for a server."""
+    return Path(uri.removeprefix(_SQLITE).partition("?")[0]) if uri.startswith(_SQLITE) else None
+
+
+def make_ready(path: Path, experiment: str, artifacts: str) -> None:
+    """See that a whole database is at `path`, and that artifacts of `experiment` go to the folder URI `artifacts`.
+
+    Made under a temporary name and renamed: a kill or a full disk leaves no half of one. To be called under the lock of MLflow.
+    """
+    for left in path.parent.glob(f".{path.name}.*.tmp*"):  # of a process that was killed
+        left.unlink()
+    if path.exists() and (problem := _problem(path)):
+        aside = _set_aside(path)
+        log.warning("mlflow: %s %s; it is now %s, and a new one is made from the results", path, problem, aside.name)
+    if not path.exists():
+        _create(path)
+    if path.absolute().is_relative_to(Path.cwd()):  # one outside may serve several projects
+        _correct_artifacts(path, experiment, artifacts)
+
+
+def _create(path: Path) -> None:
+    import mlflow
+
+    with replacing(path) as temporary:
+        mlflow.MlflowClient(f"{_SQLITE}{temporary}").search_experiments()  # makes all tables
+        with closing(sqlite3.connect(temporary)) as database, database:
+            database.execute(f"pragma user_version = {_WHOLE}")
+
+
+def _problem(path: Path) -> str | None:
+    """Why a database must be replaced; None for one that is whole and holds runs."""
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as database:
+            (said,) = database.execute("pragma quick_check(1)").fetchone()
+            if said != "ok":
+                return f"is damaged ({said})"
+            (mark,) = database.execute("pragma user_version").fetchone()
+            (runs,) = database.execute("select count(*) from runs").fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise  # locked, or not to be read: not broken
+        return "is not complete (its making was interrupted)"
+    except sqlite3.DatabaseError as error:
+        return f"is damaged ({error})"
+    # Without runs, one that was not made here may be half made, which MLflow tells nobody; a new one is as good.
+    return None if runs or mark == _WHOLE else "holds no runs and may be half made"
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a database and its journals to the first free `<name>.aside-<n>`."""
+    number = 1
+    while (target := path.with_name(f"{path.name}.aside-{number}")).exists():
+        number += 1
+    for suffix in ("-journal", "-wal", "-shm"):
+        if (journal := path.with_name(path.name + suffix)).exists():
+            journal.rename(target.with_name(target.name + suffix))
+    return path.rename(target)
+
+
+def _correct_artifacts(path: Path, experiment: str, artifacts: str) -> None:
+    """Where the project was moved or copied, the database names the old folder, into which MLflow would write."""
+    with closing(sqlite3.connect(path, timeout=60)) as database, database:
+        found = database.execute(
+            "select experiment_id, artifact_location from experiments where name = ?", (experiment,)
+        ).fetchone()
+        if found is None or _folder(found[1]) == _folder(artifacts):
+            return
+        identifier, old = found
+        log.info("mlflow: the project was in another folder (%s); artifacts are taken from and go to this one", old)
+        database.execute(
+            "update experiments set artifact_location = ? where experiment_id = ?", (artifacts, identifier)
+        )
+        database.execute(
+            "update runs set artifact_uri = ? || substr(artifact_uri, ?) where experiment_id = ? and artifact_uri like ? || '%'",
+            (artifacts, len(old) + 1, identifier, old),
+        )
+
+
+def _folder(uri: str) -> str:
+    """One spelling of a local folder, links resolved; another URI as it is."""
+    parts = urlsplit(uri)
+    return os.path.realpath(unquote(parts.path)) if parts.scheme in ("", "file") else uri
+
+
+def is_kept(artifact_uri: str, name: str) -> bool:
+    """Whether a run's artifact is there, as far as this machine can tell."""
+    parts = urlsplit(artifact_uri)
+    return parts.scheme not in ("", "file") or not parts.path or Path(unquote(parts.path), name).exists()
