@@ -11,6 +11,8 @@ hashed again.
 import os
 import time
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +48,19 @@ def sha256_of(path: Path, *, again: bool = False) -> str:
     if digest != known and settled and _stamp(path) == before:
         memory.add(path, before, digest)
     return digest
+
+
+@contextmanager
+def links_only(files: Iterable[Path]) -> Iterator[None]:
+    """Keep what is remembered of `files` while the body adds or removes hard links to them, which sets a new ctime."""
+    memory = _memory(paths.hash_memory().absolute())
+    known = [(path, stamp) for path in files if path.is_file() and memory.get(path, stamp := _stamp(path))]
+    yield
+    for path, before in known:
+        digest = memory.get(path, before)
+        now = _stamp(path)
+        if digest is not None and now._replace(ctime_ns=before.ctime_ns) == before:
+            memory.add(path, now, digest)
 
 
 def _stamp(path: Path) -> _Stamp:
