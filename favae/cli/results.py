@@ -9,15 +9,20 @@ Scale = Annotated[str | None, typer.Option(help="Scale in params/grid.yaml; defa
 
 def status(
     scale: Scale = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Trust file sizes, do not hash large files.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Compare sizes of files, hash none.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Hash large files again that were not touched.")] = False,
 ) -> None:
     """State of every cell, from contents: ok, missing, stale or corrupt. Exits 1 unless all are ok.
+
+    A large file that was not touched since it was hashed last is not hashed again, unless --full asks for it.
 
     Example: favae status --scale demo
     """
     from favae.results.status import statuses
 
-    rows = statuses(scale, verify_bytes=not fast)
+    if fast and full:
+        raise typer.BadParameter("--fast and --full exclude each other")
+    rows = statuses(scale, check="sizes" if fast else "bytes" if full else "remembered")
     width = max(len(job.name) for job, _, _ in rows)
     for job, state, reason in rows:
         print(f"{state.value:8} {job.name:{width}}  {reason}".rstrip())

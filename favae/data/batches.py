@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -152,8 +153,13 @@ class TrainingBatches:
         offered = [self._split.captions(int(row)) for row in rows]
         if not any(offered):
             return []
-        first = self._random("captions", 0, len(self._split))
+        first = self._first_captions
         return [texts[(int(first[row]) + epoch) % len(texts)] for row, texts in zip(rows, offered, strict=True)]
+
+    @cached_property
+    def _first_captions(self) -> np.ndarray:
+        """For each image, a random number that chooses the caption it starts with. The same in all epochs."""
+        return self._random("captions", 0, len(self._split))
 
     def _random(self, purpose: Literal["order", "captions", "flip"], counter: int, count: int) -> np.ndarray:
         """`count` uniform 64-bit words, a pure function of the arguments and the seed."""

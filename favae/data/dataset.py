@@ -1,7 +1,5 @@
-"""Reading prepared data: the memory-mapped shards of one split, and one exact pass over it for evaluation."""
+"""Reading prepared data: shards behind one split, and one exact pass over it for evaluation."""
 
-import csv
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,9 +7,10 @@ import numpy as np
 import torch
 
 from favae.config.dataset import Split
+from favae.data.columns import Labels, Texts, columns_of
+from favae.data.reading import ShardReader, open_shard
 from favae.data.records import SPLITS
 from favae.data.shards import shard_name
-from favae.runtime import paths
 
 _CANDIDATES = 16  # images per part that `example_rows` considers
 
@@ -19,12 +18,12 @@ _CANDIDATES = 16  # images per part that `example_rows` considers
 class PreparedSplit:
     """One split of a prepared data set. Legend: B images, C channels, H W pixels.
 
-    Rows are numbered 0..len-1 in the order of `index.csv`. Pixels are read from disk on demand.
+    Rows are numbered 0..len-1 in the order of `index.csv`. Pixels stay on disk until asked for, and so do names, labels
+    and captions, in arrays that all processes of a node share.
 
     Attributes:
-        ids: names of the images.
-        labels: class indices, or None if the data set has no classes.
-        sources: the raw files of the images, as in the index.
+        ids: the images' names.
+        labels: class indices, None for images without one.
 
     Raises:
         ValueError: files missing, cut short, or not matching the index; or a split that has no images.
@@ -35,21 +34,13 @@ class PreparedSplit:
             raise ValueError(f"unknown split {split!r}, expected one of {SPLITS}")
         self.folder = Path(folder)
         self.split = split
-        self.ids: list[str] = []
-        self.sources: list[str] = []
-        self.labels: list[int | None] = []
-        positions = []
-        for row in _read_csv(self.folder / paths.INDEX):
-            if row["split"] == split:
-                self.ids.append(row["id"])
-                self.sources.append(row["source"])
-                self.labels.append(int(row["label"]) if row["label"] else None)
-                positions.append((int(row["shard"]), int(row["row"])))
-        if not positions:
-            raise ValueError(f"{self.folder} has no {split} images; choose another split or prepare with one")
-        self._shards = _open_shards(self.folder, split, positions)
-        self._starts = np.cumsum([0, *(len(s) for s in self._shards)])
-        self._captions = _read_captions(self.folder / paths.CAPTIONS, set(self.ids))
+        columns = columns_of(self.folder, split)
+        self.ids: Sequence[str] = Texts(columns["ids"], columns["id_ends"])
+        self.labels: Sequence[int | None] = Labels(columns["labels"])
+        self._texts = Texts(columns["captions"], columns["caption_ends"])
+        self._last_captions = columns["last_captions"]
+        shards = enumerate(columns["shard_rows"].tolist())
+        self._reader = ShardReader([open_shard(self.folder / shard_name(split, n), rows) for n, rows in shards])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,7 +48,7 @@ class PreparedSplit:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of every image."""
-        height, width, channels = self._shards[0].shape[1:]
+        height, width, channels = self._reader.image_shape
         return channels, height, width
 
     def images(self, rows: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -69,18 +60,22 @@ class PreparedSplit:
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"rows {rows.min()}..{rows.max()} of a split of {len(self)} images")
-        channels, height, width = self.image_shape
-        x_BCHW = np.empty((len(rows), channels, height, width), dtype=np.uint8)
-        shards = np.searchsorted(self._starts, rows, side="right") - 1
-        for shard in np.unique(shards):
-            chosen = np.flatnonzero(shards == shard)
-            x_BHWC = self._shards[shard][rows[chosen] - self._starts[shard]]
-            x_BCHW[chosen] = x_BHWC.transpose(0, 3, 1, 2)
+        order = np.argsort(rows, kind="stable")  # as they lie on disk
+        x_BHWC = self._reader.read(rows[order])
+        x_BCHW = np.empty((len(rows), *self.image_shape), dtype=np.uint8)
+        x_BCHW[order] = x_BHWC.transpose(0, 3, 1, 2)
         return torch.from_numpy(x_BCHW)
 
     def captions(self, row: int) -> list[str]:
-        """The captions of one image, as published; empty if the data set has none."""
-        return self._captions.get(self.ids[row], [])
+        """The captions of one image, as published; empty where the data set has none.
+
+        Raises:
+            IndexError: for a row outside 0..len-1.
+        """
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of a split of {len(self)} images")
+        first = int(self._last_captions[row - 1]) if row else 0
+        return self._texts[first : int(self._last_captions[row])]
 
 
 def has_split(folder: Path, split: Split) -> bool:
@@ -120,39 +115,3 @@ def example_rows(split: PreparedSplit, count: int, wanted: int) -> list[int]:
         spread = split.images(candidates).float().flatten(1).std(1)
         rows.append(int(candidates[int(spread.argmax())]))
     return rows
-
-
-def _read_csv(path: Path) -> Iterator[dict[str, str]]:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: this is not a prepared data set, or its preparation did not finish")
-    with path.open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
-
-
-def _open_shards(folder: Path, split: Split, positions: list[tuple[int, int]]) -> list[np.ndarray]:
-    expected: dict[int, int] = defaultdict(int)
-    for shard, row in positions:
-        if row != expected[shard] or shard != len(expected) - 1:
-            raise ValueError(f"{folder / paths.INDEX}: rows of {split} shard {shard} are not in order; prepare again")
-        expected[shard] += 1
-    return [_open_shard(folder / shard_name(split, shard), rows) for shard, rows in expected.items()]
-
-
-def _open_shard(path: Path, rows: int) -> np.ndarray:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing; fetch it again (dvc pull) or prepare the data set again")
-    try:
-        shard = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is damaged or cut short ({error}); fetch it or prepare the data set again") from error
-    if shard.dtype != np.uint8 or shard.ndim != 4 or len(shard) != rows:
-        raise ValueError(f"{path} holds {shard.dtype} {shard.shape}, expected uint8 [{rows},H,W,C] as in index.csv")
-    return shard
-
-
-def _read_captions(path: Path, ids: set[str]) -> dict[str, list[str]]:
-    captions: dict[str, list[str]] = defaultdict(list)
-    for row in _read_csv(path):
-        if row["id"] in ids:
-            captions[row["id"]].append(row["caption"])
-    return dict(captions)

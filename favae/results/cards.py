@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from favae.config.base import Schema
 from favae.jobs.grid import Job
 from favae.runtime.files import write_text
+from favae.runtime.hash_memory import sha256_of
 from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
 
 SCHEMA_VERSION = 1
@@ -80,12 +81,12 @@ def size_of(path: Path) -> int:
     return sum(p.stat().st_size for p in files_of(path))
 
 
-def describe(path: Path) -> Output:
-    """Hash and size of a file or folder."""
+def describe(path: Path, *, again: bool = False) -> Output:
+    """Hash and size of a file or folder. Hashes of large files are remembered; with `again`, all bytes are read."""
     if path.is_dir():
-        listing = "".join(f"{sha256_file(p)}  {p.relative_to(path).as_posix()}\n" for p in files_of(path))
+        listing = "".join(f"{sha256_of(p, again=again)}  {p.relative_to(path).as_posix()}\n" for p in files_of(path))
         return Output(sha256=sha256_text(listing), size=size_of(path))
-    return Output(sha256=sha256_file(path), size=size_of(path))
+    return Output(sha256=sha256_of(path, again=again), size=size_of(path))
 
 
 def write_card(job: Job, key: str, hashes: dict[str, str], outputs: list[Path], summary: dict[str, Any]) -> Card:

@@ -24,6 +24,7 @@ from favae.results.cards import Card, content_key, describe, files_of, read_card
 from favae.results.run_record import RunRecord, environment, now, write_run_record
 from favae.runtime import paths
 from favae.runtime.files import move_into_place, replacing
+from favae.runtime.hash_memory import links_only
 
 log = logging.getLogger(__name__)
 _SECONDS_TO_DIE = 5.0  # a killed job may take this long to release its cell
@@ -141,12 +142,13 @@ def restore_spare(job: Job, key: str) -> Card | None:
 
 
 def drop_spares(grid: Grid) -> None:
-    """Remove the spare copies of all published results of a scale."""
+    """Remove the spare copies of a scale's published results. What is remembered of the results' hashes stays."""
     for job in grid:
         folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
         spare = folder / job.card
         if spare.exists() and job.card.exists() and spare.read_bytes() == job.card.read_bytes():
-            shutil.rmtree(folder)
+            with links_only(copy.relative_to(folder) for copy in folder.rglob("*") if copy.is_file()):
+                shutil.rmtree(folder)
 
 
 def _link_spare(job: Job, card: Card) -> None:
@@ -154,9 +156,11 @@ def _link_spare(job: Job, card: Card) -> None:
     folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
     shutil.rmtree(folder, ignore_errors=True)
     record = paths.run_record(job.scale, job.stage.name, job.cell)
+    files = [file for name in card.outputs for file in files_of(Path(name))]
     try:
-        for path in [*(file for name in card.outputs for file in files_of(Path(name))), record]:
-            _link(path, folder / path)
+        with links_only(files):
+            for path in [*files, record]:
+                _link(path, folder / path)
         _link(job.card, folder / job.card)
     except OSError as error:
         log.debug("%s: no spare copy: %s", job.name, error)

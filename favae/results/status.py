@@ -2,9 +2,10 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from favae.jobs.grid import Job, load_grid
-from favae.results.cards import content_key, describe, input_hashes, read_card, size_of
+from favae.results.cards import Output, content_key, describe, input_hashes, read_card, size_of
 
 
 class State(StrEnum):
@@ -16,10 +17,16 @@ class State(StrEnum):
     CORRUPT = "corrupt"
 
 
-def state_of(job: Job, *, verify_bytes: bool = True) -> tuple[State, str]:
+Check = Literal["sizes", "remembered", "bytes"]
+
+
+def state_of(job: Job, *, check: Check = "remembered") -> tuple[State, str]:
     """State of the result of `job`, and the reason. Compares contents, never times.
 
-    Without `verify_bytes`, outputs are compared only by size.
+    Args:
+        job: whose result.
+        check: how outputs are compared with the card: by size alone, by hash (a large file that was not touched since it
+            was hashed last is not hashed again), or by the hash of all bytes in any case.
     """
     try:
         card = read_card(job.card)
@@ -37,17 +44,28 @@ def state_of(job: Job, *, verify_bytes: bool = True) -> tuple[State, str]:
         path = Path(name)
         if not path.exists():
             return State.MISSING, f"{name} is missing"
-        if (describe(path) != output) if verify_bytes else (size_of(path) != output.size):
+        if _differs(path, output, check):
             return State.CORRUPT, f"{name} does not match its card"
     return State.OK, ""
 
 
-def statuses(scale: str | None, *, verify_bytes: bool = True) -> list[tuple[Job, State, str]]:
-    """Every job of a scale with its state and the reason. A cell is also stale if one of its inputs is not ok."""
+def _differs(path: Path, output: Output, check: Check) -> bool:
+    if check == "sizes":
+        return size_of(path) != output.size
+    if check == "remembered" and describe(path) == output:
+        return False
+    return describe(path, again=True) != output  # no result is called corrupt from memory
+
+
+def statuses(scale: str | None, *, check: Check = "remembered") -> list[tuple[Job, State, str]]:
+    """Every job of a scale with its state and the reason. A cell is also stale if one of its inputs is not ok.
+
+    `check` is that of `state_of`.
+    """
     rows: list[tuple[Job, State, str]] = []
     bad: dict[str, str] = {}  # card path -> name of the job that is not ok
     for job in load_grid(scale):
-        state, reason = state_of(job, verify_bytes=verify_bytes)
+        state, reason = state_of(job, check=check)
         upstream = next((bad[p.as_posix()] for p in job.inputs.values() if p.as_posix() in bad), None)
         if state is State.OK and upstream is not None:
             state, reason = State.STALE, f"its input {upstream} is not ok"

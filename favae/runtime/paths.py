@@ -104,6 +104,16 @@ def facts() -> Path:
     return DATA / "state" / "facts.json"
 
 
+def hash_memory() -> Path:
+    """Hashes of large files, remembered between commands (`favae.runtime.hash_memory`)."""
+    return STATE / "hashes.txt"
+
+
+def columns(key: str) -> Path:
+    """Folder of the columns derived from the index of a prepared data set (`favae.data.columns`)."""
+    return STATE / "index.columns" / key
+
+
 def raw_root() -> Path:
     """Folder of the raw data sets: `$FAVAE_RAW`, or `data/raw`."""
     return Path(os.environ.get("FAVAE_RAW", DATA / "raw"))

@@ -38,7 +38,7 @@ def _beside(grid: Grid, stage: str, cell: str) -> Iterator[str]:
     """Cards of the stage's other cells that are not current, but whose inputs are, if DVC was asked for all."""
     if _dvc_was_given_targets():
         return
-    rows = statuses(grid.scale, verify_bytes=False)
+    rows = statuses(grid.scale, check="sizes")
     current = {job.card for job, state, _ in rows if state is State.OK}
     for job, state, _ in rows:
         other = job.stage.name == stage and job.cell != cell

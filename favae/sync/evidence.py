@@ -60,7 +60,7 @@ def gather(grid: Grid) -> dict[str, Evidence]:
         shown = experiment.runs
     commits: dict[str, bool | None] = {}
     found: dict[str, Evidence] = {}
-    for job, state, reason in statuses(grid.scale):
+    for job, state, reason in statuses(grid.scale, check="bytes"):
         card, record = _card(job), _record(job)
         runs = [
             r for r in shown.get((job.stage.name, job.cell), []) if card and r.valid and r.tags.get("key") == card.key

@@ -7,26 +7,26 @@ from contract_support import replace
 from tests_support import call, jobs
 
 from favae.jobs.grid import Grid
-from favae.results.status import State, statuses
+from favae.results.status import Check, State, statuses
 
 MODEL = "train_autoencoder/natural-f2-favae"
 EVALUATIONS = {f"evaluate_reconstruction/natural-f2-favae-on-{data}" for data in ("natural", "scientific")}
 
 
-def states(*, verify_bytes: bool) -> dict[str, State]:
-    return {job.name: state for job, state, _ in statuses(None, verify_bytes=verify_bytes)}
+def states(check: Check) -> dict[str, State]:
+    return {job.name: state for job, state, _ in statuses(None, check=check)}
 
 
 def test_bytes_sizes_and_absence(here: Path) -> None:
     weights = here / "data/tiny" / MODEL / "model.safetensors"
     content = weights.read_bytes()
     replace(weights, content[:-1] + bytes([content[-1] ^ 1]))
-    assert set(states(verify_bytes=False).values()) == {State.OK}
-    assert states(verify_bytes=True)[MODEL] is State.CORRUPT
+    assert set(states("sizes").values()) == {State.OK}
+    assert states("remembered")[MODEL] is states("bytes")[MODEL] is State.CORRUPT
     replace(weights, content[:-1])
-    assert states(verify_bytes=False)[MODEL] is State.CORRUPT
+    assert states("sizes")[MODEL] is State.CORRUPT
     weights.unlink()
-    found = states(verify_bytes=False)
+    found = states("sizes")
     assert found[MODEL] is State.MISSING
     assert all(found[job] is State.STALE for job in EVALUATIONS)
     assert found["train_autoencoder/natural-f4-vqgan"] is State.OK
@@ -35,13 +35,13 @@ def test_bytes_sizes_and_absence(here: Path) -> None:
 def test_times_of_files_mean_nothing(here: Path) -> None:
     for path in (here / "data/tiny").rglob("*"):
         path.touch()
-    assert set(states(verify_bytes=True).values()) == {State.OK}
+    assert set(states("remembered").values()) == {State.OK}
 
 
 def test_a_card_cut_short_is_corrupt_not_a_crash(here: Path) -> None:
     card = here / "data/tiny" / MODEL / "card.json"
     replace(card, card.read_bytes()[:100])
-    assert states(verify_bytes=True)[MODEL] is State.CORRUPT
+    assert states("remembered")[MODEL] is State.CORRUPT
 
 
 def test_overheads_are_printed_and_nothing_is_changed(results: Path) -> None:
