@@ -14,7 +14,7 @@ from favae.stages.context import Context, config_of
 
 
 def run(job: Job, context: Context) -> Outcome:
-    """Write `reports/<scale>/tables`: `<table>.csv`, `.md` and `.tex`, and all of them in `summary.md`."""
+    """Write `data/<scale>/reports/tables`: `<table>.csv`, `.md` and `.tex`, and all of them in `summary.md`."""
     target = paths.report_dir(job.scale, "tables")
     with replacing(target) as folder:
         folder.mkdir()
