@@ -46,7 +46,7 @@ _WORKERS = ("ranks", "threads")
 
 def content_key(job: Job, input_hashes: Mapping[str, str]) -> str:
     """Identity of a result: hash of stage, cell, parameters, code version and the content of the input cards."""
-    return _hash_of(job, job.parameters, input_hashes)
+    return hash_of(job.stage.name, job.cell, job.parameters, job.version, input_hashes)
 
 
 def resume_key(job: Job, input_hashes: Mapping[str, str]) -> str:
@@ -54,21 +54,13 @@ def resume_key(job: Job, input_hashes: Mapping[str, str]) -> str:
     parameters = dict(job.parameters)
     if "training" in parameters:
         parameters["training"] = {k: v for k, v in parameters["training"].items() if k not in _WORKERS}
-    return _hash_of(job, parameters, input_hashes)
+    return hash_of(job.stage.name, job.cell, parameters, job.version, input_hashes)
 
 
-def _hash_of(job: Job, parameters: Mapping[str, Any], input_hashes: Mapping[str, str]) -> str:
-    return sha256_text(
-        canonical_json(
-            {
-                "stage": job.stage.name,
-                "cell": job.cell,
-                "parameters": parameters,
-                "version": job.version,
-                "inputs": dict(input_hashes),
-            }
-        )
-    )
+def hash_of(stage: str, cell: str, parameters: Mapping[str, Any], version: int, inputs: Mapping[str, str]) -> str:
+    """The rule of all keys: SHA-256 of the canonical JSON of what decides a result."""
+    parts = {"stage": stage, "cell": cell, "parameters": parameters, "version": version, "inputs": dict(inputs)}
+    return sha256_text(canonical_json(parts))
 
 
 def input_hashes(job: Job) -> dict[str, str]:

@@ -24,8 +24,8 @@ def run(job: Job, context: Context) -> Outcome:
     return Outcome({"rows": rows}, published=[target.as_posix()])
 
 
-def render(job: Job) -> dict[str, str]:
-    """Name and text of every file of the tables, a function of parameters and result files alone.
+def render(job: Job, results: Results | None = None) -> dict[str, str]:
+    """Name and text of every file of the tables, a function of parameters and result files alone (default: in `data/`).
 
     Raises:
         ConfigError: the tables refer to what is not there.
@@ -33,7 +33,7 @@ def render(job: Job) -> dict[str, str]:
     """
     config = config_of(job, TablesConfig)
     published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
-    results = Results.of(job)
+    results = results or Results.of(job)
     refuse(job, list(config.disagreements(published, results.folders)))
     files: dict[str, str] = {}
     pages: list[Page] = []

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,18 +74,51 @@ def open_experiment(scale: str, uri: str) -> Iterator[Experiment]:
         raise Unreachable(f"{uri}: {type(error).__name__}: {error}") from error
 
 
-def _open(name: str, uri: str) -> Experiment:
+def read_runs(scale: str, uri: str) -> dict[tuple[str, str], list[Run]]:
+    """All runs of `favae-<scale>` by (stage, cell), without changing anything: of a database file, a copy is read.
+
+    Empty where the database or the experiment does not exist.
+
+    Raises:
+        Unreachable: naming the address and what went wrong there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            if uri.startswith(_SQLITE):
+                database = Path(uri.removeprefix(_SQLITE))
+                if not database.exists():
+                    return {}
+                copy = Path(folder) / "mlflow.db"
+                with (
+                    closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as source,
+                    closing(sqlite3.connect(copy)) as target,
+                ):
+                    source.backup(target)
+                uri = f"{_SQLITE}{copy}"
+            client = _client(uri)
+            there = client.get_experiment_by_name(f"favae-{scale}")
+            return _read_runs(client, there.experiment_id) if there else {}
+        except Exception as error:
+            # The same unrelated kinds as in `open_experiment`.
+            raise Unreachable(f"{uri}: {type(error).__name__}: {error}") from error
+
+
+def _client(uri: str) -> Any:
     for key, value in _QUICK.items():
         os.environ.setdefault(key, value)
     import mlflow
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    return mlflow.MlflowClient(uri)
+
+
+def _open(name: str, uri: str) -> Experiment:
     artifacts = None
     if uri.startswith(_SQLITE):
         Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         artifacts = paths.mlflow_artifacts().absolute().as_uri()
-    client = mlflow.MlflowClient(uri)
+    client = _client(uri)
     there = client.get_experiment_by_name(name)
     identifier = there.experiment_id if there else client.create_experiment(name, artifacts)
     return Experiment(client, identifier, _read_runs(client, identifier))

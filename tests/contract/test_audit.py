@@ -145,3 +145,5 @@ def test_a_dirty_tree_at_the_time_of_the_run_is_named_and_the_exit_code_is_1(res
     assert dirty.returncode == 1
     assert "make_tables/all: made from a working tree with uncommitted changes: params/tables.yaml" in dirty.stdout
     assert call(results, "favae", "audit", "reconstruction/1/psnr_test").returncode == 0
+    call(results, "git", "commit", "-qam", "the edit that ran")
+    assert "0 problems" in call(results, "favae", "audit").stdout
