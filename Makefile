@@ -28,14 +28,14 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $(STAMP)
 
-demo: setup  ## the whole DAG, small, on real photographs; tables and figures in reports/demo
+demo: setup  ## the whole DAG, small, on real photographs; tables and figures in data/demo/reports
 	snakemake --config scale=demo
 	$(MAKE) --no-print-directory report SCALE=demo
 
 SCALE ?= demo
 report: setup  ## Snakemake's HTML report of a scale (SCALE=demo)
-	snakemake --config scale=$(SCALE) --report reports/$(SCALE)/report.html --quiet all
-	@echo "tables and figures: reports/$(SCALE)/   report: reports/$(SCALE)/report.html   runs: make ui"
+	snakemake --config scale=$(SCALE) --report data/$(SCALE)/reports/report.html --quiet all
+	@echo "tables and figures: data/$(SCALE)/reports/   report: data/$(SCALE)/reports/report.html   runs: make ui"
 
 # A file's tests stay in one process, which shares its fixtures; tests/conftest.py orders the files.
 PYTEST := pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -6,7 +6,7 @@ and `params/<scale>.yaml: <numbers>` (sizes and lengths).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,12 @@ class Job:
     def identity(self) -> str:
         """Canonical JSON of parameters and code version: the string that Snakemake compares."""
         return canonical_json({"parameters": self.parameters, "version": self.version})
+
+    def with_parameters(self, parameters: dict[str, Any]) -> "Job":
+        """The same job under other parameters, such as those that its card records."""
+        other = replace(self)
+        other.__dict__["parameters"] = parameters
+        return other
 
     @property
     def card(self) -> Path:

@@ -19,8 +19,8 @@ class Output:
     """A file or folder that a stage writes, in addition to its card and its run record.
 
     `where` is `result` (the cell's folder), `curves` (a separate CSV file, so that figures need no checkpoint) or `report`
-    (`reports/<scale>/<name>`, kept in git). `folder` and `metrics` tell Snakemake and DVC the kind of the output. `feeds`:
-    other stages read it. `plot` is the column of a curve that DVC plots over `step`.
+    (`data/<scale>/reports/<name>`, which `favae publish` copies to `reports/<scale>/<name>`). `folder` and `metrics` tell Snakemake
+    and DVC the kind of the output. `feeds`: other stages read it. `plot` is the column of a curve that DVC plots over `step`.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """Reading the files of finished cells for tables and figures, by the cards that are the inputs of the job."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +27,12 @@ class Results:
 
     scale: str
     folders: dict[str, Path]
+    locate: Callable[[Path], Path] = lambda path: path
 
     @classmethod
-    def of(cls, job: Job) -> "Results":
-        """The results that are inputs of `job`."""
-        return cls(job.scale, {name: card.parent for name, card in job.inputs.items()})
+    def of(cls, job: Job, locate: Callable[[Path], Path] = lambda path: path) -> "Results":
+        """The inputs of `job`; `locate` says where a file of `data/` lies, where that is elsewhere (`Bundle.locate`)."""
+        return cls(job.scale, {name: locate(card).parent for name, card in job.inputs.items()}, locate)
 
     def run(self, name: str) -> str:
         """Name of the result with its content key: `<stage>/<cell>@<start of the content key>`."""
@@ -63,7 +65,7 @@ class Results:
     def curves(self, name: str) -> pd.DataFrame:
         """Learning curves of a trained cell: `step`, `train/*`, `val/*`, NaN if not measured at a step."""
         stage, _, cell = name.partition("/")
-        return pd.read_csv(paths.curves(self.scale, stage, cell))
+        return pd.read_csv(self.locate(paths.curves(self.scale, stage, cell)))
 
 
 def refuse(job: Job, problems: list[str]) -> None:

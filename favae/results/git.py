@@ -3,12 +3,16 @@
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 from favae.runtime import paths
 from favae.runtime.files import write_text
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
+_NOT_CODE = (":!reports", ":!dvc.lock")
+_DECIDES = ("favae/", "params/", "workflow/rules/", "Snakefile", "constraints.txt")  # files that a result follows from
+_SEARCHED = 200  # commits after the recorded one that are looked through
 
 
 def _git(*arguments: str) -> str | None:
@@ -20,19 +24,54 @@ def _git(*arguments: str) -> str | None:
 
 
 def has_commit(commit: str) -> bool | None:
-    """Whether this repository has a commit; None outside a git repository."""
-    if _git("rev-parse", "--git-dir") is None:
+    """Whether the repository here knows a commit; None where this is no git repository, or a shallow clone without it."""
+    shallow = _git("rev-parse", "--is-shallow-repository")
+    if shallow is None:
         return None
-    return _COMMIT.fullmatch(commit) is not None and _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
+    there = _COMMIT.fullmatch(commit) is not None and _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
+    return there or (None if shallow.strip() == "true" else False)
 
 
 def working_tree() -> dict[str, Any]:
-    """`commit` and `dirty`, the uncommitted files except results and reports; both None outside a git repository."""
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":!reports", ":!dvc.lock")
-    return {
-        "commit": commit.strip() if commit else None,
-        "dirty": [line[3:] for line in changes.splitlines()] if changes is not None else None,
+    """The state of the code, without results and reports.
+
+    `commit`; `dirty`, the uncommitted files; `contents`, git's id of the content of each of them ("" for a removed one). None where
+    this is no git repository.
+    """
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "-z", "--no-renames", "-uall", "--", ".", *_NOT_CODE)
+    dirty = [entry[3:] for entry in changes.split("\0") if entry] if changes is not None else None
+    contents = None if dirty is None else {name: _content(name) for name in dirty}
+    return {"commit": commit.strip() if commit else None, "dirty": dirty, "contents": contents}
+
+
+def _content(name: str) -> str:
+    """Git's id of the content of a file in the working tree, "" where there is none."""
+    return (_git("hash-object", "--", name) or "").strip()
+
+
+def commit_with(commit: str, contents: Mapping[str, str]) -> str | None:
+    """The first commit, from `commit` on, that has these contents of uncommitted files, and else what `commit` has; or None.
+
+    An edit that was run first and committed afterwards: what ran is what that commit holds. Only files that a result follows from
+    count: code and parameters.
+    """
+    contents = {name: content for name, content in contents.items() if name.startswith(_DECIDES)}
+    if not contents:
+        return commit
+    after = (_git("rev-list", "--reverse", "--ancestry-path", f"{commit}..HEAD") or "").split()[:_SEARCHED]
+    return next((later for later in after if _has(later, commit, contents)), None)
+
+
+def _has(later: str, commit: str, contents: Mapping[str, str]) -> bool:
+    raw = _git("diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", commit, later, "--", *_DECIDES)
+    if raw is None:
+        return False
+    fields = raw.split("\0")
+    found = {
+        name: "" if entry.split()[4] == "D" else entry.split()[3] for entry, name in zip(fields[::2], fields[1::2])
     }
+    return found == dict(contents)
 
 
 def write_git_record() -> None:

@@ -41,6 +41,7 @@ class RunRecord(Schema):
     constraints_sha256: str | None
     git_commit: str | None
     git_dirty: list[str] | None
+    git_contents: dict[str, str] | None = None  # git's ids of their contents, by which a later commit of them is known
     slurm_job: str | None
     metrics: dict[str, float]
     artifacts: list[str]  # images for MLflow
@@ -62,6 +63,7 @@ def environment() -> dict[str, Any]:
         "constraints_sha256": sha256_file(constraints) if constraints.exists() else None,
         "git_commit": git.get("commit"),
         "git_dirty": git.get("dirty"),
+        "git_contents": git.get("contents"),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
 
@@ -83,6 +85,10 @@ def write_run_record(record: RunRecord) -> Path:
 
 
 def read_run_record(scale: str, stage: str, cell: str) -> RunRecord | None:
-    """The record of a cell, or None if it has none. Raises ValueError if the file is not a run record."""
-    path = paths.run_record(scale, stage, cell)
+    """The record of a cell, or None where there is none."""
+    return read_record(paths.run_record(scale, stage, cell))
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """A record, or None where there is none. Raises ValueError where it is not one."""
     return RunRecord.model_validate_json(path.read_text()) if path.exists() else None

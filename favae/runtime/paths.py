@@ -120,8 +120,13 @@ def raw_root() -> Path:
 
 
 def report_dir(scale: str, kind: str) -> Path:
-    """`reports/<scale>/tables` and `reports/<scale>/figures`."""
-    return REPORTS / scale / kind
+    """`data/<scale>/reports/tables` and `figures`: what a run makes. Git does not look there; `favae publish` copies them."""
+    return DATA / scale / "reports" / kind
+
+
+def bundle_dir(scale: str) -> Path:
+    """`reports/<scale>`: published results, kept by git."""
+    return REPORTS / scale
 
 
 def mlflow_uri() -> str:

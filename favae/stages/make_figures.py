@@ -12,7 +12,7 @@ from favae.stages.context import Context, config_of
 
 
 def run(job: Job, context: Context) -> Outcome:
-    """Write `reports/<scale>/figures/<figure>.png`."""
+    """Write `data/<scale>/reports/figures/<figure>.png`."""
     config = config_of(job, FiguresConfig)
     results = Results.of(job)
     refuse(job, list(config.disagreements(results.folders)))

@@ -14,7 +14,7 @@ from favae.stages.context import Context, config_of
 
 
 def run(job: Job, context: Context) -> Outcome:
-    """Write `reports/<scale>/tables`: `<table>.csv`, `.md` and `.tex`, and all of them in `summary.md`."""
+    """Write `data/<scale>/reports/tables`: `<table>.csv`, `.md` and `.tex`, and all of them in `summary.md`."""
     target = paths.report_dir(job.scale, "tables")
     with replacing(target) as folder:
         folder.mkdir()
@@ -24,8 +24,8 @@ def run(job: Job, context: Context) -> Outcome:
     return Outcome({"rows": rows}, published=[target.as_posix()])
 
 
-def render(job: Job) -> dict[str, str]:
-    """Name and text of every file of the tables; depends only on parameters and result files.
+def render(job: Job, results: Results | None = None) -> dict[str, str]:
+    """Name and text of every file of the tables; depends only on parameters and result files (default: those in `data/`).
 
     Raises:
         ConfigError: the tables refer to rows or cells that do not exist.
@@ -33,7 +33,7 @@ def render(job: Job) -> dict[str, str]:
     """
     config = config_of(job, TablesConfig)
     published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
-    results = Results.of(job)
+    results = results or Results.of(job)
     refuse(job, list(config.disagreements(published, results.folders)))
     files: dict[str, str] = {}
     pages: list[Page] = []

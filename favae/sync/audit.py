@@ -11,7 +11,10 @@ from typing import cast
 from favae.config.errors import ConfigError
 from favae.config.reporting import TablesConfig
 from favae.jobs.grid import Grid, Job, load_grid
+from favae.reporting.results import Results
+from favae.results.bundle import Bundle
 from favae.runtime import paths
+from favae.sync.bundle_evidence import gather_bundle
 from favae.sync.evidence import Evidence, gather
 
 
@@ -41,9 +44,17 @@ class Number:
 class Audit:
     """All numbers of a scale's tables, what stands behind them, and everything that is wrong."""
 
+    where: Path  # data/<scale>, or reports/<scale>
     numbers: list[Number]
     evidence: dict[str, Evidence]
     problems: list[str]
+
+    @property
+    def summary(self) -> str:
+        """How much was traced, in one line."""
+        absent = sum(len(item.not_shipped) for item in self.evidence.values())
+        line = f"{len(self.numbers)} numbers, {len(self.evidence)} results, {len(self.problems)} problems"
+        return f"{line}; {absent} outputs are not shipped and known by their hash only" if absent else line
 
     def chain(self, number: Number) -> list[Evidence]:
         """The result that holds a number and everything it was made from, nearest first."""
@@ -58,7 +69,7 @@ class Audit:
 
 
 def audit(scale: str | None) -> Audit:
-    """Walk every number: table file, result file, card, run record, MLflow run, and the same for all it was made from.
+    """Walk every number of `data/<scale>`: table file, result file, card, run record, MLflow run, and so for all it was made from.
 
     Raises:
         Unreachable: MLflow cannot be asked.
@@ -66,18 +77,64 @@ def audit(scale: str | None) -> Audit:
     """
     grid = load_grid(scale)
     tables = _tables_job(grid)
-    result = Audit([], gather(grid), [])
-    try:
-        result.numbers.extend(_numbers(grid, tables))
-        result.problems.extend(_differences(tables))
-    except (FileNotFoundError, ValueError) as error:
-        result.problems.append(f"the tables cannot be traced: {error}")
+    result = Audit(paths.DATA / grid.scale, [], gather(grid), [])
+    _trace(result, tables, Results.of(tables), paths.report_dir(grid.scale, "tables"))
     result.problems.extend(_disagreements(result))
+    _add_evidence(result)
+    return result
+
+
+def audit_bundle(scale: str | None, bundle: Bundle | None = None) -> Audit:
+    """Walk every number of published results (default: those of `reports/<scale>`), from the files there alone.
+
+    Tables are written anew with the parameters of their card. Asks git, if it is there, and nothing else; changes nothing.
+
+    Raises:
+        ConfigError: the parameters are not valid, or the scale has no tables.
+    """
+    grid = load_grid(scale)
+    bundle = bundle or Bundle.of(grid.scale)
+    tables = _tables_job(grid)
+    evidence = gather_bundle(grid, bundle)
+    outputs = {name: output for item in evidence.values() if item.card for name, output in item.card.outputs.items()}
+    result = Audit(bundle.root, [], evidence, list(bundle.problems(outputs)))
+    if (card := result.evidence[tables.name].card) is not None:
+        tables = tables.with_parameters(card.parameters)
+    _trace(result, tables, Results.of(tables, bundle.locate), bundle.root / "tables")
+    _add_evidence(result)
+    result.problems.extend(_strangers(grid, bundle))
+    return result
+
+
+def audits(scale: str | None) -> list[Audit]:
+    """Of the results in `data/`, if there are any, and of the published ones; of `data/` where there are neither."""
+    grid = load_grid(scale)
+    own = any(job.card.exists() for job in grid)
+    published = Bundle.of(grid.scale).exists
+    return [*([audit(scale)] if own or not published else []), *([audit_bundle(scale)] if published else [])]
+
+
+def _trace(result: Audit, tables: Job, results: Results, folder: Path) -> None:
+    try:
+        result.numbers.extend(_numbers(tables, results))
+        result.problems.extend(_differences(tables, results, folder))
+    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+        result.problems.append(f"the tables cannot be traced: {error}")
+
+
+def _add_evidence(result: Audit) -> None:
     behind = Counter(item.job.name for number in result.numbers for item in result.chain(number))
     for name, item in result.evidence.items():
         held = f" (behind {behind[name]} numbers)" if behind[name] else ""
         result.problems.extend(f"{name}: {problem}{held}" for problem in item.problems)
-    return result
+
+
+def _strangers(grid: Grid, bundle: Bundle) -> Iterator[str]:
+    """Published cards of cells that the grid does not have."""
+    known = {bundle.locate(job.card) for job in grid}
+    for card in sorted(bundle.results.glob(f"*/*/{paths.CARD}")):
+        if card not in known:
+            yield f"{card}: the scale {grid.scale!r} has no such cell"
 
 
 def find(result: Audit, target: str) -> list[Number]:
@@ -111,10 +168,7 @@ def _tables_job(grid: Grid) -> Job:
     return grid.job("make_tables", cells[0])
 
 
-def _numbers(grid: Grid, tables: Job) -> Iterator[Number]:
-    from favae.reporting.results import Results
-
-    results = Results.of(tables)
+def _numbers(tables: Job, results: Results) -> Iterator[Number]:
     for table in cast(TablesConfig, tables.config).tables:
         for position, row in enumerate(table.rows, 1):
             for cell in row.measured_by:  # a mean is traced through each of its values
@@ -126,12 +180,11 @@ def _numbers(grid: Grid, tables: Job) -> Iterator[Number]:
                         yield Number(table.id, position, row.label, metric, cell, row.key(metric), value)
 
 
-def _differences(tables: Job) -> Iterator[str]:
-    """Where a file of `reports/` is not what the results and the published numbers give."""
+def _differences(tables: Job, results: Results, folder: Path) -> Iterator[str]:
+    """Where a file of the tables is not what the results and the published numbers give."""
     from favae.stages.make_tables import render
 
-    folder = paths.report_dir(tables.scale, "tables")
-    expected = render(tables)
+    expected = render(tables, results)
     files = folder.iterdir() if folder.is_dir() else ()
     there = {path.name for path in files if not path.name.startswith(".")}  # Snakemake leaves a hidden one
     for name in sorted(there - set(expected)):

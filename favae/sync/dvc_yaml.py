@@ -127,4 +127,4 @@ def _out(output: Output, path: str) -> tuple[str, Any]:
         return "metrics", path
     if output.where == "curves":
         return "plots", {path: {"x": "step", "y": output.plot}}
-    return "outs", {path: {"cache": False}} if output.where == "report" else path
+    return "outs", path

@@ -1,16 +1,17 @@
 """What stands behind one result: its card, its run record, its run in MLflow, and what is wrong with them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from favae.jobs.grid import Grid, Job
 from favae.results.cards import Card, read_card
-from favae.results.git import has_commit
+from favae.results.git import commit_with, has_commit
 from favae.results.run_record import RunRecord, read_run_record
 from favae.results.status import State, statuses
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
-from favae.sync.experiment import Run, open_experiment
+from favae.sync.experiment import Run, read_runs
 from favae.sync.mlflow import checkpoint_sha256
 
 SHORT = 12  # digits of a hash that are printed
@@ -25,6 +26,8 @@ class Evidence:
     record: RunRecord | None
     run: Run | None
     problems: list[str]
+    notes: list[str] = field(default_factory=list)  # what an auditor should know and nothing is wrong with
+    not_shipped: frozenset[str] = frozenset()  # outputs of published results that are known by their hash only
 
     def lines(self) -> Iterator[str]:
         """What an auditor asks, one `word value` a line."""
@@ -36,7 +39,8 @@ class Evidence:
                 yield f"input         {digest[:SHORT]} {path}"
             for path, output in self.card.outputs.items():
                 word = "checkpoint" if path.endswith(".safetensors") else "output"
-                yield f"{word:13} {output.sha256[:SHORT]} {path}"
+                absent = " (not shipped)" if path in self.not_shipped else ""
+                yield f"{word:13} {output.sha256[:SHORT]} {path}{absent}"
         if self.record:
             dirty = "unknown" if self.record.git_dirty is None else ", ".join(self.record.git_dirty) or "clean"
             yield f"git commit    {self.record.git_commit or 'unknown'} ({dirty})"
@@ -47,18 +51,16 @@ class Evidence:
             yield f"time          {self.record.started} to {self.record.ended}, resumed {self.record.resumed} times"
         if self.run:
             yield f"MLflow run    {self.run.run_id}"
+        yield from (f"note          {note}" for note in self.notes)
 
 
 def gather(grid: Grid) -> dict[str, Evidence]:
-    """Evidence of every job, by `stage/cell`, inputs first. Verifies all bytes; asks git and MLflow once each.
+    """Evidence of every result in `data/`, by `stage/cell`, inputs first. Verifies all bytes; changes nothing.
 
     Raises:
         Unreachable: MLflow cannot be asked.
     """
-    uri = paths.mlflow_uri()
-    with open_experiment(grid.scale, uri) as experiment:
-        shown = experiment.runs
-    commits: dict[str, bool | None] = {}
+    shown = read_runs(grid.scale, paths.mlflow_uri())
     found: dict[str, Evidence] = {}
     for job, state, reason in statuses(grid.scale, check="bytes"):
         card, record = _card(job), _record(job)
@@ -66,10 +68,12 @@ def gather(grid: Grid) -> dict[str, Evidence]:
             r for r in shown.get((job.stage.name, job.cell), []) if card and r.valid and r.tags.get("key") == card.key
         ]
         problems = [] if state is State.OK else [f"{state.value}: {reason}"]
-        problems += _record_problems(card, record, commits)
+        notes: list[str] = []
+        if card is not None:
+            problems += record_problems(card, record, notes)
         if state is State.OK and card:
             problems += _run_problems(job, card, runs)
-        found[job.name] = Evidence(job, card, record, runs[0] if len(runs) == 1 else None, problems)
+        found[job.name] = Evidence(job, card, record, runs[0] if len(runs) == 1 else None, problems, notes)
     return found
 
 
@@ -87,9 +91,8 @@ def _record(job: Job) -> RunRecord | None:
         return None
 
 
-def _record_problems(card: Card | None, record: RunRecord | None, commits: dict[str, bool | None]) -> Iterator[str]:
-    if card is None:
-        return
+def record_problems(card: Card, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
+    """Why a run record does not say when and from what code a result was made; what is good to know goes to `notes`."""
     if record is None:
         yield "no readable run record: nobody knows when and from what code it was made"
         return
@@ -97,13 +100,21 @@ def _record_problems(card: Card | None, record: RunRecord | None, commits: dict[
         yield f"its run record is of another result (key {record.key[:SHORT]}, the card's is {card.key[:SHORT]})"
     if record.git_commit is None:
         yield "made outside a git repository, or not by Snakemake: no commit is recorded"
-    else:
-        if record.git_commit not in commits:
-            commits[record.git_commit] = has_commit(record.git_commit)
-        if commits[record.git_commit] is False:
-            yield f"made from the commit {record.git_commit[:SHORT]}, which this repository does not have"
+        return
+    known = _has_commit(record.git_commit)
+    if known is False:
+        yield f"made from the commit {record.git_commit[:SHORT]}, which this repository does not have"
     if record.git_dirty:
-        yield f"made from a working tree with uncommitted changes: {', '.join(record.git_dirty)}"
+        later = commit_with(record.git_commit, record.git_contents) if known and record.git_contents else None
+        if later is None:
+            yield f"made from a working tree with uncommitted changes: {', '.join(record.git_dirty)}"
+        else:
+            notes.append(
+                f"ran before it was committed: the commit {later[:SHORT]} has the code and parameters that ran"
+            )
+
+
+_has_commit = lru_cache(has_commit)
 
 
 def _run_problems(job: Job, card: Card, runs: list[Run]) -> Iterator[str]:

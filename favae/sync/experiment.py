@@ -3,10 +3,12 @@
 import logging
 import os
 import sqlite3
+import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
@@ -96,19 +98,53 @@ def _passes(error: BaseException | None) -> bool:
     return False
 
 
-def _open(name: str, uri: str) -> Experiment:
+def read_runs(scale: str, uri: str) -> dict[tuple[str, str], list[Run]]:
+    """All runs of `favae-<scale>` by (stage, cell), without changing anything: of a database file, a copy is read.
+
+    Empty where the database or the experiment does not exist.
+
+    Raises:
+        Unreachable: naming the address and what went wrong there.
+    """
+    address = uri
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            if (database := database_file(uri)) is not None:
+                if not database.exists():
+                    return {}
+                copy = Path(folder) / "mlflow.db"
+                with (
+                    closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as source,
+                    closing(sqlite3.connect(copy)) as target,
+                ):
+                    source.backup(target)
+                uri = f"sqlite:///{copy}"
+            client = _client(uri)
+            there = client.get_experiment_by_name(f"favae-{scale}")
+            return _read_runs(client, there.experiment_id) if there else {}
+        except Exception as error:  # noqa: BLE001  (raised again, without what must not be shown)
+            # The same unrelated kinds as in `open_experiment`.
+            said = without_secrets(f"{type(error).__name__}: {error}", address)
+            raise Unreachable(f"{shown(address)}: {said}") from None
+
+
+def _client(uri: str) -> Any:
     for key, value in _QUICK.items():
         os.environ.setdefault(key, value)
     import mlflow
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    return mlflow.MlflowClient(uri)
+
+
+def _open(name: str, uri: str) -> Experiment:
     artifacts = None
     if (database := database_file(uri)) is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
         artifacts = paths.mlflow_artifacts().absolute().as_uri()
         make_ready(database, name, artifacts)
-    client = mlflow.MlflowClient(uri)
+    client = _client(uri)
     there = client.get_experiment_by_name(name)
     if there and there.lifecycle_stage == "deleted":
         client.restore_experiment(there.experiment_id)

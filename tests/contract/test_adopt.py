@@ -38,11 +38,11 @@ def test_on_another_machine_nothing_is_left_to_do_after_pull_and_adopt(pushed: P
 def test_tables_regenerate_without_checkpoints_and_data_sets(pushed: Path) -> None:
     other = clone(pushed, "other")
     call(other, "dvc", "pull", "-q", "evaluate_reconstruction", "generate_images", "make_tables")
-    shutil.rmtree(other / "reports")
+    shutil.rmtree(other / "data/tiny/reports")
     call(other, "dvc", "repro", "--single-item", "--force", "make_tables@all")
     assert not list((other / "data").rglob("*.safetensors"))
-    for table in (pushed / "reports/tiny/tables").iterdir():
-        assert (other / "reports/tiny/tables" / table.name).read_bytes() == table.read_bytes()
+    for table in (pushed / "data/tiny/reports/tables").iterdir():
+        assert (other / "data/tiny/reports/tables" / table.name).read_bytes() == table.read_bytes()
 
 
 def test_adopt_removes_what_cards_disprove_and_blesses_no_other_parameters(results: Path) -> None:

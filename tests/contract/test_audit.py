@@ -34,7 +34,7 @@ def rewrite_record(project: Path, job: str, **fields: object) -> None:
 def test_every_number_has_a_chain_that_reaches_data_and_checkpoint(here: Path) -> None:
     result = audit(None)
     assert result.problems == []
-    tables = pd.concat(pd.read_csv(path) for path in (here / "reports/tiny/tables").glob("*.csv"))
+    tables = pd.concat(pd.read_csv(path) for path in (here / "data/tiny/reports/tables").glob("*.csv"))
     assert len(result.numbers) == tables["reproduced"].notna().sum() > 0
     for number in result.numbers:
         chain = result.chain(number)
@@ -73,16 +73,16 @@ def test_one_chain_says_what_an_auditor_asks(here: Path) -> None:
 
 def test_a_value_edited_in_a_table_is_named(here: Path) -> None:
     value = repr(json.loads((here / "data/tiny" / EVALUATION / "metrics.json").read_text())["psnr_test"]["value"])
-    table, summary = (here / "reports/tiny/tables" / name for name in ("reconstruction.csv", "summary.md"))
+    table, summary = (here / "data/tiny/reports/tables" / name for name in ("reconstruction.csv", "summary.md"))
     replace(table, table.read_bytes().replace(value.encode(), b"31.5"))
     shown = f" {float(value):.2f} ".encode()
     assert shown in summary.read_bytes()
     replace(summary, summary.read_bytes().replace(shown, b" 31.50 "))
     problems = audit(None).problems
-    where = "reports/tiny/tables/reconstruction.csv: FA-VAE, f = 2/psnr_test"
+    where = "data/tiny/reports/tables/reconstruction.csv: FA-VAE, f = 2/psnr_test"
     assert f"{where}: reproduced is '31.5', the results give '{value}'" in problems
-    assert any(p.startswith("reports/tiny/tables/summary.md: line ") for p in problems)
-    assert any(p.startswith("make_tables/all: corrupt: reports/tiny/tables differs") for p in problems)
+    assert any(p.startswith("data/tiny/reports/tables/summary.md: line ") for p in problems)
+    assert any(p.startswith("make_tables/all: corrupt: data/tiny/reports/tables differs") for p in problems)
     assert len(problems) == 3
 
 
@@ -145,3 +145,5 @@ def test_a_dirty_tree_at_the_time_of_the_run_is_named_and_the_exit_code_is_1(res
     assert dirty.returncode == 1
     assert "make_tables/all: made from a working tree with uncommitted changes: params/tables.yaml" in dirty.stdout
     assert call(results, "favae", "audit", "reconstruction/1/psnr_test").returncode == 0
+    call(results, "git", "commit", "-qam", "the edit that ran")
+    assert "0 problems" in call(results, "favae", "audit").stdout

@@ -21,7 +21,7 @@ from favae.reporting.results import Results
 from favae.reporting.style import drawing, spread
 from favae.stages.runner import run_job
 
-FIGURES = Path("reports/tiny/figures")
+FIGURES = Path("data/tiny/reports/figures")
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -22,7 +22,7 @@ from favae.reporting.tables import Entry, table_entries, tidy
 from favae.results.cards import read_card
 from favae.stages.runner import run_job
 
-TABLES = Path("reports/tiny/tables")
+TABLES = Path("data/tiny/reports/tables")
 FAVAE = "evaluate_reconstruction/natural-f4-favae-on-natural"
 REPOSITORY = Path(__file__).parents[2]
 
@@ -204,7 +204,7 @@ def test_make_tables_twice_gives_the_same_bytes(job: Callable[[str], Job]) -> No
     job("make_tables").card.unlink()
     assert run_job(job("make_tables")) == first
     assert {path.name: path.read_bytes() for path in TABLES.iterdir()} == bytes_of
-    assert first.outputs.keys() == {"reports/tiny/tables"}
+    assert first.outputs.keys() == {"data/tiny/reports/tables"}
     summary = bytes_of["summary.md"].decode()
     assert all(f"## {config.title}" in summary for config in job("make_tables").config.tables)
     assert str(Path.cwd()) not in summary

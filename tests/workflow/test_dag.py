@@ -47,7 +47,7 @@ def test_prepared_data_are_a_few_files(finished: Path) -> None:
 
 
 def test_tables_hold_what_the_evaluations_measured(finished: Path) -> None:
-    table = pd.read_csv(finished / "reports/tiny/tables/reconstruction.csv")
+    table = pd.read_csv(finished / "data/tiny/reports/tables/reconstruction.csv")
     for cell, rows in table.groupby("run"):
         stage, name = cell.split("@")[0].split("/")
         measured = json.loads((finished / "data/tiny" / stage / name / "metrics.json").read_text())
@@ -69,7 +69,7 @@ def test_a_metric_without_its_weights_says_so_and_has_no_value(finished: Path) -
 
 
 def test_figures_and_report_are_made(finished: Path) -> None:
-    figures = {p.name for p in (finished / "reports/tiny/figures").glob("*.png")}
+    figures = {p.name for p in (finished / "data/tiny/reports/figures").glob("*.png")}
     assert {"reconstructions.png", "spectrum_error.png", "learning_curves.png", "sigma.png", "samples.png"} <= figures
     call(finished, "snakemake", "--report", "report.html", "--quiet", "all")
     page = (finished / "report.html").read_text()

@@ -1,0 +1,97 @@
+"""Published results of a scale: what `reports/<scale>` ships of `data/<scale>`, and where each file lies there.
+
+`results/` has the layout of `data/<scale>`; `tables/` and `figures/` are those of the run. `manifest.json` lists every shipped file
+with its hash, and every output that is known by its hash only, such as weights.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from favae.config.base import Schema
+from favae.results.cards import Output, describe, files_of
+from favae.runtime import paths
+
+MANIFEST = "manifest.json"
+_RESULTS, _REPORTS = "results", "reports"
+
+
+class Manifest(Schema):
+    """Content of `manifest.json`; paths of shipped files start at the bundle, those of other outputs at the project."""
+
+    shipped: dict[str, Output]
+    not_shipped: dict[str, Output]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The published results of one scale in a folder."""
+
+    scale: str
+    root: Path
+
+    @classmethod
+    def of(cls, scale: str) -> "Bundle":
+        """That of the repository."""
+        return cls(scale, paths.bundle_dir(scale))
+
+    @property
+    def results(self) -> Path:
+        """Folder of cards, metrics and run records."""
+        return self.root / _RESULTS
+
+    @property
+    def exists(self) -> bool:
+        """Whether results are published here, not only tables."""
+        return self.results.is_dir()
+
+    def locate(self, path: Path) -> Path:
+        """Where a file of `data/<scale>` lies in the bundle, if it is shipped."""
+        for base in (paths.DATA / self.scale, paths.bundle_dir(self.scale)):
+            if path.is_relative_to(base):
+                inner = path.relative_to(base)
+                report = base.is_relative_to(paths.REPORTS) or inner.parts[:1] == (_REPORTS,)
+                return (
+                    self.root.joinpath(*inner.parts[inner.parts[:1] == (_REPORTS,) :])
+                    if report
+                    else self.results / inner
+                )
+        return path
+
+    def manifest(self) -> Manifest | None:
+        """The list of files, or None where there is none. Raises ValueError naming the file when it is not such a list."""
+        path = self.root / MANIFEST
+        try:
+            return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not a list of published files; restore it with `git checkout {path}`") from error
+
+    def files(self) -> Iterator[Path]:
+        """Every file that the manifest speaks of: all but itself and the page that people write."""
+        for folder in ("results", "tables", "figures"):
+            yield from files_of(self.root / folder) if (self.root / folder).is_dir() else ()
+
+    def problems(self, outputs: Mapping[str, Output]) -> Iterator[str]:
+        """Where files or cards (which say `outputs`) do not agree with the manifest; nothing where there is no manifest."""
+        try:
+            manifest = self.manifest()
+        except ValueError as error:
+            yield str(error)
+            return
+        if manifest is None:
+            return
+        there = {path.relative_to(self.root).as_posix(): path for path in self.files()}
+        for name, output in manifest.shipped.items():
+            if name not in there:
+                yield f"{self.root / name}: missing; {MANIFEST} lists it"
+            elif describe(there[name]) != output:
+                yield f"{self.root / name}: differs from what {MANIFEST} says"
+        for name in sorted(there.keys() - manifest.shipped.keys()):
+            yield f"{self.root / name}: not listed in {MANIFEST}"
+        for name, output in manifest.not_shipped.items():
+            if outputs.get(name, output) != output:
+                yield f"{self.root / MANIFEST}: {name} is not what its card says"

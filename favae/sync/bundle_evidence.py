@@ -1,0 +1,124 @@
+"""What stands behind each published result, from the files of the bundle alone."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from favae.jobs.grid import Grid, Job
+from favae.results.bundle import Bundle
+from favae.results.cards import Card, describe, hash_of, read_card, size_of
+from favae.results.diff import first_difference
+from favae.results.past import parameters_at
+from favae.results.run_record import RunRecord, read_record
+from favae.runtime import paths
+from favae.runtime.hashes import sha256_file
+from favae.sync.evidence import SHORT, Evidence, record_problems
+
+_CLOSE = 1e-9  # relative: a mean over images, added up in another order
+
+
+def gather_bundle(grid: Grid, bundle: Bundle) -> dict[str, Evidence]:
+    """Evidence of every job of a scale, by `stage/cell`, inputs first."""
+    return {job.name: _evidence(job, bundle) for job in grid}
+
+
+def _evidence(job: Job, bundle: Bundle) -> Evidence:
+    try:
+        card = read_card(bundle.locate(job.card))
+    except FileNotFoundError:
+        return Evidence(job, None, None, None, [f"{bundle.locate(job.card)}: missing"])
+    except ValueError as error:
+        return Evidence(job, None, None, None, [str(error)])
+    problems, notes = list(_card_problems(job, card, bundle)), list[str]()
+    try:
+        record = read_record(bundle.locate(paths.run_record(job.scale, job.stage.name, job.cell)))
+    except ValueError:
+        record = None
+    problems += record_problems(card, record, notes)
+    problems += _parameter_problems(job, card, record, notes)
+    problems += _value_problems(job, record, bundle)
+    absent = frozenset(name for name in card.outputs if not bundle.locate(Path(name)).exists())
+    return Evidence(job, card, record, None, problems, notes, absent)
+
+
+def _card_problems(job: Job, card: Card, bundle: Bundle) -> Iterator[str]:
+    """Where the card does not hold together with itself, with the cards it names, or with the files beside it."""
+    where = bundle.locate(job.card)
+    if (card.scale, card.stage, card.cell) != (job.scale, job.stage.name, job.cell):
+        yield f"{where}: is the card of {card.stage}/{card.cell} at the scale {card.scale}"
+    if hash_of(card.stage, card.cell, card.parameters, card.code_version, card.inputs) != card.key:
+        yield f"{where}: its key {card.key[:SHORT]} does not follow from its content"
+    cards = {path.as_posix(): bundle.locate(path) for path in job.inputs.values()}
+    if odd := sorted(card.inputs.keys() ^ cards.keys()):
+        yield f"{where}: the inputs are others than those of the grid: {odd[0]}"
+    for name, digest in card.inputs.items():
+        if name in cards and cards[name].exists() and sha256_file(cards[name]) != digest:
+            yield f"{where}: its input {name} is {digest[:SHORT]}, the published card is another"
+    for name, output in card.outputs.items():
+        file = bundle.locate(Path(name))
+        if file.exists() and describe(file) != output:
+            yield f"{file}: differs from what its card says ({size_of(file)} bytes, expected {output.size})"
+        elif not file.exists() and _must_be_shipped(job, Path(name)):
+            yield f"{file}: missing"
+
+
+def _must_be_shipped(job: Job, path: Path) -> bool:
+    """Whether every bundle has it: metrics, tables and figures."""
+    return any(o.name == path.name and (o.metrics or o.where == "report") for o in job.stage.outputs)
+
+
+def _parameter_problems(job: Job, card: Card, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
+    """Nothing where the parameters are today's; a note where they are those of the commit of the run."""
+    difference = first_difference(card.parameters, job.parameters)
+    if difference is None and card.code_version == job.version:
+        return
+    commit = record.git_commit if record else None
+    then = parameters_at(commit, job.scale, job.stage.name, job.cell) if commit else None
+    what = (
+        f"{difference[0]} was {difference[1]!r}, is now {difference[2]!r} ({job.where})"
+        if difference
+        else f"the code version of the stage was {card.code_version}, is now {job.version}"
+    )
+    if commit and then is not None and first_difference(card.parameters, then) is None:
+        notes.append(f"made with the parameters of the commit {commit[:SHORT]}; since then: {what}")
+    else:
+        yield f"made with parameters that are neither those in params/ nor those of its commit: {what}"
+
+
+def _value_problems(job: Job, record: RunRecord | None, bundle: Bundle) -> Iterator[str]:
+    """Where metrics, run record and per-image values are not one."""
+    folder = bundle.locate(job.card).parent
+    try:
+        metrics = json.loads((folder / paths.METRICS).read_text(encoding="utf-8"))
+        values = {name: metric["value"] for name, metric in metrics.items() if metric["value"] is not None}
+    except FileNotFoundError:
+        return  # not an evaluation, or said already
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        yield f"{folder / paths.METRICS}: not a file of metrics ({error})"
+        return
+    if record is not None:
+        for name in sorted(values.keys() | record.metrics.keys()):
+            if values.get(name) != record.metrics.get(name):
+                yield f"{name} is {values.get(name)!r} in {paths.METRICS}, {record.metrics.get(name)!r} in its run record"
+    for name, mean in _means(folder / paths.IMAGES).items():
+        value = next((v for metric, v in values.items() if metric.rpartition("_")[0] == name), None)
+        if value is not None and not math.isclose(mean, value, rel_tol=_CLOSE):
+            yield f"{name} is {value!r} in {paths.METRICS}, the mean over {paths.IMAGES} is {mean!r}"
+
+
+def _means(path: Path) -> dict[str, float]:
+    """Mean of each metric over images; empty where the values are not shipped."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return (
+            {name: math.fsum(float(row[name]) for row in rows) / len(rows) for name in rows[0] if name != "id"}
+            if rows
+            else {}
+        )
+    except (TypeError, ValueError):
+        return {}  # the card says that the file was changed

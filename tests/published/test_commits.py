@@ -1,0 +1,120 @@
+"""Edit, run, commit: a result made from an edit holds once a commit has the code and parameters that ran."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from published_support import git
+
+from favae.jobs.grid import load_grid
+from favae.results.git import commit_with, working_tree
+from favae.results.past import parameters_at
+from favae.sync.audit import audit_bundle
+from favae.sync.publish import publish
+
+TABLES = "make_tables/all"
+EDITED = Path("params/table2.yaml")
+
+
+@pytest.fixture
+def repository(project: Path) -> Path:
+    """The project as a repository with one commit, without its results."""
+    (project / ".gitignore").write_text("data/\n")
+    (project / "README.md").write_text("words\n")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "start")
+    return project
+
+
+def edit(text: str) -> None:
+    EDITED.write_text(EDITED.read_text() + text)
+    os.utime(EDITED, ns=(0, EDITED.stat().st_mtime_ns + 1))
+
+
+def test_the_working_tree_is_recorded_with_the_contents_of_its_edits(repository: Path) -> None:
+    commit = git("rev-parse", "HEAD")
+    assert working_tree() == {"commit": commit, "dirty": [], "contents": {}}
+    edit("# new\n")
+    (repository / "params/a new.yaml").write_text("x: 1\n")
+    Path("params/weights.yaml").unlink()
+    tree = working_tree()
+    assert tree["dirty"] == list(tree["contents"])
+    assert tree["contents"] == {
+        "params/table2.yaml": git("hash-object", "params/table2.yaml"),
+        "params/a new.yaml": git("hash-object", "params/a new.yaml"),
+        "params/weights.yaml": "",
+    }
+
+
+def test_the_commit_of_the_very_edit_is_found_whatever_prose_came_with_it(repository: Path) -> None:
+    edit("# new\n")
+    (repository / "params/a new.yaml").write_text("x: 1\n")
+    Path("params/weights.yaml").unlink()
+    tree = working_tree()
+    assert commit_with(tree["commit"], tree["contents"]) is None
+    (repository / "README.md").write_text("other words\n")
+    git("add", "-A")
+    git("commit", "-qm", "the edit")
+    edited = git("rev-parse", "HEAD")
+    edit("# later\n")
+    git("commit", "-qam", "later")
+    assert commit_with(tree["commit"], tree["contents"]) == edited
+
+
+def test_a_commit_with_other_contents_or_with_more_code_is_not_taken(repository: Path) -> None:
+    edit("# ran\n")
+    tree = working_tree()
+    edit("# edited again before the commit\n")
+    git("commit", "-qam", "other contents")
+    assert commit_with(tree["commit"], tree["contents"]) is None
+    git("reset", "-q", "--hard", tree["commit"])
+    edit("# ran\n")
+    Path("constraints.txt").write_text("torch==1\n")
+    git("add", "-A")
+    git("commit", "-qm", "more than what ran")
+    assert commit_with(tree["commit"], tree["contents"]) is None
+
+
+def test_edited_prose_alone_is_no_edit_of_a_result(repository: Path) -> None:
+    (repository / "README.md").write_text("other words\n")
+    tree = working_tree()
+    assert commit_with(tree["commit"], tree["contents"]) == tree["commit"]
+
+
+def set_commit(commit: str, contents: dict[str, str]) -> None:
+    for path in Path("data/tiny/runs").rglob("*.json"):
+        origin = {"git_commit": commit, "git_dirty": list(contents), "git_contents": contents}
+        path.write_text(json.dumps(json.loads(path.read_text()) | origin))
+
+
+def test_audit_names_the_commit_that_has_what_ran(repository: Path) -> None:
+    edit("# new\n")
+    tree = working_tree()
+    set_commit(tree["commit"], tree["contents"])
+    load_grid.cache_clear()
+    with pytest.raises(ValueError, match="made from a working tree with uncommitted changes: params/table2"):
+        publish("tiny")
+    git("commit", "-qam", "the edit")
+    publish("tiny")
+    result = audit_bundle("tiny")
+    assert result.problems == []
+    note = f"note          ran before it was committed: the commit {git('rev-parse', 'HEAD')[:12]} has"
+    assert any(line.startswith(note) for line in result.evidence[TABLES].lines())
+
+
+def test_parameters_of_the_recorded_commit_are_as_good_as_todays(repository: Path) -> None:
+    start = git("rev-parse", "HEAD")
+    set_commit(start, {})
+    publish("tiny")
+    EDITED.write_text(EDITED.read_text().replace("sigma: 3.0", "sigma: 2.5"))
+    os.utime(EDITED, ns=(0, EDITED.stat().st_mtime_ns + 1))
+    load_grid.cache_clear()
+    result = audit_bundle("tiny")
+    assert result.problems == []
+    (note,) = result.evidence["train_autoencoder/natural-f4-favae"].notes
+    assert note.startswith(f"made with the parameters of the commit {start[:12]}; since then: ")
+    then = parameters_at(start, "tiny", "train_autoencoder", "natural-f4-favae")
+    assert then is not None
+    assert then["objective"]["spectrum"]["sigma"] == 3

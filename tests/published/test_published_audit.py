@@ -1,0 +1,221 @@
+"""Published results are audited by anybody: from their files alone, without changing anything; every edit is found."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from published_support import write_result
+from tests_support import environment
+
+from favae.jobs.grid import Grid, load_grid
+from favae.results.bundle import MANIFEST, Bundle
+from favae.sync.audit import audit_bundle, audits, find
+from favae.sync.publish import publish
+
+EVALUATION = "evaluate_reconstruction/natural-f4-favae-on-natural"
+ROOT = Path("reports/tiny")
+
+
+def problems() -> list[str]:
+    load_grid.cache_clear()
+    return audit_bundle("tiny").problems
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def test_a_clean_clone_audits_what_was_published_and_changes_nothing(clone: Path) -> None:
+    before = snapshot(clone)
+    (result,) = audits("tiny")
+    assert result.problems == []
+    assert len(result.numbers) > 0
+    assert snapshot(clone) == before
+    (number,) = find(result, "reconstruction/natural-f4-favae-on-natural/psnr_test")
+    (weights,) = [item for item in result.chain(number) if item.job.name == "train_autoencoder/natural-f4-favae"]
+    assert any("model.safetensors (not shipped)" in line for line in weights.lines())
+
+
+def test_own_and_published_results_are_both_audited(project: Path) -> None:
+    publish("tiny")
+    assert [result.where for result in audits("tiny")] == [Path("data/tiny"), Path("reports/tiny")]
+
+
+def test_an_audit_of_own_results_changes_nothing_and_misses_runs_where_mlflow_has_none(project: Path) -> None:
+    before = snapshot(project)
+    (result,) = audits("tiny")
+    assert all("no valid run in MLflow" in problem for problem in result.problems)
+    assert snapshot(project) == before
+
+
+def test_a_user_without_write_access_can_audit(clone: Path) -> None:
+    command = [sys.executable, "-c", "from favae.cli.main import entry; entry()", "audit", "--scale", "tiny"]
+    if os.geteuid() == 0:  # permissions bind root only without its privileges
+        if not shutil.which("setpriv"):
+            pytest.skip("this is root, and setpriv (util-linux), which gives up privileges, is not installed")
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    folders = [clone, *(path for path in clone.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment(GIT_CEILING_DIRECTORIES=str(clone))
+        )
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "reports/tiny: " in done.stdout
+    assert "0 problems" in done.stdout
+
+
+def numbers(text: str) -> str:
+    """The text with its last digit changed."""
+    place = max(text.rfind(digit) for digit in "0123456789")
+    return text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["with the list of files", "without it"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"results/{EVALUATION}/metrics.json",
+        f"results/{EVALUATION}/card.json",
+        f"results/{EVALUATION}/images.csv",
+        "results/train_autoencoder/natural-f4-favae/card.json",
+        "results/curves/train_autoencoder/natural-f4-favae.csv",
+        f"results/runs/{EVALUATION}.json",
+        "tables/reconstruction.csv",
+        "tables/reconstruction.md",
+        "tables/reconstruction.tex",
+        "tables/summary.md",
+        "figures/some.png",
+    ],
+)
+def test_a_number_edited_in_any_file_is_found(clone: Path, name: str, listed: bool) -> None:
+    if not listed:
+        (ROOT / MANIFEST).unlink()
+    path = ROOT / name
+    if name.startswith("results/runs/"):
+        tree = json.loads(path.read_text())
+        tree["metrics"]["psnr_test"] += 1e-9
+        path.write_text(json.dumps(tree))
+    elif (path.suffix in (".png", ".csv") and "curves" in name) or path.suffix == ".png":
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    else:
+        path.write_text(numbers(path.read_text()))
+    found = problems()
+    assert any(Path(name).name in p or Path(name).parent.name in p or EVALUATION in p for p in found), found
+
+
+def test_a_number_edited_in_the_list_of_files_is_found(clone: Path) -> None:
+    path = ROOT / MANIFEST
+    text = path.read_text()
+    path.write_text(text.replace('"size": 100', '"size": 101', 1))
+    assert any(f"{path}: data/tiny/" in problem for problem in problems())
+    path.write_text(text[: text.rfind('"size": ')] + text[text.rfind('"size": ') :].replace('"size": ', '"size": 1'))
+    assert any("differs from what manifest.json says" in problem for problem in problems())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"results/{EVALUATION}/card.json",
+        f"results/{EVALUATION}/metrics.json",
+        f"results/runs/{EVALUATION}.json",
+        "results/make_tables/all/card.json",
+        "tables/summary.md",
+        "figures/some.png",
+    ],
+)
+@pytest.mark.parametrize("listed", [True, False], ids=["with the list of files", "without it"])
+def test_a_missing_file_is_named(clone: Path, name: str, listed: bool) -> None:
+    if not listed:
+        (ROOT / MANIFEST).unlink()
+    (ROOT / name).unlink()
+    found = problems()
+    named = (f"{ROOT / name}: missing", f"{EVALUATION}: no readable run record", "figures: differs")
+    assert any(word in problem for problem in found for word in named), found
+
+
+def test_without_a_list_of_files_what_is_not_there_is_known_by_its_hash(clone: Path) -> None:
+    (ROOT / MANIFEST).unlink()
+    for path in ROOT.rglob("images.csv"):
+        path.unlink()
+    assert problems() == []
+
+
+def test_a_file_that_nobody_listed_is_named(clone: Path) -> None:
+    (ROOT / "results/extra.csv").write_text("1\n")
+    assert problems() == [f"{ROOT}/results/extra.csv: not listed in {MANIFEST}"]
+
+
+def test_results_of_other_parameters_are_named(clone: Path) -> None:
+    path = Path("params/table2.yaml")
+    text = path.read_text()
+    assert "sigma: 3.0" in text
+    path.write_text(text.replace("sigma: 3.0", "sigma: 2.5"))
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    found = problems()
+    assert any(
+        p.startswith("train_autoencoder/natural-f4-favae: made with parameters that are neither") and "is now 2.5" in p
+        for p in found
+    ), found
+    assert not any("prepare_dataset" in p for p in found)
+
+
+def test_results_of_a_renamed_scale_are_named(clone: Path) -> None:
+    card = ROOT / "results" / EVALUATION / "card.json"
+    card.write_text(card.read_text().replace('"scale": "tiny"', '"scale": "demo"'))
+    assert any("is the card of" in problem for problem in problems())
+
+
+def test_what_is_not_whole_is_not_published(project: Path) -> None:
+    publish("tiny")
+    before = snapshot(Path("reports"))
+    (project / "data/tiny" / EVALUATION / "metrics.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"nothing is published:\n  {EVALUATION} is corrupt"):
+        publish("tiny")
+    assert snapshot(Path("reports")) == before
+
+
+def test_what_would_fail_its_audit_is_not_published(project: Path) -> None:
+    (project / "data/tiny/runs" / f"{EVALUATION}.json").unlink()
+    (project / "data/tiny/runs" / f"{EVALUATION}.json").write_text("{}")
+    with pytest.raises(ValueError, match="no readable run record"):
+        publish("tiny")
+    assert not list(Path("reports").iterdir())
+
+
+def test_pages_of_people_stay_and_old_results_go(project: Path) -> None:
+    publish("tiny")
+    (ROOT / "README.md").write_text("what we learned\n")
+    for job in Grid("tiny"):
+        if job.name == EVALUATION:
+            (job.card.parent / "images.csv").unlink()
+            write_result(job, shift=1.0)
+        elif job.stage.collects:
+            for output in job.stage.outputs:
+                shutil.rmtree(output.path(job.scale, job.stage.name, job.cell))
+            write_result(job)
+    publish("tiny")
+    assert (ROOT / "README.md").read_text() == "what we learned\n"
+    assert problems() == []
+
+
+def test_only_small_files_are_shipped_beyond_what_every_bundle_has(project: Path) -> None:
+    manifest = publish("tiny", limit=0).manifest
+    assert not any(name.endswith(("images.csv", "model.safetensors")) for name in manifest.shipped)
+    assert f"data/tiny/{EVALUATION}/images.csv" in manifest.not_shipped
+    assert problems() == []
+    manifest = publish("tiny").manifest
+    assert f"results/{EVALUATION}/images.csv" in manifest.shipped
+    assert not any(name.endswith(("model.safetensors", "shards", ".npy")) for name in manifest.shipped)
+    assert Bundle.of("tiny").manifest() == manifest

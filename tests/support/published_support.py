@@ -1,0 +1,71 @@
+"""Small results of a cell, written as its job writes them, and git as a user of the tests."""
+
+import json
+import subprocess
+
+import numpy as np
+import pandas as pd
+
+from favae.jobs.grid import Job
+from favae.results.cards import content_key, input_hashes, write_card
+from favae.results.run_record import RunRecord, environment, write_run_record
+from favae.runtime import paths
+from favae.stages.make_tables import render
+
+COMMIT = "c" * 40  # no repository here: nobody can ask
+IMAGES = 40
+PROTOCOL = {"split": "test", "n": "all"}
+
+
+def measured(value: float) -> dict[str, object]:
+    return {"value": value, "n": IMAGES, "protocol": PROTOCOL, "note": None}
+
+
+def write_outputs(job: Job, shift: float = 0.0) -> dict[str, float]:
+    """Files of every output of a job, with values that follow from its name, and the metrics among them."""
+    random = np.random.default_rng(sum(job.name.encode()))
+    values = pd.DataFrame({"psnr": random.normal(20, 2, IMAGES), "ssim": random.uniform(0.3, 0.9, IMAGES)}) + shift
+    metrics = {f"{name}_test": float(column.mean()) for name, column in values.items()}
+    if job.stage.name == "generate_images":
+        metrics = {f"{name}_test_guidance{g}": random.uniform(1, 9) for name in ("fid", "fd_randconv") for g in (1, 3)}
+    ids = [f"image-{i:02}" for i in range(IMAGES)]
+    for output in job.stage.outputs:
+        path = output.path(job.scale, job.stage.name, job.cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if output.metrics:
+            path.write_text(json.dumps({name: measured(value) for name, value in metrics.items()}))
+        elif output.name == paths.IMAGES:
+            values.assign(id=ids).to_csv(path, index=False)
+        elif output.name == "tables":
+            path.mkdir()
+            for name, text in render(job).items():
+                (path / name).write_text(text, encoding="utf-8")
+        elif output.folder:
+            path.mkdir()
+            (path / "some.png").write_bytes(random.bytes(100))
+        else:
+            path.write_bytes(random.bytes(100))
+    return metrics if any(output.metrics for output in job.stage.outputs) else {}
+
+
+def write_result(job: Job, shift: float = 0.0) -> None:
+    """Outputs, run record and card of a job."""
+    metrics = write_outputs(job, shift)
+    hashes = input_hashes(job)
+    key = content_key(job, hashes)
+    record = RunRecord.model_validate(
+        environment()
+        | {"scale": job.scale, "stage": job.stage.name, "cell": job.cell, "key": key, "metrics": metrics}
+        | {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:01:00+00:00", "seconds": 60.0}
+        | {"resumed": 0, "device": "cpu", "gpu_seconds": 0.0, "artifacts": []}
+        | {"git_commit": COMMIT, "git_dirty": []}
+    )
+    write_run_record(record)
+    outputs = [output.path(job.scale, job.stage.name, job.cell) for output in job.stage.outputs]
+    write_card(job, key, hashes, outputs, {})
+
+
+def git(*arguments: str) -> str:
+    """A git command in the working directory, by a user of the tests."""
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main")
+    return subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
