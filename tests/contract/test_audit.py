@@ -67,7 +67,7 @@ def test_one_chain_says_what_an_auditor_asks(here: Path) -> None:
         "data/tiny/prepare_dataset/natural/shards",
     ):
         assert fact in text, fact
-    with pytest.raises(ValueError, match="no measured number is called 'reconstruction/x/psnr_test'"):
+    with pytest.raises(ValueError, match="no measured number is named 'reconstruction/x/psnr_test'"):
         find(result, "reconstruction/x/psnr_test")
 
 
@@ -80,7 +80,7 @@ def test_a_value_edited_in_a_table_is_named(here: Path) -> None:
     replace(summary, summary.read_bytes().replace(shown, b" 31.50 "))
     problems = audit(None).problems
     where = "reports/tiny/tables/reconstruction.csv: FA-VAE, f = 2/psnr_test"
-    assert f"{where}: reproduced is '31.5', the results give '{value}'" in problems
+    assert f"{where}: reproduced is '31.5', according to the results '{value}'" in problems
     assert any(p.startswith("reports/tiny/tables/summary.md: line ") for p in problems)
     assert any(p.startswith("make_tables/all: corrupt: reports/tiny/tables differs") for p in problems)
     assert len(problems) == 3
@@ -127,7 +127,7 @@ def test_a_run_record_that_proves_nothing_is_named(here: Path) -> None:
     for start in (
         f"{MODEL}: made from the commit 000000000000, which this repository does not have",
         f"{EVALUATION}: made outside a git repository",
-        "prepare_dataset/scientific: its run record is of another result (key 111111111111",
+        "prepare_dataset/scientific: its run record belongs to another result (key 111111111111",
         "prepare_dataset/natural: no readable run record",
     ):
         assert any(p.startswith(start) for p in problems), start
