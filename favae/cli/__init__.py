@@ -4,7 +4,7 @@ import sys
 
 
 def entry() -> None:
-    """Run the command line. Where a package of the extras is not installed, say in one line what to install."""
+    """Run the command line. If a package of the extras is missing, print one line with what to install."""
     try:
         from favae.cli.main import entry as run
 

@@ -1,4 +1,4 @@
-"""The command that measures the project."""
+"""The command `favae bench`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,14 +7,14 @@ import typer
 
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="Which benchmarks; all of them by default.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Toy sizes: only to see that everything runs.")] = False,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds of each at most; medians are printed.")] = 15,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of benchmarks; default: all.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Toy sizes, to check that everything runs.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Largest number of rounds; medians are printed.")] = 15,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     write: Annotated[Path | None, typer.Option(help="Also write a Markdown page, with images beside it.")] = None,
 ) -> None:
-    """Measure the project on this machine: against peers, against the machine's floor, and by part.
+    """Measure the project on this machine: compared with other implementations and with the machine's limits, and by part.
 
     Example: favae bench focal_frequency quantizer
     """
@@ -23,11 +23,12 @@ def bench(
     from favae.bench.machine import describe, use
     from favae.bench.page import heading, line, write_page
     from favae.bench.section import Row, Section, Settings, sections
+    from favae.config.errors import closest
 
     known = sections()
     chosen = names or list(known)
     if unknown := sorted(set(chosen) - set(known)):
-        raise ValueError(f"unknown benchmarks {', '.join(unknown)}; available: {', '.join(known)}")
+        raise ValueError(f"unknown benchmark {unknown[0]!r}; {closest(unknown[0], known)}")
     settings = Settings(
         size="quick" if quick else "full",
         rounds=repeats,
@@ -50,6 +51,6 @@ def bench(
             tables[-1][1].append(row)
             print(line(row), flush=True)
         print(f"\n{section.note}", flush=True)
-        if write is not None:  # after every section: a run that is stopped leaves what it has measured
+        if write is not None:  # after every section, so that a stopped run keeps what it has measured
             measured = [name for _, _, name in tables]
             write_page(write, machine, tables, [name for name in known if name not in measured])

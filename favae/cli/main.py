@@ -1,4 +1,4 @@
-"""The commands. Each imports what it needs when it runs, so that `favae --help` is instant."""
+"""The commands. Each imports its modules when it runs, so that `favae --help` is fast."""
 
 import io
 import logging
@@ -42,7 +42,7 @@ def _options(
 
 
 def entry() -> None:
-    """Run the command line; an error is one readable line, with `--debug` the traceback."""
+    """Run the command line. An error is printed as one readable line; with `--debug`, as a traceback."""
     try:
         app(standalone_mode=True)
     except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
@@ -60,7 +60,7 @@ def run(
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     log: Annotated[Path | None, typer.Option(help="Also write the messages to this file.")] = None,
 ) -> None:
-    """Make the result of one cell (what a rule of the workflow calls).
+    """Make the result of one cell (called by the rules of the workflow).
 
     Example: favae run train_autoencoder natural-f4-favae --scale demo
     """
@@ -133,21 +133,20 @@ def reconstruct(
 ) -> None:
     """Reconstruct your own images, of any size and mode.
 
-    Each becomes OUT/<name>.png, below the same subfolders as in the folder given. If two images would share a file,
-    their names get the suffix or the folder. All files are decided before the first is written: the command stops if
-    one of them is an image of yours. An image that cannot be read is reported at the end, with exit code 1.
+    Each image is written to OUT/<name>.png, in the same subfolders as in the given folder. If two images would have the
+    same name, the suffix or the folder is added to their names. The command stops before it writes anything if it would
+    overwrite one of your images. Images that cannot be read are reported at the end, with exit code 1.
 
-    An image of more than 512 x 512 pixels (256 x 256 for a model that down-samples by 2) is cut into overlapping tiles
-    that are blended into one another, so that memory stays bounded: tiles of 64 x 64 latent positions, at most 512 x 512
-    pixels. Normalisation and attention then see one tile instead of the whole image, so the values differ from those of
-    a reconstruction in one piece.
+    To limit memory, an image of more than 512 x 512 pixels (256 x 256 for a model that down-samples by 2) is cut into
+    overlapping tiles of 64 x 64 latent positions (at most 512 x 512 pixels), which are blended. Normalisation and
+    attention then see one tile instead of the whole image, so the values differ from those of an undivided image.
 
     Example: favae reconstruct photo.jpg --model data/demo/train_autoencoder/natural-f4-favae --out out
     """
     from favae.data.walk import shown
     from favae.inference.reconstruct import reconstruct_files
 
-    for stream in (sys.stdout, sys.stderr):  # whatever the locale, no name of a file stops the command
+    for stream in (sys.stdout, sys.stderr):  # a file name that the locale cannot encode must not stop the command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     problems = []
@@ -171,7 +170,7 @@ def rank(
     threads: Annotated[int, typer.Option()],
     log_file: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
-    """One process of a training in several, as torchrun starts it."""
+    """One rank of a training in several processes, started by torchrun."""
     import os
 
     from favae.jobs.grid import load_grid
@@ -185,7 +184,7 @@ def rank(
 
 @internal.command()
 def start() -> None:
-    """Head process, before the first job: write down commit and dirty files."""
+    """Before the first job: record the git commit and uncommitted files."""
     from favae.results.git import write_git_record
 
     write_git_record()
@@ -193,7 +192,7 @@ def start() -> None:
 
 @internal.command()
 def finish(scale: Scale = None) -> None:
-    """Head process, after a successful run: lock what is valid, bring MLflow up to date."""
+    """After a successful run: record valid results in DVC and update MLflow."""
     import os
 
     from favae.sync.dvc import lock_results

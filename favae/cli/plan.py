@@ -1,4 +1,4 @@
-"""`favae plan`: what a scale would run, what it would take, and what this machine lacks for it."""
+"""`favae plan`: the jobs of a scale, estimates of what they take, and what is missing on this machine."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _WIDTH = 120
 _INDENT = " " * 4
 _BASIS = (
-    "GPU-hours, memory and disk are estimates; what was measured stands beside them. FLOPs are counted from the "
+    "GPU-hours, memory and disk are estimates; measured values are shown beside them. FLOPs are counted from the "
     "parameters of each network "
     "(training: three forward passes, plus LPIPS, discriminator and blur) and divided by assumed sustained rates of an "
     "H200-class GPU: "
@@ -25,7 +25,7 @@ def plan(
     target: Annotated[str | None, typer.Argument(help="STAGE or STAGE/CELL; default: all.")] = None,
     scale: Annotated[str | None, typer.Option(help="Scale in params/grid.yaml; default: the active one.")] = None,
 ) -> None:
-    """Show what each job would do and take (estimates, beside what was measured), and what is missing. Exits 1 if something is.
+    """Show what each job does and takes (estimated and measured), and what is missing here. Exits with 1 if anything is.
 
     Example: favae plan train_autoencoder/celebahq-f16-r12 --scale paper
     """
@@ -49,7 +49,7 @@ def plan(
 
 
 def _wrapped(text: str, first: str, others: str) -> str:
-    """Lines of at most 120 characters, broken at blanks only: addresses and values stay whole."""
+    """Lines of at most 120 characters, broken only at blanks, so that addresses and values stay whole."""
     return textwrap.fill(
         text,
         _WIDTH,
@@ -67,11 +67,11 @@ def _chosen(grid: "Grid", target: str | None) -> list["Job"]:
     if cell:
         return [grid.job(stage, cell)]
     chosen = [job for job in grid if job.stage.name == stage]
-    return chosen or [grid.job(stage, "")]  # raises, listing what there is
+    return chosen or [grid.job(stage, "")]  # raises ConfigError
 
 
 def _sizes(grid: "Grid") -> dict[str, "Sizes"]:
-    """Images of each data set: as prepared, else as declared."""
+    """Images per split of each data set: from its card if it is prepared, otherwise as declared."""
     from favae.jobs.resources import known_sizes
     from favae.results.cards import read_card
 
@@ -96,7 +96,7 @@ def _block(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"], found: "Estim
     """Name, sources, data, length, estimate and all parameters of one job."""
     lines = [job.name, f"{_INDENT}from        {job.where}"]
     lines += [f"{_INDENT}{name:11} {text}" for name, text in _facts(grid, job, sizes, found)]
-    if not job.stage.collects:  # tables and figures: their parameters are whole files
+    if not job.stage.collects:  # the parameters of tables and figures are whole files
         pairs = " ".join(f"{key}={value}" for key, value in _flat(job.parameters))
         lines.append(_wrapped(pairs, f"{_INDENT}parameters  ", " " * 16))
     return lines
@@ -105,7 +105,7 @@ def _block(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"], found: "Estim
 def _facts(
     grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"], found: "Estimate | None"
 ) -> Iterator[tuple[str, str]]:
-    """(what, text) of a job's data, length and estimate."""
+    """(heading, text) of a job's data, length, estimate and measured values."""
     if not job.stage.collects:
         yield "data", _data(grid, job, sizes)
     training = job.parameters.get("training", {})
@@ -131,7 +131,7 @@ def _data(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"]) -> str:
 
     dataset = job.cell if job.stage.name == "prepare_dataset" else dataset_of(grid, job)
     if dataset not in sizes:
-        return f"{dataset}: size known once prepared"
+        return f"{dataset}: size unknown until it is prepared"
     counts = ", ".join(f"{split} {sizes[dataset][split]:,}" for split in ("train", "val", "test"))
     captions = captions_of(grid, dataset) if job.stage.name == "train_cat" else 1
     return f"{dataset}: {counts}" + (f"; {captions} captions per image" if captions > 1 else "")
@@ -143,11 +143,11 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             text = str(value).replace(", ", ",")
-            yield f"{prefix}{key}", text.replace(" ", "_")  # one word a parameter: 20_epochs
+            yield f"{prefix}{key}", text.replace(" ", "_")  # one word per parameter: 20_epochs
 
 
 def _record(job: "Job") -> "RunRecord | None":
-    """The run record of a job, where one was written that can be read."""
+    """The run record of a job; None if it has none, or an unreadable one."""
     from favae.results.run_record import read_run_record
 
     try:
@@ -158,7 +158,7 @@ def _record(job: "Job") -> "RunRecord | None":
 
 def _measured(record: "RunRecord") -> str:
     where = f"{record.device} of {record.host}" + (f", SLURM job {record.slurm_job}" if record.slurm_job else "")
-    again = f", continued {record.resumed} times (the time is of the last part)" if record.resumed else ""
+    again = f", resumed {record.resumed} times (time of the last part only)" if record.resumed else ""
     memory = "".join(
         f", {size / 1e9:.1f} GB of {kind} memory"
         for kind, size in (("GPU", record.gpu_bytes), ("host", record.host_bytes))
@@ -187,7 +187,7 @@ def _totals(jobs: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> It
 
 
 def _row(stage: str, group: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> str:
-    """Sums of one stage; GPU memory is that of its largest job, disk what its jobs write (checkpoints kept while they run too)."""
+    """Sums of one stage. GPU memory is that of the largest job; disk includes checkpoints of running trainings."""
     known = [found for job in group if (found := estimates[job.name]) is not None]
     images, hours = sum(found.images for found in known), sum(found.gpu_hours for found in known)
     memory, disk = max((f.gpu_bytes for f in known), default=0), sum(found.disk_bytes for found in known)
@@ -199,9 +199,9 @@ def _row(stage: str, group: list["Job"], estimates: Mapping[str, "Estimate | Non
 
 
 def _critical_path(jobs: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> tuple[float, list[str]]:
-    """Hours, and the jobs, of the longest chain in which each waits for the one before; ranks share the hours of a job."""
+    """Hours and jobs of the critical path, the longest chain of dependent jobs. A job's hours are divided by its ranks."""
     ends: dict[str, tuple[float, list[str]]] = {}
-    for job in jobs:  # inputs come before what needs them
+    for job in jobs:  # inputs come first
         found, ranks = estimates[job.name], job.parameters.get("training", {}).get("ranks", 1)
         before, path = max((ends[str(c)] for c in job.inputs.values() if str(c) in ends), default=(0.0, []))
         own = found.gpu_hours / ranks if found else 0.0

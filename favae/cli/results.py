@@ -1,4 +1,4 @@
-"""Commands about results that exist: are they current, recorded, taken over, traceable."""
+"""Commands about existing results: status, recording, adoption, audit."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ def status(
     fast: Annotated[bool, typer.Option("--fast", help="Compare sizes of files, hash none.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Hash large files again that were not touched.")] = False,
 ) -> None:
-    """State of every cell, from contents: ok, missing, stale or corrupt. Exits 1 unless all are ok.
+    """Show the state of every cell, from contents: ok, missing, stale or corrupt. Exits with 1 unless all are ok.
 
     A large file that was not touched since it was hashed last is not hashed again, unless --full asks for it.
 
@@ -30,7 +30,7 @@ def status(
 
 
 def why(target: Annotated[str, typer.Argument(help="STAGE/CELL.")], scale: Scale = None) -> None:
-    """First field in which a result differs from what the parameters now ask for (old and new value).
+    """Show the first field in which a result differs from the current parameters (old and new value).
 
     Example: favae why train_autoencoder/natural-f4-favae
     """
@@ -40,7 +40,7 @@ def why(target: Annotated[str, typer.Argument(help="STAGE/CELL.")], scale: Scale
 
 
 def lock(scale: Scale = None) -> None:
-    """Record valid results in dvc.lock and DVC's cache; refuses stale and corrupt ones (exit code 1).
+    """Record valid results in dvc.lock and DVC's cache; refuse stale and corrupt ones (exit code 1).
 
     Example: favae lock
     """
@@ -52,7 +52,7 @@ def lock(scale: Scale = None) -> None:
 
 
 def adopt(scale: Scale = None) -> None:
-    """After git checkout, dvc checkout or dvc pull: verify results, let Snakemake take over what is current.
+    """After git checkout, dvc checkout or dvc pull: verify results, and mark the current ones as made for Snakemake.
 
     Example: dvc pull && favae adopt && snakemake -n
     """
@@ -62,10 +62,10 @@ def adopt(scale: Scale = None) -> None:
 
 
 def audit(
-    target: Annotated[str | None, typer.Argument(help="TABLE/ROW/METRIC: print one chain; ROW is a cell.")] = None,
+    target: Annotated[str | None, typer.Argument(help="TABLE/ROW/METRIC: trace one number; ROW is a cell.")] = None,
     scale: Scale = None,
 ) -> None:
-    """Trace every number of the tables to data, parameters, code and run. Exits 1 and names what does not hold.
+    """Trace every number of the tables to data, parameters, code and run. Exits with 1 and lists the problems if any.
 
     Both your own results (data/SCALE) and the published ones (reports/SCALE) are traced. Nothing is changed, and for the
     published ones neither a network nor MLflow, DVC or weights are needed.
@@ -105,7 +105,7 @@ def publish(scale: Annotated[str, typer.Argument(help="Scale in params/grid.yaml
 def prune(
     scale: Scale = None, yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it, only list.")] = False
 ) -> None:
-    """List results of cells that left the grid and resume states that nothing asks for; with --yes, remove them.
+    """List results of cells that are no longer in the grid, and unused resume states; with --yes, remove them.
 
     Example: favae prune --yes
     """
@@ -117,9 +117,9 @@ def prune(
 
 
 def mlflow_sync(
-    scale: Scale = None, quiet: Annotated[bool, typer.Option("--quiet", help="Only say what went wrong.")] = False
+    scale: Scale = None, quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False
 ) -> None:
-    """Bring MLflow up to date with the results on disk (rebuilds a lost database, curves too).
+    """Update MLflow from the results on disk (rebuilds a lost database, including curves).
 
     Example: MLFLOW_TRACKING_URI=http://127.0.0.1:5000 favae mlflow-sync
     """
@@ -131,7 +131,9 @@ def mlflow_sync(
 
 
 def graph(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if dvc.yaml is out of date.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 if dvc.yaml is out of date.")
+    ] = False,
 ) -> None:
     """Write dvc.yaml from params/grid.yaml, the recipes and the stages.
 
@@ -141,7 +143,7 @@ def graph(
 
     if check:
         current = is_current()
-        print(f"{PATH} is up to date" if current else f"{PATH} is out of date: favae graph")
+        print(f"{PATH} is up to date" if current else f"{PATH} is out of date; run favae graph")
         raise typer.Exit(0 if current else 1)
     renew()
     print(f"{PATH} is up to date")

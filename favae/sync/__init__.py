@@ -1,1 +1,1 @@
-"""What Snakemake, DVC and MLflow are told about results, and the audit of what tables say."""
+"""Keeping Snakemake, DVC and MLflow in agreement with the results, and the audit of tables."""

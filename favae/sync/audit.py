@@ -1,4 +1,4 @@
-"""Where each number of the tables comes from, and whether all of it still holds."""
+"""Tracing each number of the tables to its origin, and checking every step on the way."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from favae.config.errors import ConfigError
+from favae.config.errors import ConfigError, closest
 from favae.config.reporting import TablesConfig
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.reporting.results import Results
@@ -20,7 +20,7 @@ from favae.sync.evidence import Evidence, gather
 
 @dataclass(frozen=True)
 class Number:
-    """A measured value of a table: the row's position (from 1) and label, and the result and metric that give it."""
+    """A measured value of a table: the row's position (from 1) and label, and the result and metric that it comes from."""
 
     table: str
     position: int
@@ -32,17 +32,17 @@ class Number:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name of the number in messages."""
         return f"{self.table}/{self.label}/{self.metric}"
 
     def is_called(self, row: str) -> bool:
-        """Whether `row` is its row: by position, by label, or by the cell that was measured."""
+        """Whether `row` identifies its row: by position, by label, or by the cell that was measured."""
         return row in (str(self.position), self.label, self.cell, self.cell.partition("/")[2])
 
 
 @dataclass(frozen=True)
 class Audit:
-    """All numbers of a scale's tables, what stands behind them, and everything that is wrong."""
+    """All numbers of a scale's tables, the evidence for each result, and all problems found."""
 
     where: Path  # data/<scale>, or reports/<scale>
     numbers: list[Number]
@@ -57,7 +57,7 @@ class Audit:
         return f"{line}; {absent} outputs are not shipped and known by their hash only" if absent else line
 
     def chain(self, number: Number) -> list[Evidence]:
-        """The result that holds a number and everything it was made from, nearest first."""
+        """The evidence for the result that contains a number, and for everything it was made from, nearest first."""
         cards = {item.job.card: name for name, item in self.evidence.items()}
         names, waiting = [], [number.cell]
         while waiting:
@@ -72,8 +72,8 @@ def audit(scale: str | None) -> Audit:
     """Walk every number of `data/<scale>`: table file, result file, card, run record, MLflow run, and so for all it was made from.
 
     Raises:
-        Unreachable: MLflow cannot be asked.
-        ConfigError: the parameters are not valid, or the scale has no tables.
+        Unreachable: MLflow does not answer.
+        ConfigError: the parameters are invalid, or the scale has no tables.
     """
     grid = load_grid(scale)
     tables = _tables_job(grid)
@@ -125,7 +125,7 @@ def _trace(result: Audit, tables: Job, results: Results, folder: Path) -> None:
 def _add_evidence(result: Audit) -> None:
     behind = Counter(item.job.name for number in result.numbers for item in result.chain(number))
     for name, item in result.evidence.items():
-        held = f" (behind {behind[name]} numbers)" if behind[name] else ""
+        held = f" (affects {behind[name]} numbers)" if behind[name] else ""
         result.problems.extend(f"{name}: {problem}{held}" for problem in item.problems)
 
 
@@ -138,33 +138,33 @@ def _strangers(grid: Grid, bundle: Bundle) -> Iterator[str]:
 
 
 def find(result: Audit, target: str) -> list[Number]:
-    """Numbers called TABLE/ROW/METRIC. A row is its position, its label, or the cell it shows.
+    """Numbers with the name TABLE/ROW/METRIC. A row is given by its position, its label, or the cell it shows.
 
     Raises:
-        ConfigError: none is called so; lists what there is.
+        ConfigError: no number has this name; gives the closest names.
     """
     table, _, rest = target.partition("/")
     row, _, metric = rest.rpartition("/")
     found = [n for n in result.numbers if n.table == table and n.metric == metric and n.is_called(row)]
     if not found:
         near = [n for n in result.numbers if n.table == table] or result.numbers
-        there = ", ".join(dict.fromkeys(f"{n.table}/{n.cell.partition('/')[2]}/{n.metric}" for n in near)) or "none"
-        raise ConfigError(f"no measured number is called {target!r} (TABLE/ROW/METRIC); there are: {there}")
+        names = dict.fromkeys(f"{n.table}/{n.cell.partition('/')[2]}/{n.metric}" for n in near)
+        raise ConfigError(f"no measured number is named {target!r} (TABLE/ROW/METRIC); {closest(target, names)}")
     return found
 
 
 def describe(result: Audit, number: Number) -> Iterator[str]:
-    """One chain, a line a fact: the number, then each result it was made from."""
+    """Lines about one number: its value, then the facts and problems of each result that it was made from."""
     yield f"{number.table}/{number.cell.partition('/')[2]}/{number.metric} = {number.value!r}  ({number.label})"
     for item in result.chain(number):
-        yield f"  {item.job.name}: {'; '.join(item.problems) or 'holds'}"
+        yield f"  {item.job.name}: {'; '.join(item.problems) or 'ok'}"
         yield from (f"    {line}" for line in item.lines())
 
 
 def _tables_job(grid: Grid) -> Job:
     cells = grid.cells("make_tables")
     if not cells:
-        raise ConfigError(f"{paths.GRID}: the scale {grid.scale!r} has no make_tables: there is no table to audit")
+        raise ConfigError(f"{paths.GRID}: the scale {grid.scale!r} has no make_tables, so there is no table to audit")
     return grid.job("make_tables", cells[0])
 
 
@@ -188,7 +188,7 @@ def _differences(tables: Job, results: Results, folder: Path) -> Iterator[str]:
     files = folder.iterdir() if folder.is_dir() else ()
     there = {path.name for path in files if not path.name.startswith(".")}  # Snakemake leaves a hidden one
     for name in sorted(there - set(expected)):
-        yield f"{folder / name}: no table of the parameters"
+        yield f"{folder / name}: no such table in params/tables.yaml; remove the file"
     for name, text in expected.items():
         file = folder / name
         if name not in there:
@@ -200,23 +200,23 @@ def _differences(tables: Job, results: Results, folder: Path) -> Iterator[str]:
 def _different_numbers(file: Path, expected: str) -> Iterator[str]:
     ours, theirs = (list(csv.DictReader(io.StringIO(text))) for text in (expected, file.read_text()))
     if len(ours) != len(theirs):
-        yield f"{file}: {len(theirs)} lines, the results give {len(ours)}"
+        yield f"{file}: {len(theirs)} lines, according to the results {len(ours)}"
     for mine, found in zip(ours, theirs, strict=False):
         for field, value in mine.items():
             if found.get(field) != value:
                 where = f"{file}: {mine['row']}/{mine['metric']}"
-                yield f"{where}: {field} is {found.get(field)!r}, the results give {value!r}"
+                yield f"{where}: {field} is {found.get(field)!r}, according to the results {value!r}"
 
 
 def _different_line(file: Path, expected: str) -> Iterator[str]:
     ours, theirs = expected.splitlines(), file.read_text().splitlines()
     pairs = enumerate(zip(ours, theirs, strict=False), 1)
     line = next((number for number, (mine, found) in pairs if mine != found), min(len(ours), len(theirs)) + 1)
-    yield f"{file}: line {line} is not what the results give"
+    yield f"{file}: line {line} does not agree with the results"
 
 
 def _disagreements(result: Audit) -> Iterator[str]:
-    """Numbers that MLflow shows otherwise than the result's file."""
+    """Numbers that differ between MLflow and the result's file."""
     for number in result.numbers:
         run = result.evidence[number.cell].run
         if run is not None and run.metrics.get(f"result/{number.key}") != number.value:

@@ -1,4 +1,4 @@
-"""Recording valid results in DVC: `dvc commit` for exactly the cells whose content key is the current one."""
+"""Recording valid results in DVC: `dvc commit` for exactly the cells whose content key is current."""
 
 import subprocess
 import sys
@@ -17,31 +17,31 @@ from favae.sync.dvc_yaml import CHECK, renew
 
 @dataclass(frozen=True)
 class LockReport:
-    """What was locked and what was refused."""
+    """Whether all cells were recorded in DVC, and a message with the counts and the refused cells."""
 
     complete: bool
     message: str
 
 
 def _last(state: RetryCallState) -> subprocess.CompletedProcess[str]:
-    """What the last attempt said, when patience has ended."""
+    """Result of the last attempt, after the time limit."""
     assert state.outcome is not None
     return state.outcome.result()
 
 
 def _is_busy(done: subprocess.CompletedProcess[str]) -> bool:
-    """Whether another DVC holds the repository, such as one that outlived a killed `favae lock`."""
+    """Whether another DVC process holds the repository's lock, for instance one left by a killed `favae lock`."""
     return done.returncode != 0 and any(words in done.stderr for words in ("Unable to acquire lock", "is busy"))
 
 
 @retry(retry=retry_if_result(_is_busy), wait=wait_fixed(2), stop=stop_after_delay(600), retry_error_callback=_last)
 def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run DVC of this environment, after any other DVC here has ended. Only head-side commands may."""
+    """Run DVC of this environment, after any other DVC in this folder has ended. Never call it in a job."""
     return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
 
 
 def lock_results(scale: str | None) -> LockReport:
-    """Lock every cell that is ok; name those that are not. Raises RuntimeError with DVC's message if DVC fails."""
+    """Record every cell that is ok in DVC; report the others. Raises RuntimeError with DVC's message if DVC fails."""
     grid = load_grid(scale)
     report = _lock(grid)
     drop_spares(grid)
@@ -52,7 +52,7 @@ def _lock(grid: Grid) -> LockReport:
     active = load_grid(None)
     if grid.scale != active.scale:
         other = f"nothing locked for {grid.scale!r} ({paths.GRID}: active)"
-        return LockReport(True, f"dvc.yaml holds the active scale {active.scale!r}; {other}")
+        return LockReport(True, f"dvc.yaml describes the active scale {active.scale!r}; {other}")
     if not Path(".dvc").is_dir():
         return LockReport(True, "no DVC repository here (no .dvc folder); nothing locked")
     lock = paths.dvc_lock()
@@ -63,7 +63,7 @@ def _lock(grid: Grid) -> LockReport:
         valid = [f"{job.stage.name}@{job.cell}" for job, state, _ in rows if state is State.OK]
         refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
         if valid:
-            # Re-linking would give files new times; the content is in the cache either way.
+            # Do not link files from the cache again: that would change their modification times.
             done = dvc("commit", "--force", "--no-relink", CHECK, *valid)
             if done.returncode:
                 raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")

@@ -1,6 +1,7 @@
-"""`dvc repro` on a cluster: DVC asks for one cell after the other, so the first takes along the others that DVC will ask for.
+"""`dvc repro` on a cluster: when DVC requests the first cell of a stage, all its other cells run too, in parallel.
 
-Before DVC asks for one of those, it deletes its outputs; a finished cell is restored from its spare copy (`favae.results.publish`).
+DVC requests one cell at a time, and deletes the outputs of a cell before it requests it. A cell that has already run is then
+restored from its spare copy (`favae.results.publish`).
 """
 
 import os
@@ -18,9 +19,10 @@ _TOGETHER = "FAVAE_TOGETHER"  # set in the Snakemake that runs the cells of a st
 
 
 def run_together(grid: Grid) -> None:
-    """Inside `SNAKEMAKE_PROFILE=... dvc repro`: see that the cell DVC asks for is there before this Snakemake looks.
+    """Inside `SNAKEMAKE_PROFILE=... dvc repro`: make the cell that DVC requests, before this Snakemake plans.
 
-    It is put back where it was finished beside another one; else it runs, with others, in a Snakemake of their own.
+    If it has already run together with an earlier cell, its spare copy is restored; otherwise it runs together with others,
+    in a separate Snakemake.
     """
     asked = os.environ.get("DVC_STAGE", "")
     if "@" not in asked or "SNAKEMAKE_PROFILE" not in os.environ or _TOGETHER in os.environ:
@@ -31,11 +33,11 @@ def run_together(grid: Grid) -> None:
         return
     if restore_spare(job, content_key(job, input_hashes(job))) is None and (others := list(_beside(grid, stage, cell))):
         command = ["snakemake", "--allowed-rules", stage, "--", job.card.as_posix(), *others]
-        subprocess.run(command, env=os.environ | {_TOGETHER: "yes"}, check=False)  # of a failure, DVC's cell will tell
+        subprocess.run(command, env=os.environ | {_TOGETHER: "yes"}, check=False)  # failures show when DVC's cell runs
 
 
 def _beside(grid: Grid, stage: str, cell: str) -> Iterator[str]:
-    """Cards of the stage's other cells that are not current, but whose inputs are, if DVC was asked for all."""
+    """Cards of the other cells of the stage that are not current but whose inputs are; none if DVC was given targets."""
     if _dvc_was_given_targets():
         return
     rows = statuses(grid.scale, check="sizes")
@@ -47,7 +49,7 @@ def _beside(grid: Grid, stage: str, cell: str) -> Iterator[str]:
 
 
 def _dvc_was_given_targets() -> bool:
-    """Whether the `dvc repro` above this process names stages; then it wants no others."""
+    """Whether the `dvc repro` that started this process was given targets, so that no other cell may run."""
     for parent in psutil.Process().parents():
         words = parent.cmdline()
         if "repro" in words:

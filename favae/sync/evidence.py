@@ -1,4 +1,4 @@
-"""What stands behind one result: its card, its run record, its run in MLflow, and what is wrong with them."""
+"""Evidence for one result: its card, its run record and its MLflow run, with all problems."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ SHORT = 12  # digits of a hash that are printed
 
 @dataclass(frozen=True)
 class Evidence:
-    """One job of a scale. `card` and `record` are None where unreadable, `run` where not exactly one is valid."""
+    """Evidence for one job. `card` and `record` are None if unreadable, `run` unless exactly one valid run exists."""
 
     job: Job
     card: Card | None
@@ -30,7 +30,7 @@ class Evidence:
     not_shipped: frozenset[str] = frozenset()  # outputs of published results that are known by their hash only
 
     def lines(self) -> Iterator[str]:
-        """What an auditor asks, one `word value` a line."""
+        """The facts for an audit, one `name value` per line."""
         yield f"parameters    {self.job.where}"
         if self.card:
             yield f"content key   {self.card.key}"
@@ -58,7 +58,7 @@ def gather(grid: Grid) -> dict[str, Evidence]:
     """Evidence of every result in `data/`, by `stage/cell`, inputs first. Verifies all bytes; changes nothing.
 
     Raises:
-        Unreachable: MLflow cannot be asked.
+        Unreachable: MLflow does not answer.
     """
     shown = read_runs(grid.scale, paths.mlflow_uri())
     found: dict[str, Evidence] = {}
@@ -81,7 +81,7 @@ def _card(job: Job) -> Card | None:
     try:
         return read_card(job.card)
     except (FileNotFoundError, ValueError):
-        return None  # the state says so
+        return None  # reported through the state
 
 
 def _record(job: Job) -> RunRecord | None:
@@ -94,10 +94,10 @@ def _record(job: Job) -> RunRecord | None:
 def record_problems(card: Card, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
     """Why a run record does not say when and from what code a result was made; what is good to know goes to `notes`."""
     if record is None:
-        yield "no readable run record: nobody knows when and from what code it was made"
+        yield "no readable run record, so time and code of this result are unknown; run the cell again"
         return
     if record.key != card.key:
-        yield f"its run record is of another result (key {record.key[:SHORT]}, the card's is {card.key[:SHORT]})"
+        yield f"its run record belongs to another result (key {record.key[:SHORT]}, the card's is {card.key[:SHORT]})"
     if record.git_commit is None:
         yield "made outside a git repository, or not by Snakemake: no commit is recorded"
         return
@@ -120,7 +120,7 @@ _has_commit = lru_cache(has_commit)
 def _run_problems(job: Job, card: Card, runs: list[Run]) -> Iterator[str]:
     if len(runs) != 1:
         count = f"{len(runs)} valid runs" if runs else "no valid run"
-        yield f"{count} in MLflow with the key {card.key[:SHORT]} (`favae mlflow-sync` shows what is on disk)"
+        yield f"{count} in MLflow with the key {card.key[:SHORT]}, expected one; run `favae mlflow-sync`"
         return
     tags = runs[0].tags
     for tag, value in (
@@ -128,4 +128,4 @@ def _run_problems(job: Job, card: Card, runs: list[Run]) -> Iterator[str]:
         ("checkpoint_sha256", checkpoint_sha256(card) or "none"),
     ):
         if tags.get(tag) != value:
-            yield f"its MLflow run {runs[0].run_id} says {tag} {tags.get(tag)}, the files say {value}"
+            yield f"its MLflow run {runs[0].run_id} has {tag} {tags.get(tag)}, the files have {value}"

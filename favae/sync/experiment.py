@@ -1,4 +1,4 @@
-"""One experiment of a tracking server: reached by one process at a time, with short patience."""
+"""One experiment of a tracking server, used by one process at a time and with short timeouts."""
 
 import logging
 import os
@@ -19,8 +19,8 @@ from favae.sync.secrets import shown, without_secrets
 
 log = logging.getLogger(__name__)
 
-# A server that is away or slow is given up in seconds: MLflow's own patience (seven retries of two minutes) would hold
-# up the end of a workflow. What a person set in the environment wins.
+# Short timeouts: MLflow's defaults (seven retries of two minutes) would delay the end of a workflow. Variables that are set in the
+# environment take precedence.
 _QUICK = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -31,14 +31,14 @@ _LOCK_PATIENCE = 600.0  # seconds; another process may be showing a whole scale
 
 
 class Unreachable(ConnectionError):
-    """The tracking server or its database cannot be used now."""
+    """The tracking server or its database does not answer."""
 
     passing = False  # whether the same command may succeed later, with nothing changed but the server's or disk's state
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is shown of one run. Times of MLflow play no part in it: `started` is the job's own record."""
+    """One run in MLflow. The tag `started` is from the run record of the job; MLflow's own times are not used."""
 
     run_id: str
     status: str
@@ -48,13 +48,13 @@ class Run:
 
     @property
     def valid(self) -> bool:
-        """Whole, and not replaced by a later run of its cell."""
+        """Whether the run is complete and not superseded by a later run of its cell."""
         return self.status == "FINISHED" and self.tags.get("complete") == "yes" and self.tags.get("superseded") != "yes"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment and all its runs by (stage, cell), as they were when it was opened."""
+    """An experiment and all its runs by (stage, cell), read when it was opened."""
 
     client: Any  # MlflowClient; its module is imported late
     identifier: str
@@ -63,12 +63,12 @@ class Experiment:
 
 @contextmanager
 def open_experiment(scale: str, uri: str) -> Iterator[Experiment]:
-    """Open `favae-<scale>`, creating database and experiment if need be, and hold it against other processes.
+    """Context manager: open `favae-<scale>`, creating database and experiment if needed, and hold the MLflow lock.
 
-    Two processes that create an SQLite database at once break it, so everything happens under one lock of this project.
+    The lock is needed because two processes that create an SQLite database at the same time damage it.
 
     Raises:
-        Unreachable: naming the address and what went wrong there.
+        Unreachable: the server or database failed; the message has its address and the error.
     """
     lock = paths.mlflow_lock()
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def _open(name: str, uri: str) -> Experiment:
 
 
 def _read_runs(client: Any, identifier: str) -> dict[tuple[str, str], list[Run]]:
-    """All runs that are not deleted, a page of many at a time: a few requests, whatever their number."""
+    """All runs that are not deleted, read in pages to need few requests."""
     runs: dict[tuple[str, str], list[Run]] = {}
     token = None
     while True:

@@ -1,7 +1,7 @@
-"""Bringing MLflow up to date with the results on disk: one valid run a content key, older ones of a cell superseded.
+"""Updating MLflow from the results on disk: one valid run per content key; older runs of a cell are tagged as superseded.
 
-Everything shown is read from cards, run records and curves: a lost database is rebuilt in full, and a tracking server
-that is away costs nothing but this view.
+Everything is read from cards, run records and curves, so a lost database is rebuilt completely, and an unreachable tracking
+server affects nothing else.
 """
 
 import logging
@@ -22,7 +22,7 @@ from favae.sync.experiment import Experiment, Run, Unreachable, open_experiment
 from favae.sync.secrets import shown
 
 log = logging.getLogger(__name__)
-_METRICS_A_REQUEST = 1000  # the server's limits
+_METRICS_A_REQUEST = 1000  # limits of the server, per request
 _PARAMS_A_REQUEST = 100
 _PARAM_LENGTH = 6000
 
@@ -37,9 +37,9 @@ def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def sync(scale: str | None) -> str:
-    """Make MLflow show every result of a scale; returns a line on what was done.
+    """Log every result of a scale in MLflow; returns one line about what was done.
 
-    An unreachable server is no error: the line says so.
+    An unreachable server is not an error; the line reports it.
     """
     grid = load_grid(scale)
     found = [(job, *result) for job in grid if (result := _result(job)) is not None]
@@ -56,7 +56,7 @@ def sync(scale: str | None) -> str:
 
 
 def _result(job: Job) -> tuple[Card, RunRecord] | None:
-    """Card and run record of a cell, where both are there, readable, and belong together."""
+    """Card and run record of a cell, if both exist, are readable and have the same key; otherwise None."""
     try:
         card = read_card(job.card)
         record = read_run_record(job.scale, job.stage.name, job.cell)
@@ -69,7 +69,7 @@ def _result(job: Job) -> tuple[Card, RunRecord] | None:
 
 
 def _show(experiment: Experiment, job: Job, card: Card, record: RunRecord) -> bool:
-    """Log one result unless it is there; tag every other run of the cell superseded. Returns whether it was new."""
+    """Log one result unless it is logged already; tag all other runs of the cell as superseded. Returns whether it was new."""
     client = experiment.client
     others = experiment.runs.get((job.stage.name, job.cell), [])
     current = next((run for run in others if _is_whole_run_of(run, record)), None)
@@ -80,7 +80,7 @@ def _show(experiment: Experiment, job: Job, card: Card, record: RunRecord) -> bo
             client.set_terminated(run.run_id, "KILLED")
     if current is None:
         _log(experiment, job, card, record)
-    elif current.tags.get("superseded") == "yes":  # an earlier result came back, from a commit or DVC's cache
+    elif current.tags.get("superseded") == "yes":  # an earlier result was restored, from a commit or DVC's cache
         client.delete_tag(current.run_id, "superseded")
     return current is None
 
@@ -109,13 +109,13 @@ def _log(experiment: Experiment, job: Job, card: Card, record: RunRecord) -> Non
     for artifact in [*record.artifacts, job.card.as_posix(), log_file.as_posix()]:
         if Path(artifact).exists():
             client.log_artifact(run_id, artifact)
-    # Last: a sync that is killed before leaves a run without this tag, which the next one replaces.
+    # Last, so that a sync that is killed earlier leaves a run without this tag, which the next sync replaces.
     client.set_tag(run_id, "complete", "yes")
     client.set_terminated(run_id, "FINISHED", ended)
 
 
 def checkpoint_sha256(card: Card) -> str | None:
-    """Hash of the weights that a result holds, None where it holds none."""
+    """Hash of the weights of a result; None for a result without weights."""
     return next((o.sha256 for p, o in card.outputs.items() if p.endswith(".safetensors")), None)
 
 
@@ -143,7 +143,7 @@ def _tags(job: Job, card: Card, record: RunRecord) -> dict[str, Any]:
 
 
 def _metrics(job: Job, record: RunRecord, started: int, ended: int) -> Iterator[Any]:
-    """Curves by step (times spread evenly over the run), then the result's metrics."""
+    """Learning curves by step (with times spread evenly over the run), then the metrics of the result."""
     from mlflow.entities import Metric
 
     file = paths.curves(job.scale, job.stage.name, job.cell)

@@ -1,7 +1,7 @@
-"""After `git checkout`, `dvc checkout` or `dvc pull`: Snakemake learns of results that it did not make.
+"""After `git checkout`, `dvc checkout` or `dvc pull`: tell Snakemake about results that it did not make.
 
-Snakemake remembers parameters and times of what it made in `.snakemake/`, which no other machine and no other commit
-has. What the cards prove, it may believe; what they disprove must go first, since touching blesses whatever is there.
+Snakemake records parameters and times of its own results in `.snakemake/`, which is local to a machine and a commit.
+`snakemake --touch` marks every existing result as current, so the cards of wrong results are removed first.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ from favae.results.status import State, state_of
 
 @dataclass(frozen=True)
 class Adoption:
-    """Results taken over, and those whose card was removed, so that Snakemake makes them again."""
+    """Results that were marked as current, and those whose card was removed, so that Snakemake makes them again."""
 
     adopted: list[Job]
     removed: list[tuple[Job, str]]  # with the reason
@@ -23,19 +23,19 @@ class Adoption:
 
     @property
     def message(self) -> str:
-        """One line for the counts and one for each card that was removed."""
+        """One line with the counts, and one line per card that was removed."""
         lines = [f"adopted {len(self.adopted)}, removed {len(self.removed)}, missing {len(self.missing)}"]
         return "\n".join([*lines, *(f"removed the card of {job.name}: {reason}" for job, reason in self.removed)])
 
 
 def adopt(scale: str | None) -> Adoption:
-    """Verify every result of a scale by key and bytes, remove the cards of those that fail, date the others in order.
+    """Verify key and bytes of every result of a scale, remove the cards of those that fail, mark the others as current.
 
-    Only cards are removed, never a checkpoint: Snakemake makes a cell without card again, whatever else is there.
+    Only cards are removed, never a checkpoint: a cell without a card runs again even if its other files exist.
 
     Raises:
-        ProjectBusy: Snakemake is running here.
-        RuntimeError: it refuses the project.
+        ProjectBusy: Snakemake is running in this folder.
+        RuntimeError: `snakemake --touch` failed.
     """
     grid = load_grid(scale)
     with project_held():
@@ -44,7 +44,7 @@ def adopt(scale: str | None) -> Adoption:
 
 def _adopt(grid: Grid) -> Adoption:
     report = Adoption([], [], [])
-    for job in grid:  # inputs first: without its card, what was made from it is stale too
+    for job in grid:  # inputs first: removing a card makes the results that depend on it stale
         state, reason = state_of(job)
         if state is State.OK:
             report.adopted.append(job)
@@ -58,7 +58,7 @@ def _adopt(grid: Grid) -> Adoption:
 
 
 def _touch(scale: str) -> None:
-    """Give every file that is there a time in the order of the graph, and Snakemake its record."""
+    """Touch every existing file in the order of the graph, and update Snakemake's records."""
     options = ["--touch", "--forceall", "--no-hooks", "--cores", "1", "--quiet", "all", "--config"]
     command = [sys.executable, "-m", "snakemake", *options, f"scale={scale}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -67,7 +67,7 @@ def test_one_chain_says_what_an_auditor_asks(here: Path) -> None:
         "data/tiny/prepare_dataset/natural/shards",
     ):
         assert fact in text, fact
-    with pytest.raises(ValueError, match="no measured number is called 'reconstruction/x/psnr_test'"):
+    with pytest.raises(ValueError, match="no measured number is named 'reconstruction/x/psnr_test'"):
         find(result, "reconstruction/x/psnr_test")
 
 
@@ -127,7 +127,7 @@ def test_a_run_record_that_proves_nothing_is_named(here: Path) -> None:
     for start in (
         f"{MODEL}: made from the commit 000000000000, which this repository does not have",
         f"{EVALUATION}: made outside a git repository",
-        "prepare_dataset/scientific: its run record is of another result (key 111111111111",
+        "prepare_dataset/scientific: its run record belongs to another result (key 111111111111",
         "prepare_dataset/natural: no readable run record",
     ):
         assert any(p.startswith(start) for p in problems), start
