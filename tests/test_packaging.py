@@ -81,7 +81,7 @@ def test_every_import_is_declared() -> None:
     assert {name: file for name, file in found.items() if name not in declared | {"packaging"}} == {}
 
 
-def test_what_the_package_imports_is_no_test_dependency() -> None:
+def test_imports_of_the_package_are_not_test_dependencies() -> None:
     runtime = names([*PROJECT["dependencies"], *EXTRAS["workflow"], *EXTRAS["metrics"]])
     for name, file in distributions("favae", "workflow").items():
         assert name in runtime or file.startswith("favae/bench/"), f"{file} imports {name}"

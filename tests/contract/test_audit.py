@@ -45,7 +45,7 @@ def test_every_number_has_a_chain_that_reaches_data_and_checkpoint(here: Path) -
         assert all(item.card and item.record and item.run for item in chain)
 
 
-def test_one_chain_says_what_an_auditor_asks(here: Path) -> None:
+def test_one_chain_has_the_facts_for_an_audit(here: Path) -> None:
     result = audit(None)
     numbers = find(result, f"reconstruction/{EVALUATION.split('/')[1]}/psnr_test")
     assert [n.label for n in numbers] == ["FA-VAE, f = 2"]
@@ -118,7 +118,7 @@ def test_one_flipped_byte_of_a_checkpoint_is_named(here: Path) -> None:
     assert not any(p.startswith("prepare_dataset") for p in problems)
 
 
-def test_a_run_record_that_proves_nothing_is_named(here: Path) -> None:
+def test_an_invalid_run_record_is_named(here: Path) -> None:
     rewrite_record(here, MODEL, git_commit="0" * 40)
     rewrite_record(here, EVALUATION, git_commit=None)
     rewrite_record(here, "prepare_dataset/scientific", key="1" * 64)

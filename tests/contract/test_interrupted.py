@@ -60,7 +60,7 @@ def test_a_job_that_outlives_its_snakemake_is_not_run_again(results: Path) -> No
     assert not list((results / "data/state").rglob("spare")), "a spare copy of a locked result"
 
 
-def test_who_asks_for_a_rerun_gets_one(results: Path) -> None:
+def test_a_requested_rerun_really_runs(results: Path) -> None:
     before = started(results)["make_tables/all"]
     call(results, "snakemake", "--no-hooks", "--forcerun", "make_tables")
     assert started(results)["make_tables/all"] != before
@@ -76,7 +76,7 @@ def test_two_locks_at_once(results: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_killed_twenty_times_at_random_moments(results: Path) -> None:
+def test_a_workflow_killed_twenty_times_at_random_ends_with_the_same_results(results: Path) -> None:
     chance = random.Random(0)
     heavy = {job: when for job, when in started(results).items() if not job.startswith("make_")}
     dpi = 160

@@ -42,7 +42,7 @@ def metrics(project: Path) -> list[tuple]:
         return database.execute(query).fetchall()
 
 
-def test_a_lost_database_is_rebuilt_curves_too(results: Path) -> None:
+def test_a_lost_database_is_rebuilt_with_its_curves(results: Path) -> None:
     before = metrics(results)
     identity = ["stage", "cell", "key", "git_commit", "checkpoint_sha256", "started", "status"]
     runs = shown(results)[identity].sort_values(identity, ignore_index=True)
@@ -56,7 +56,7 @@ def test_a_lost_database_is_rebuilt_curves_too(results: Path) -> None:
     assert "0 new of 18 runs" in call(results, "favae", "mlflow-sync").stdout
 
 
-def test_of_a_job_killed_and_run_again_one_valid_run_is_left(results: Path) -> None:
+def test_a_job_that_was_killed_and_run_again_has_one_valid_run(results: Path) -> None:
     client = MlflowClient(f"sqlite:///{results / DATABASE}")
     identifier = client.get_experiment_by_name("favae-tiny").experiment_id
     key = read_card(results / "data/tiny" / "/".join(CELL) / "card.json").key
@@ -122,14 +122,14 @@ def _refuse(server: socket.socket) -> None:
             connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
-def test_a_bad_server_never_fails_a_workflow_and_is_given_up_soon(results: Path, bad_server: str) -> None:
+def test_an_unreachable_server_neither_fails_nor_delays_a_workflow(results: Path, bad_server: str) -> None:
     start = time.monotonic()
     done = call(results, "favae", "internal", "finish", DVC_STAGE="no lock", MLFLOW_TRACKING_URI=bad_server)
     assert time.monotonic() - start < MLFLOW_ALONE / 1.5
     assert f"mlflow: could not be brought up to date ({bad_server}" in done.stderr
 
 
-def test_a_record_that_cannot_be_read_is_left_out_and_said(results: Path) -> None:
+def test_an_unreadable_record_is_left_out_and_reported(results: Path) -> None:
     record = results / "data/tiny/runs/make_tables/all.json"
     record.unlink()
     record.write_text("{}")

@@ -17,7 +17,7 @@ def states(*, verify_bytes: bool) -> dict[str, State]:
     return {job.name: state for job, state, _ in statuses(None, verify_bytes=verify_bytes)}
 
 
-def test_bytes_sizes_and_absence(here: Path) -> None:
+def test_changed_truncated_and_missing_files_are_not_ok(here: Path) -> None:
     weights = here / "data/tiny" / MODEL / "model.safetensors"
     content = weights.read_bytes()
     replace(weights, content[:-1] + bytes([content[-1] ^ 1]))
@@ -32,7 +32,7 @@ def test_bytes_sizes_and_absence(here: Path) -> None:
     assert found["train_autoencoder/natural-f4-vqgan"] is State.OK
 
 
-def test_times_of_files_mean_nothing(here: Path) -> None:
+def test_times_of_files_do_not_matter(here: Path) -> None:
     for path in (here / "data/tiny").rglob("*"):
         path.touch()
     assert set(states(verify_bytes=True).values()) == {State.OK}

@@ -193,7 +193,7 @@ def _peak_of(code: str) -> int:
 
 
 @pytest.mark.parametrize("shape", [(1, 60_000, 3), (60_000, 1, 3), (3, 30_000)])
-def test_a_thin_image_needs_no_more_memory_than_any_other(tmp_path, noise, shape):
+def test_a_thin_image_needs_no_more_memory_than_a_square_one(tmp_path, noise, shape):
     Image.fromarray(noise(*shape)).save(tmp_path / "line.png")
     code = f"x = resize(read_image(Path({str(tmp_path / 'line.png')!r})).image, 256, 'center_crop')\nassert x.size == (256, 256)"
     assert _peak_of(code) < 60
@@ -276,7 +276,7 @@ def test_jpeg_under_another_suffix_is_read(tmp_path, jpeg):
     assert read_image(tmp_path / "a.jfif").image.size == (60, 40)
 
 
-def test_the_size_comes_from_the_header_alone(tmp_path, jpeg):
+def test_the_size_is_read_from_the_header_only(tmp_path, jpeg):
     (tmp_path / "cut.jpg").write_bytes(jpeg.read_bytes()[:700])
     assert image_size(tmp_path / "cut.jpg") == (60, 40)
     with pytest.raises(BadImage, match="missing"):

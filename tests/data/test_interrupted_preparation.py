@@ -67,7 +67,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("layout", [TILES, FOLDER])
 @pytest.mark.parametrize("share", [0.99, 0.5])
-def test_what_a_killed_preparation_finished_is_taken_over(picture_folder, tmp_path, layout, share):
+def test_finished_images_of_a_killed_preparation_are_reused(picture_folder, tmp_path, layout, share):
     config, raw, state = _config(layout), tmp_path / "raw", tmp_path / "state"
     expected = _whole(config, raw, tmp_path / "whole")
     _killed(config, raw, state, share)
@@ -78,7 +78,7 @@ def test_what_a_killed_preparation_finished_is_taken_over(picture_folder, tmp_pa
     assert not (state / "unfinished").exists()
 
 
-def test_it_may_be_killed_again_and_again(picture_folder, tmp_path):
+def test_a_preparation_may_be_killed_repeatedly(picture_folder, tmp_path):
     config, state = _config(TILES), tmp_path / "state"
     for share in (0.2, 0.4, 0.4, 0.6, 0.8, 0.95):
         _killed(config, tmp_path, state, share)
@@ -98,7 +98,7 @@ def test_bad_images_and_copies_before_the_kill_are_remembered(picture_folder, tm
 
 
 @pytest.mark.parametrize("change", ["replaced", "added", "parameters", "shard", "progress", "index"])
-def test_what_belongs_to_other_data_or_is_damaged_is_not_taken_over(picture_folder, tmp_path, change):
+def test_damaged_files_and_those_of_other_data_are_not_reused(picture_folder, tmp_path, change):
     config, raw, state = _config(FOLDER), tmp_path / "raw", tmp_path / "state"
     _killed(config, raw, state, 0.7)
     unfinished = state / "unfinished"
@@ -158,7 +158,7 @@ def test_raw_files_that_changed_are_named(picture_folder, tmp_path):
     ]
 
 
-def test_a_list_of_the_same_size_with_other_content_is_noticed(picture_folder, tmp_path):
+def test_a_list_of_the_same_size_with_other_content_is_detected(picture_folder, tmp_path):
     config, raw = _config(FOLDER), tmp_path / "raw"
     before = _whole(config, raw, tmp_path / "out")["raw"]
     path = picture_folder / "train" / "00.txt"
@@ -167,7 +167,7 @@ def test_a_list_of_the_same_size_with_other_content_is_noticed(picture_folder, t
     assert raw_changes(config, tmp_path / "out", raw) == ["changed: train/00.txt"]
 
 
-def test_raw_data_that_are_not_here_have_no_digest_and_shipped_photographs_always_have_one(tmp_path):
+def test_missing_raw_data_have_no_digest_and_shipped_photographs_always_have_one(tmp_path):
     assert raw_digest(_config(FOLDER), tmp_path / "nowhere") is None
     assert raw_changes(_config(FOLDER), tmp_path, tmp_path / "nowhere") == []
     digest = raw_digest(_config(TILES), tmp_path / "nowhere")

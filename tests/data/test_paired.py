@@ -73,7 +73,7 @@ def test_an_odd_width_and_unknown_directions_are_refused(tmp_path: Path) -> None
         facades_pairs(tmp_path / "absent")
 
 
-def test_two_folders_are_paired_by_name_whatever_the_suffix(tmp_path: Path) -> None:
+def test_two_folders_are_paired_by_name_independent_of_suffixes(tmp_path: Path) -> None:
     for name in ("A/train/1.png", "B/train/1.jpg", "A/val/2.png", "B/val/2.png"):
         write(tmp_path / name)
     pairs = folder_pairs(tmp_path)
@@ -107,7 +107,7 @@ def test_files_beside_the_splits_are_named(tmp_path: Path) -> None:
         folder_pairs(tmp_path)
 
 
-def test_unlike_sizes_are_named_unless_they_are_proportional(tmp_path: Path) -> None:
+def test_different_sizes_are_named_unless_they_are_proportional(tmp_path: Path) -> None:
     condition, image = labels(tmp_path / "1.png", 0, 1), write(tmp_path / "1.jpg", np.zeros((2, 4, 3), np.uint8))
     pair = Pair("1", "train", Part(condition), Part(image))
     with pytest.raises(BadImage, match=r"1.png: 2x1 pixels, but its image 1.jpg has 4x2; expected one size"):
@@ -121,7 +121,7 @@ def test_unlike_sizes_are_named_unless_they_are_proportional(tmp_path: Path) -> 
         check_sizes(Pair("1", "train", Part(condition), Part(condition), instances))
 
 
-def test_files_that_are_missing_or_no_images_are_named(tmp_path: Path) -> None:
+def test_files_that_are_missing_or_not_images_are_named(tmp_path: Path) -> None:
     text = tmp_path / "1.png"
     text.write_text("no image")
     for path, message in ((text, "not an image"), (tmp_path / "2.png", "missing")):

@@ -51,7 +51,7 @@ def test_index_pixels_hashes_and_captions_belong_together(picture_folder, tmp_pa
     assert captions[0] == {"id": "train/00.png", "caption": "train 0 first"}
 
 
-def test_pixel_hash_is_of_all_pixels_in_order_whatever_the_shards(picture_folder, tmp_path):
+def test_pixel_hash_is_of_all_pixels_in_order_independent_of_shards(picture_folder, tmp_path):
     small, out = _run(_spec(shard_rows=3), tmp_path, "small")
     large, _ = _run(_spec(), tmp_path, "large")
     assert small["pixel_sha256"] == large["pixel_sha256"]
@@ -81,7 +81,7 @@ def _spoil(root: Path) -> dict[str, str]:
     return {"empty.png": "empty", "text.jpg": "not an image", "short.png": "truncated", "float.tif": "floating"}
 
 
-def test_the_default_fails_and_names_every_bad_picture(picture_folder, tmp_path):
+def test_by_default_preparation_fails_and_lists_every_bad_image(picture_folder, tmp_path):
     bad = _spoil(picture_folder)
     with pytest.raises(BadImagesError, match="4 of 21 images") as caught:
         _run(_spec(), tmp_path, "out")
@@ -117,7 +117,7 @@ def test_every_conversion_is_counted(picture_folder, tmp_path):
         _run(_spec(non_rgb="bad"), tmp_path, "strict")
 
 
-def test_a_picture_copied_into_two_splits_is_counted(picture_folder, tmp_path):
+def test_an_image_copied_into_two_splits_is_counted(picture_folder, tmp_path):
     shutil.copy(picture_folder / "train" / "03.png", picture_folder / "test" / "copy.png")
     assert _run(_spec(), tmp_path, "out")[0]["in_several_splits"] == 1
 
@@ -147,7 +147,7 @@ def test_tiles_record_their_box_and_the_hash_of_its_pixels(tmp_path):
     assert min(PreparedSplit(out, "train").images([i])[0].float().std(correction=0) for i in range(5)) >= 8
 
 
-def test_no_training_picture_is_an_error(picture_folder, tmp_path):
+def test_no_training_image_is_an_error(picture_folder, tmp_path):
     shutil.rmtree(picture_folder / "train")
     with pytest.raises(ValueError, match="no training image"):
         _run(_spec(), tmp_path, "out")

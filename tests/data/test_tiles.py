@@ -57,7 +57,7 @@ def test_regions_are_the_gap_apart_and_use_the_rest():
         assert abs((used == 0).sum() - unused) <= across + along  # rounding of the cuts
 
 
-def test_sizes_and_hashes_of_the_shipped_pictures_are_as_recorded():
+def test_sizes_and_hashes_of_the_shipped_images_are_as_recorded():
     for name, picture in SHIPPED_IMAGES.items():
         with Image.open(shipped_path(picture)) as image:
             assert image.size == picture.size, name
@@ -65,13 +65,13 @@ def test_sizes_and_hashes_of_the_shipped_pictures_are_as_recorded():
             assert 0 <= left < right <= picture.size[0] and 0 <= top < bottom <= picture.size[1], (name, what)
 
 
-def test_another_file_is_noticed(monkeypatch):
+def test_another_file_is_detected(monkeypatch):
     monkeypatch.setattr("favae.data.tiles.shipped_path", lambda picture: shipped_path(SHIPPED_IMAGES["coffee"]))
     with pytest.raises(ValueError, match="SHA-256"):
         tile_records(_layout(["moon"]))
 
 
-def test_unknown_picture_lists_the_known_ones():
+def test_an_unknown_image_lists_similar_names():
     with pytest.raises(
         ValueError, match=r"layout\.pictures: unknown name 'dog'; available, for instance: \w+, \w+, \w+$"
     ):
@@ -115,7 +115,7 @@ def test_caption_names_the_part_that_fills_the_tile(records):
         ((20, 40, 200), "mostly blue"),
     ],
 )
-def test_caption_says_what_is_measured(colour, words):
+def test_caption_has_the_measured_brightness_and_colour(colour, words):
     pixels = np.full((16, 16, 3), colour, np.uint8)
     pixels[:5] = 128  # a minority of other pixels does not change the word
     record = ImageRecord("a", shipped_path(SHIPPED_IMAGES["moon"]), "s", "train", ("a view of a thing",))

@@ -43,7 +43,7 @@ def trained(scale: str, cell: str) -> CompanionConfig:
 
 
 @pytest.mark.parametrize("scale", ["stft", "ffl", "ffl-small"])
-def test_a_scale_is_valid_and_every_job_asks_for_resources(scale: str) -> None:
+def test_a_scale_is_valid_and_every_job_requests_resources(scale: str) -> None:
     grid = load_grid(scale)
     grid.check()
     assert all(resources_of(job).mem_mb > 0 for job in grid)
@@ -110,7 +110,7 @@ def test_image_to_image_and_stylegan_rows_are_shown_as_not_run() -> None:
     ("scale", "cell", "millions"),
     [("stft", "mnist-l2-s0", 0.069989), ("ffl", "celeba-ae", 6.304), ("ffl", "celeba-vae", None)],
 )
-def test_costs_are_the_published_and_the_written_out_ones(scale: str, cell: str, millions: float | None) -> None:
+def test_costs_are_the_published_ones_and_those_computed_by_hand(scale: str, cell: str, millions: float | None) -> None:
     cost = facts(training_request(trained(scale, cell))).cost("model")
     if millions:
         assert cost.parameters / 1e6 == pytest.approx(millions, abs=0.0005)

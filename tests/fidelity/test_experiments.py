@@ -77,7 +77,7 @@ def test_the_networks_are_the_published_ones(paper: Grid) -> None:
         assert (model.fcm == "none") == ("vqgan" in cell)
 
 
-def test_the_learning_rate_is_2e_6_an_image(paper: Grid) -> None:
+def test_the_learning_rate_is_2e_6_per_image(paper: Grid) -> None:
     for cell in JOBS["train_autoencoder"]:
         config = autoencoder(paper, cell)
         assert config.optimizer.learning_rate(config.training.batch_size) == pytest.approx(
@@ -124,6 +124,6 @@ def test_f_8_is_supported_without_a_published_row() -> None:
     assert len(validate(FavaeConfig, deep_merge([recipe, numbers]), "f8").model.channel_multipliers) == 4
 
 
-def test_what_no_source_gives_is_said_in_the_file() -> None:
+def test_values_without_a_source_are_marked_in_the_file() -> None:
     text = (ROOT / "params" / "paper.yaml").read_text()
     assert "Epochs" in text and text.count("NOT FOUND") >= 3

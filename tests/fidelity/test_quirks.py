@@ -180,7 +180,7 @@ SWITCHES = [
 
 
 @pytest.mark.parametrize(("number", "name", "default", "other"), SWITCHES)
-def test_default_is_the_stated_one_and_both_values_are_allowed(
+def test_the_default_is_the_stated_one_and_both_values_are_allowed(
     number: str, name: str, default: Any, other: Any
 ) -> None:
     stage, *path = name.split(".")

@@ -97,7 +97,7 @@ def test_recomputed_activations_give_the_same_step_bit_for_bit(
     assert all(torch.equal(a, b) for a, b in zip(state(kept).values(), state(again).values(), strict=True))
 
 
-def test_recomputing_keeps_fewer_activations() -> None:
+def test_recomputing_saves_fewer_activations() -> None:
     torch.manual_seed(0)
     model = FAVAE(image_size=64, base_channels=32, channel_multipliers=(1, 1, 1), latent_channels=32)
     kept = {}
@@ -152,7 +152,9 @@ def test_compiled_cat_has_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(compiled.train_step(_Codes.batch, 0), expected)
 
 
-def test_official_order_is_the_official_step(tiny_spec: Specs, val: PreparedSplit, images: Tensor) -> None:
+def test_the_official_order_gives_the_step_of_the_official_code(
+    tiny_spec: Specs, val: PreparedSplit, images: Tensor
+) -> None:
     """Every weight, the codebook and both optimisers' effect after two steps, against the step as released."""
     official = {"reconstruction": "recompute", "codebook_update": "official"}
     task = task_of(tiny_spec(objective={"adversarial": official}, optimizer={"sigma_lr": "main"}), val)
@@ -208,7 +210,7 @@ def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert watch.seen == []
 
 
-def test_the_watch_sees_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_detects_synchronisation(monkeypatch: pytest.MonkeyPatch) -> None:
     for wait in (lambda x: x.item(), lambda x: x.cpu(), bool, float):
         with pytest.raises(AssertionError, match="waits for the device"), nothing_waits(monkeypatch):
             wait(torch.ones(()))

@@ -93,7 +93,7 @@ def official(update: str) -> dict[str, Any]:
     return {"adversarial": {"reconstruction": "recompute", "codebook_update": update}}
 
 
-def test_official_codebook_moves_again_in_the_d_step(
+def test_the_official_codebook_is_updated_again_in_the_d_step(
     tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor
 ) -> None:
     once, twice = make(tiny_spec(), val), make(tiny_spec(objective=official("official")), val)

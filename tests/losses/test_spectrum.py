@@ -82,7 +82,7 @@ def test_blur_is_torchvision_s(kernel_size: int, size: tuple[int, int]) -> None:
     torch.testing.assert_close(gaussian_blur(x, kernel_size, torch.tensor(3.0).double()), expected)
 
 
-def test_blur_leaves_a_constant_alone_and_reaches_the_largest_legal_kernel() -> None:
+def test_blur_keeps_a_constant_up_to_the_largest_legal_kernel() -> None:
     x = torch.full((1, 2, 8, 8), 1.7, dtype=torch.float64)
     torch.testing.assert_close(gaussian_blur(x, 15, torch.tensor(3.0).double()), x)
     with pytest.raises(ValueError, match=r"kernel_size got 17 for a feature of 8x8.*at most 15"):
@@ -143,7 +143,7 @@ def test_official_indices_give_a_pair_the_sigmas_of_opposite_ends() -> None:
         assert [tuple(map(int, loss.pair_sigmas(i))) for i in range(4)] == expected
 
 
-def test_sl_is_the_dsl_that_cannot_move() -> None:
+def test_sl_equals_dsl_with_fixed_sigmas() -> None:
     pairs = make_pairs()
     fixed = SpectrumLoss(kernel_size=5, sigma=2.0)
     assert not list(fixed.parameters())
@@ -156,7 +156,7 @@ def test_ffl_on_features_has_no_filter() -> None:
     torch.testing.assert_close(build_spectrum_loss("ffl")(pairs), expected)
 
 
-def test_none_is_zero_with_and_without_features() -> None:
+def test_kind_none_is_zero_with_and_without_features() -> None:
     none = build_spectrum_loss("none")
     assert none(make_pairs()) == 0 and none([]) == 0
 
@@ -176,7 +176,7 @@ def test_detached_taps_get_no_gradient_and_complements_the_same_one(kind: str) -
 
 @pytest.mark.parametrize("kernel_size", [3, 5, 9, 15])
 @pytest.mark.parametrize("size", [16, 32])
-def test_on_natural_spectra_the_loss_only_falls_with_sigma(kernel_size: int, size: int) -> None:
+def test_on_natural_spectra_the_loss_decreases_with_sigma(kernel_size: int, size: int) -> None:
     """Nothing holds sigma back: gradient negative everywhere, loss falling towards that of a box filter."""
     difference = natural_features(size)
     values = []
@@ -197,14 +197,14 @@ def test_bf16_features_are_compared_in_single_precision() -> None:
     assert torch.equal(value, loss([(a.float(), c.float()) for a, c in pairs]))
 
 
-def test_never_waits_for_a_value_on_the_device() -> None:
+def test_the_loss_never_synchronises_the_device() -> None:
     with FakeTensorMode():
         loss = DynamicSpectrumLoss(kernel_size=5)
         loss([(torch.randn(s, requires_grad=True), torch.randn(s)) for s in SHAPES]).backward()
         assert loss.sigma_taps.grad is not None
 
 
-def test_refusals_say_what_was_wrong() -> None:
+def test_refused_configurations_name_the_error() -> None:
     pairs = make_pairs()
     with pytest.raises(ValueError, match="got 0 pairs"):
         SpectrumLoss()([])

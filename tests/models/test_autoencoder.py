@@ -67,7 +67,7 @@ def test_taps_are_what_passes_the_named_places() -> None:
 
 
 @pytest.mark.parametrize(("kind", "sums"), [("conv", True), ("residual", False), ("attention", False)])
-def test_the_decoder_goes_on_with_the_sum_or_with_the_complement(kind: str, sums: bool) -> None:
+def test_the_decoder_continues_with_the_sum_or_the_complement(kind: str, sums: bool) -> None:
     model, inputs, outputs = make(fcm=kind).eval(), [], []
     for module in model.decoder.fcms:
         module.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
@@ -144,7 +144,7 @@ def test_indices_decode_to_the_reconstruction(kind: str) -> None:
     assert torch.equal(model.decode_indices(output.indices), output.reconstruction)
 
 
-def test_only_a_forward_pass_that_asks_for_it_moves_the_codebook() -> None:
+def test_the_codebook_is_updated_only_on_request() -> None:
     model = make()
     before = model.quantizer.codebook.clone()
     model.reconstruct(pictures())

@@ -271,7 +271,7 @@ def test_wrong_options_are_refused(options, words):
         small(**options)
 
 
-def test_wrong_inputs_are_refused_with_what_was_expected():
+def test_wrong_inputs_are_refused_with_the_expected_ones():
     model = small()
     indices, text, mask = example()
     with pytest.raises(ValueError, match=r"indices \(3, 11\), expected \[B, 12\]"):

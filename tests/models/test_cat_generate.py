@@ -67,7 +67,7 @@ def slow_samples(model, text, mask, *, guidance, top_k, top_p, temperature, seed
         {"guidance": 2.0, "top_k": 4, "top_p": 0.9, "temperature": 0.0},
     ],
 )
-def test_cached_sampling_is_two_full_passes_a_token(relative_position, key_value, options):
+def test_cached_sampling_equals_two_full_passes_per_token(relative_position, key_value, options):
     model = small(relative_position=relative_position, key_value=key_value).double()
     text, mask = texts()
     codes = model.generate(text.double(), mask, generator=torch.Generator().manual_seed(7), **options)

@@ -47,7 +47,7 @@ def test_weights_start_as_in_the_official_code() -> None:
     assert all((m.bias == 0).all() for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d))
 
 
-def test_a_size_that_does_not_end_at_four_is_refused() -> None:
+def test_a_size_that_does_not_halve_down_to_four_is_refused() -> None:
     with pytest.raises(ValueError, match="power of two"):
         FflVAE(48)
     with pytest.raises(ValueError, match="power of two"):

@@ -66,7 +66,7 @@ def test_cosine_index_does_not_depend_on_the_length_of_z() -> None:
     assert torch.equal(quantizer(z).indices, quantizer(z * lengths).indices)
 
 
-def test_initial_cosine_codes_have_unit_length_and_euclidean_ones_lie_in_their_box() -> None:
+def test_initial_cosine_codes_have_unit_length_and_euclidean_ones_are_in_their_range() -> None:
     torch.testing.assert_close(make().codebook.norm(dim=1), torch.ones(K).double())
     assert make("euclidean").codebook.abs().max() <= 1 / K
 
@@ -199,7 +199,7 @@ def test_autocast_and_16_bit_latents_keep_codebook_and_loss_in_single_precision(
     assert torch.equal(quantizer.codebook, reference.codebook)
 
 
-def test_never_waits_for_a_value_on_the_device() -> None:
+def test_the_quantiser_never_synchronises_the_device() -> None:
     with FakeTensorMode():
         quantizer = CosineQuantizer(C, K)
         z = torch.randn(2, C, 4, 4, requires_grad=True)

@@ -157,7 +157,7 @@ def test_a_training_longer_than_its_limit_ends_with_the_weights_of_an_uninterrup
     assert read_card(night.workflow.project / card(LONG)) == read_card(night.uninterrupted / card(LONG))
 
 
-def test_it_resumed_in_one_job_each_time_from_its_newest_checkpoint(night: Night) -> None:
+def test_a_training_resumes_in_one_job_from_its_newest_checkpoint(night: Night) -> None:
     (job,) = night.jobs(LONG)
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "5")
     starts = [int(step) for step in re.findall(r"resuming from step (\d+) of", night.log(job))]
@@ -165,7 +165,7 @@ def test_it_resumed_in_one_job_each_time_from_its_newest_checkpoint(night: Night
     assert starts == sorted(set(starts)), "each start made steps of its own"
 
 
-def test_a_signal_cost_no_step_and_the_failed_node_no_more_than_one_checkpoint(night: Night) -> None:
+def test_a_signal_loses_no_step_and_a_failed_node_at_most_one_checkpoint_interval(night: Night) -> None:
     (job,) = night.jobs(LONG)
     *signalled, failed = night.ends
     stops = [int(step) for step in re.findall(r"stopped by a signal at step (\d+); saved", night.log(job))]
@@ -173,7 +173,7 @@ def test_a_signal_cost_no_step_and_the_failed_node_no_more_than_one_checkpoint(n
     assert failed.saved >= failed.done - CHECKPOINT_EVERY
 
 
-def test_the_cancelled_job_alone_was_submitted_again(night: Night) -> None:
+def test_only_the_cancelled_job_was_submitted_again(night: Night) -> None:
     assert [job["JobState"] for job in night.jobs(CANCELLED)] == ["CANCELLED", "COMPLETED"]
 
 

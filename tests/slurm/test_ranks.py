@@ -44,7 +44,7 @@ def test_two_processes_train_what_one_does(run: Workflow, finished: Path, cell: 
     )  # Adam makes much of the last bits of a gradient
 
 
-def test_the_log_says_who_trains_and_by_what_rule(run: Workflow) -> None:
+def test_the_log_has_the_ranks_and_the_rule_of_the_learning_rate(run: Workflow) -> None:
     log = (run.project / f"data/tiny/logs/train_autoencoder/{TWO_NODES}.log").read_text()
     assert "2 processes on cpu1, cpu2" in log
     assert "4 images per step, 2 on each of 2 ranks; learning rate" in log

@@ -27,9 +27,7 @@ def stale(results: Path) -> Path:
     return results
 
 
-def test_after_kill_9_the_next_one_waits_for_the_job_that_still_runs_and_takes_its_result(
-    cluster: Cluster, stale: Path
-) -> None:
+def test_after_kill_9_the_next_workflow_uses_the_result_of_the_surviving_job(cluster: Cluster, stale: Path) -> None:
     edit_profile(stale)
     killed = Workflow(cluster, stale, "--", card(FIRST))
     process = hold(stale, FIRST)
@@ -52,7 +50,7 @@ def test_after_kill_9_the_next_one_waits_for_the_job_that_still_runs_and_takes_i
     assert record.slurm_job == orphan
 
 
-def test_ctrl_c_cancels_what_it_started(cluster: Cluster, stale: Path) -> None:
+def test_ctrl_c_cancels_the_jobs_that_it_started(cluster: Cluster, stale: Path) -> None:
     edit_profile(stale)
     workflow = Workflow(cluster, stale, "--", card(FIRST))
     process = hold(stale, FIRST)
@@ -64,7 +62,7 @@ def test_ctrl_c_cancels_what_it_started(cluster: Cluster, stale: Path) -> None:
     assert reached(stale, FIRST) > 0, "resume state is kept"
 
 
-def test_a_job_over_the_limits_of_its_partition_is_said(cluster: Cluster, stale: Path) -> None:
+def test_a_job_above_the_limits_of_its_partition_is_reported(cluster: Cluster, stale: Path) -> None:
     edit_profile(stale, {"slurm_extra:": "runtime: 9000\n    slurm_extra:"})
     workflow = Workflow(cluster, stale, "--", card(FIRST))
     try:

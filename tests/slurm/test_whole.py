@@ -41,7 +41,9 @@ def jobs(run: Workflow) -> dict[str, dict[str, str]]:
     return {"/".join(name): job for name, job in zip(names, done, strict=True)}
 
 
-def test_every_job_but_the_light_ones_went_through_sbatch(run: Workflow, jobs: dict[str, dict[str, str]]) -> None:
+def test_every_job_except_the_light_ones_was_submitted_by_sbatch(
+    run: Workflow, jobs: dict[str, dict[str, str]]
+) -> None:
     assert call(run.project, "favae", "status").returncode == 0
     expected = {f"{stage}/{cell}" for stage, cell in grid(run).jobs if stage not in LIGHT}
     assert jobs.keys() == expected
@@ -53,7 +55,7 @@ def grid(run: Workflow) -> Grid:
         return Grid("tiny")
 
 
-def test_each_job_was_given_what_its_parameters_ask_for(
+def test_each_job_got_the_resources_that_its_parameters_need(
     run: Workflow, jobs: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(run.project)
@@ -104,7 +106,7 @@ def test_run_records_and_mlflow_name_the_slurm_job(run: Workflow, jobs: dict[str
         assert record["slurm_job"] == job["JobId"] == shown[name]
 
 
-def test_the_cancelled_job_alone_was_tried_again(run: Workflow) -> None:
+def test_only_the_cancelled_job_was_tried_again(run: Workflow) -> None:
     tries = [
         j["Comment"].split("_tiny_")[1]
         for j in run.cluster.jobs(run.project)

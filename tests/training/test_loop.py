@@ -87,7 +87,7 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize("step", range(0, 12))
 @pytest.mark.parametrize("how", ["interrupt_at", "fail_at"])
-def test_stopped_at_any_step_it_ends_with_the_same_weights(tmp_path: Path, step: int, how: str) -> None:
+def test_a_training_stopped_at_any_step_ends_with_the_same_weights(tmp_path: Path, step: int, how: str) -> None:
     whole, whole_task = train(tmp_path / "whole")
     with contextlib.suppress(Interrupted, KeyboardInterrupt):
         train(tmp_path / "parts", **{how: step})
@@ -161,7 +161,7 @@ def test_only_two_checkpoints_are_kept_with_the_best_models_they_need(tmp_path: 
     assert [p.name for p in tmp_path.glob("best-*")] == ["best-000000008.pt"]
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
+def test_a_damaged_checkpoint_is_logged_and_the_previous_one_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole, _ = train(tmp_path / "whole")

@@ -28,7 +28,7 @@ def test_nothing_is_left_to_do_for_any_tool(finished: Path) -> None:
     assert "Running stage" not in call(finished, "dvc", "repro", "--dry").stdout
 
 
-def test_resume_state_of_finished_jobs_is_gone(finished: Path) -> None:
+def test_resume_state_of_finished_jobs_is_removed(finished: Path) -> None:
     assert not list((finished / "data/state").rglob("*.pt"))
 
 
@@ -46,7 +46,7 @@ def test_prepared_data_are_a_few_files(finished: Path) -> None:
         }
 
 
-def test_tables_hold_what_the_evaluations_measured(finished: Path) -> None:
+def test_tables_have_the_measured_values_of_the_evaluations(finished: Path) -> None:
     table = pd.read_csv(finished / "reports/tiny/tables/reconstruction.csv")
     for cell, rows in table.groupby("run"):
         stage, name = cell.split("@")[0].split("/")
@@ -60,7 +60,7 @@ def test_tables_hold_what_the_evaluations_measured(finished: Path) -> None:
             assert pd.isna(row["reproduced"]) if value is None else row["reproduced"] == value, row
 
 
-def test_a_metric_without_its_weights_says_so_and_has_no_value(finished: Path) -> None:
+def test_a_metric_with_missing_weights_has_a_reason_and_no_value(finished: Path) -> None:
     folder = finished / "data/tiny/evaluate_reconstruction/natural-f4-favae-on-natural"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["lpips_vgg_test"]["value"] is None
@@ -77,7 +77,7 @@ def test_figures_and_report_are_made(finished: Path) -> None:
     assert "Tables" in page
 
 
-def test_every_run_is_in_mlflow_with_what_an_auditor_asks(finished: Path) -> None:
+def test_every_run_is_in_mlflow_with_the_facts_for_an_audit(finished: Path) -> None:
     with sqlite3.connect(finished / "data/mlflow/mlflow.db") as database:
         runs = database.execute("select run_uuid, status from runs").fetchall()
         assert len(runs) == len(jobs(finished))
@@ -90,7 +90,7 @@ def test_every_run_is_in_mlflow_with_what_an_auditor_asks(finished: Path) -> Non
         assert curves == 3 * 3  # three models, three rows each
 
 
-def test_the_tool_list_is_quiet_about_a_second_run(finished: Path) -> None:
+def test_the_tool_list_does_not_show_a_second_run(finished: Path) -> None:
     done = call(finished, "snakemake")
     assert "Nothing to be done" in done.stdout + done.stderr
 

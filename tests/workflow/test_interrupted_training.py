@@ -78,7 +78,7 @@ def prepared(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("number", "step", "saved"), [(signal.SIGKILL, 11, 10), (signal.SIGTERM, 20, 21), (signal.SIGKILL, 41, 40)]
 )
-def test_killed_and_started_again_it_ends_with_the_same_bytes(
+def test_a_killed_preparation_that_is_started_again_ends_with_the_same_bytes(
     prepared: Path, tmp_path: Path, number: signal.Signals, step: int, saved: int
 ) -> None:
     whole = read_card(prepared / "data/tiny" / "/".join(CELL) / "card.json")
@@ -96,7 +96,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
     assert again == whole
 
 
-def test_on_a_full_disk_the_checkpoint_before_stays_good(prepared: Path, tmp_path: Path) -> None:
+def test_on_a_full_disk_the_previous_checkpoint_stays_intact(prepared: Path, tmp_path: Path) -> None:
     whole = read_card(prepared / "data/tiny" / "/".join(CELL) / "card.json")
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
@@ -123,7 +123,7 @@ def test_on_a_full_disk_the_checkpoint_before_stays_good(prepared: Path, tmp_pat
     assert read_card(project / "data/tiny" / "/".join(CELL) / "card.json") == whole
 
 
-def test_stopped_in_two_processes_it_goes_on_in_one(prepared: Path, tmp_path: Path) -> None:
+def test_a_training_stopped_with_two_processes_resumes_with_one(prepared: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
     forget(project)
@@ -142,7 +142,7 @@ def test_stopped_in_two_processes_it_goes_on_in_one(prepared: Path, tmp_path: Pa
     assert card.summary["best_objective"] == pytest.approx(alone.summary["best_objective"], rel=0.05)
 
 
-def test_a_second_copy_of_a_job_leaves_with_a_clear_line(prepared: Path, tmp_path: Path) -> None:
+def test_a_second_copy_of_a_job_exits_with_a_clear_message(prepared: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
     forget(project)

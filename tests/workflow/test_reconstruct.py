@@ -78,7 +78,7 @@ def test_saved_and_loaded_weights_are_the_same_model(model: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 30), (5, 3)])
-def test_any_size_comes_back(model: Path, size: tuple[int, int]) -> None:
+def test_any_size_is_reconstructed(model: Path, size: tuple[int, int]) -> None:
     x = torch.rand(1, 3, *size) * 2 - 1
     out = reconstruct_any_size(load_autoencoder(model), x)
     assert out.shape == x.shape
@@ -195,7 +195,7 @@ def test_images_that_cannot_be_told_apart_are_refused(image, tmp_path):
         plan([one, other], tmp_path / "out")
 
 
-def test_folders_keep_their_subfolders_and_are_walked_as_those_of_data_sets(image, tmp_path):
+def test_folders_keep_their_subfolders_and_are_searched_like_data_sets(image, tmp_path):
     for name in ("in/a.png", "in/sub/a.png", "in/sub/._a.png", "in/.Trash/b.png", "in/x.png/c.png", "in/@eaDir/d.png"):
         image(name)
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
@@ -309,7 +309,7 @@ def test_steps_across_tile_borders_are_no_larger_than_inside_tiles():
         assert np.mean([steps[i - 1] for i in fades if i % 4 == 0]) <= inside.mean() * 1.1
 
 
-def test_tiles_give_the_same_whatever_the_number_of_workers():
+def test_tiles_do_not_depend_on_the_number_of_workers():
     model, pixels = _model(), _smooth(600, 700)
     assert np.array_equal(reconstruct_pixels(model, pixels), reconstruct_pixels(model, pixels, workers=3))
 
