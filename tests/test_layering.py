@@ -1,4 +1,4 @@
-"""The packages form no circle; models and losses need torch and nothing else; planning needs no torch."""
+"""Packages have no import circles; models and losses import only torch; planning needs no torch."""
 
 import ast
 import subprocess
@@ -84,7 +84,7 @@ def test_models_and_losses_load_nothing_of_the_workflow() -> None:
 
 def test_help_and_planning_do_not_import_torch() -> None:
     grid = load_grid("paper")
-    grid.check()  # keeps the facts of its networks, which are built where none are kept
+    grid.check()  # caches the facts of its networks, which are built if none are cached
     [resources_of(job) for job in grid]
     code = (
         "import sys\n"

@@ -1,4 +1,4 @@
-"""The benchmarks run, print their tables and refuse to time what does not agree. No time is asserted."""
+"""The benchmarks run, print their tables and do not time implementations that disagree. No time is asserted."""
 
 import mmap
 from collections.abc import Iterator
@@ -155,7 +155,7 @@ def test_peak_memory_sees_what_is_freed_again() -> None:
     size = 120_000_000
 
     def touch() -> None:
-        """From the system itself: torch's memory may lie in what earlier tests have left."""
+        """Measured with memory from the system: tensors of torch may reuse memory of earlier tests."""
         np.frombuffer(mmap.mmap(-1, size), np.uint8)[::4096] = 1
 
     assert 0.9 * size < peak_while(touch, torch.device("cpu")) < 1.5 * size

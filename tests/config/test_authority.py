@@ -1,4 +1,4 @@
-"""One statement of every default and choice: a schema's fields are arguments of a constructor, which knows the rest."""
+"""Every default and choice is stated once: the fields of a schema are arguments of a constructor, which has the defaults."""
 
 import inspect
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_a_field_is_an_argument_with_the_same_choices_and_no_second_default(sche
     argument, hint = arguments(CONSTRUCTORS[schema])[name]
     assert field.is_required() == (argument.default is inspect.Parameter.empty)
     assert field.is_required() or field.default is None
-    assert not field.metadata or name == "min_count"  # ranges are the constructor's
+    assert not field.metadata or name == "min_count"  # the constructor checks ranges
     if get_origin(hint) is Literal:
         assert set(get_args(field.annotation)) == set(get_args(hint))
 

@@ -1,4 +1,5 @@
-"""`favae check` says what a constructor or a first step would refuse: file, line, key, what would fit; nothing is run for it."""
+"""`favae check` reports everything that a constructor or a first step would refuse, with file, line, key and a valid
+value, and runs nothing."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Another machine, another commit: results travel through DVC, and Snakemake believes what their cards prove."""
+"""Another machine or another commit: results come through DVC, and Snakemake accepts those with valid cards."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def test_on_another_machine_nothing_is_left_to_do_after_pull_and_adopt(pushed: P
     assert planned(other) == set()
     assert planned_by_dvc(other) == set()
     assert not call(other, "git", "status", "--porcelain").stdout
-    # and it goes on from there like the machine that made them
+    # and it continues like the machine that made them
     edit(other, "figures.yaml", "dpi: 160", "dpi: 90")
     assert planned(other) == {"make_figures/all"} == planned_by_dvc(other)
 

@@ -1,4 +1,4 @@
-"""Every number leads to its run, data, parameters and code; whatever breaks the chain is found and named."""
+"""Every number leads to its run, data, parameters and code; everything that breaks the chain is found and named."""
 
 import json
 from pathlib import Path
@@ -140,7 +140,7 @@ def test_a_dirty_tree_at_the_time_of_the_run_is_named_and_the_exit_code_is_1(res
     stale = call(results, "favae", "audit", check=False)
     assert stale.returncode == 1
     assert "make_tables/all: stale: parameters" in stale.stdout
-    call(results, "snakemake")  # tables only, from an edit that was not committed
+    call(results, "snakemake")  # only the tables, from an uncommitted edit
     dirty = call(results, "favae", "audit", check=False)
     assert dirty.returncode == 1
     assert "make_tables/all: made from a working tree with uncommitted changes: params/tables.yaml" in dirty.stdout

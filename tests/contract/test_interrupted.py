@@ -1,4 +1,4 @@
-"""`kill -9` of anything at any moment: the next plain command goes on, and what was finished is not made again."""
+"""`kill -9` of any process at any moment: the next plain command resumes, and finished results are not made again."""
 
 import os
 import random
@@ -17,13 +17,13 @@ FIGURES = "make_figures/all"
 
 
 def start(project: Path, *command: str) -> subprocess.Popen[bytes]:
-    """A command in a session of its own, so that only what is aimed at gets the signal."""
+    """A command in a separate session, so that only the intended process gets the signal."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, cwd=project, env=environment(), start_new_session=True, **quiet)
 
 
 def job_of(parent: subprocess.Popen[bytes]) -> psutil.Process | None:
-    """The `favae run` that a workflow has started, if there is one now."""
+    """The running `favae run` of a workflow, or None."""
     try:
         below = psutil.Process(parent.pid).children(recursive=True)
         return next((child for child in below if child.cmdline()[2:3] == ["run"]), None)
@@ -112,7 +112,7 @@ def _kill(project: Path, victim: str, delay: float) -> None:
 
 
 def _goes_on(project: Path, *command: str) -> bool:
-    """Whether a plain command succeeds; the only excuse is what outlived the killed process."""
+    """Whether a plain command succeeds; it may fail only because of processes that survived the killed one."""
     done = call(project, *command, check=False)
     said = done.stdout + done.stderr
     still_there = ("another Snakemake runs in this folder", "another process is working on this cell")

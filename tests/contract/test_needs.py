@@ -1,4 +1,4 @@
-"""What is missing stops a workflow before its first job: no job downloads anything."""
+"""Missing requirements stop a workflow before its first job: no job downloads anything."""
 
 from pathlib import Path
 

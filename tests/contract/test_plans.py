@@ -1,4 +1,4 @@
-"""One change, the smallest right set of jobs, the same in Snakemake and DVC. Nothing runs here: both are only asked."""
+"""One change causes the smallest correct set of jobs, the same in Snakemake and DVC. Nothing runs here: both only plan."""
 
 import shutil
 from pathlib import Path

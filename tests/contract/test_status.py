@@ -1,4 +1,5 @@
-"""The state of a cell comes from contents; `--fast` trusts sizes; overheads are printed without touching the project."""
+"""The state of a cell is computed from contents; `--fast` compares only sizes; overheads are printed without touching
+the project."""
 
 import contextlib
 from pathlib import Path

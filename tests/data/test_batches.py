@@ -1,4 +1,4 @@
-"""Batches depend on seed and step only: not on history, on the number of processes, or on prefetching."""
+"""Batches depend on seed and step only: not on earlier calls, the number of processes, or prefetching."""
 
 import itertools
 import threading
@@ -100,7 +100,7 @@ def test_captions_alternate_over_epochs(prepared):
 
 
 def test_a_data_set_without_captions_has_none(prepared):
-    split = prepared(layout={"kind": "folder", "root": "pictures"})
+    split = prepared(layout={"kind": "folder", "root": "images"})
     assert TrainingBatches(split, 2, seed=0).batch(0).captions == []
 
 

@@ -1,4 +1,4 @@
-"""A prepared split reads back what was written, and says so when its files are not what the index says."""
+"""A prepared split reads what was written, and raises an error if its files do not match the index."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every way in which a picture can be wrong is named, and what is accepted becomes the right pixels."""
+"""Every kind of bad image is named, and accepted images are decoded to the right pixels."""
 
 import pickle
 import struct
@@ -124,7 +124,7 @@ def test_policy_bad_names_the_mode(tmp_path, mode):
         read_image(path, non_rgb="bad")
 
 
-# Where the stored top-left pixel belongs once the picture is upright (EXIF 2.3, tag 0x0112).
+# Position of the stored top-left pixel in the upright image (EXIF 2.3, tag 0x0112).
 @pytest.mark.parametrize(
     ("orientation", "corner"),
     [(1, (0, 0)), (2, (0, -1)), (3, (-1, -1)), (4, (-1, 0)), (5, (0, 0)), (6, (0, -1)), (7, (-1, -1)), (8, (-1, 0))],

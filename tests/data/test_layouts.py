@@ -1,4 +1,4 @@
-"""Split rules of each published layout, on made-up folders in that layout."""
+"""Split rules of each published layout, on generated folders in that layout."""
 
 import gzip
 import json

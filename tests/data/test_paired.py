@@ -1,4 +1,4 @@
-"""Paired data sets: published layouts, a user's two folders, and every way in which a pair can be wrong."""
+"""Paired data sets: published layouts, a user's two folders, and every kind of bad pair."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -278,7 +278,7 @@ def test_real_facades_have_the_published_names_and_twelve_colours(real_data: Pat
         classes = nearest_colour(pixels, FACADES_COLOURS)
         distance = np.abs(pixels.astype(int) - np.array(FACADES_COLOURS)[classes]).max(2)
         flat = (maximum_filter(pixels, (5, 5, 1)) - minimum_filter(pixels, (5, 5, 1))).max(2) <= 6
-        assert distance[flat].max() <= 6  # away from borders, which JPEG smears
+        assert distance[flat].max() <= 6  # away from borders, which JPEG blurs
         found |= set(np.unique(classes))
     assert found == set(range(12))
 

@@ -1,4 +1,4 @@
-"""Published data sets as people really have them: accepted, or the message says what was found and what to do."""
+"""Published data sets as users store them: they are accepted, or the message tells what was found and what to do."""
 
 import gzip
 import struct

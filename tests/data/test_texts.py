@@ -72,11 +72,11 @@ def test_paths_that_are_not_files_are_named(tmp_path):
         _lines(tmp_path)
 
 
-def test_captions_above_the_limit_of_later_stages_are_refused_and_those_at_it_are_read(tmp_path, picture_folder):
+def test_captions_above_the_limit_of_later_stages_are_refused_and_those_at_it_are_read(tmp_path, image_folder):
     longest = "a" * (MOST_CAPTION_CHARACTERS - 2) + '"\xe9'
-    path = picture_folder / "train" / "00.txt"
+    path = image_folder / "train" / "00.txt"
     path.write_text(longest + "\n", encoding="utf-8")
-    layout = {"kind": "folder", "root": "pictures", "captions": "sidecar"}
+    layout = {"kind": "folder", "root": "images", "captions": "sidecar"}
     config = DatasetConfig.model_validate({"layout": layout, "image_size": 8})
     (tmp_path / "out").mkdir()
     prepare(config, tmp_path / "raw", tmp_path / "out")

@@ -1,4 +1,5 @@
-"""One walk of a folder: links are followed, what is no image of the data set is left out, and nothing is left out silently."""
+"""Searching a folder: links are followed, files that are not images of the data set are left out, and everything left
+out is reported."""
 
 import logging
 import os

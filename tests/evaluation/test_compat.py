@@ -1,4 +1,4 @@
-"""torchvision and what depends on it import on this machine, whatever build of torch is installed."""
+"""torchvision and what depends on it can be imported on this machine with any build of torch."""
 
 import subprocess
 import sys

@@ -26,7 +26,8 @@ def _exactly(mean_D: np.ndarray, covariance_DD: np.ndarray) -> FeatureStatistics
 @pytest.fixture
 def features() -> np.ndarray:
     generator = np.random.default_rng(0)
-    return generator.normal(size=(200, 6)) @ generator.normal(size=(6, 6)) + 1e4  # an offset that sums of squares lose
+    # With this offset, sums of squares would lose all digits.
+    return generator.normal(size=(200, 6)) @ generator.normal(size=(6, 6)) + 1e4
 
 
 def test_streaming_statistics_agree_with_numpy_mean_and_cov(features: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Names of metrics: they say protocol and split, and a stand-in never carries a standard name."""
+"""Names of metrics: they contain protocol and split, and a metric of another network never has a standard name."""
 
 from itertools import product
 from typing import Any, get_args

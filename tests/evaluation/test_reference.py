@@ -1,4 +1,4 @@
-"""Evaluations with reference statistics given: the same distances, and one sentence where a network is missing."""
+"""Evaluations with given reference statistics: the same distances, and one sentence for each missing network."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_file_names_have_images_and_network(pairs: tuple[Tensor, Tensor], tmp_pa
 
 
 def test_a_network_without_reference_is_not_measured_with_a_reason(pairs: tuple[Tensor, Tensor]) -> None:
-    """Its weights were missing when the reference was computed, and are here now: originals are not measured instead."""
+    """Weights that were missing when the reference was computed exist now: originals are not measured instead."""
     evaluator = ReconstructionEvaluator(PROTOCOL, reference={})
     evaluator.update(*pairs)
     entry = evaluator.result()["rfd_randconv_test"]

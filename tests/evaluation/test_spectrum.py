@@ -1,4 +1,4 @@
-"""Radial spectra: power lands in the right ring and band, in the right unit."""
+"""Radial spectra: power is in the right ring and band, in the right unit."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a reimplementation must hold, and the test that holds each of it.
+"""Requirements of a reimplementation, and the tests of each of them.
 
 | item | what |
 |---|---|
@@ -106,14 +106,14 @@ def test_ffl_gradient_is_that_of_constant_weights() -> None:
 
 
 def test_lfd_is_a_function_of_the_squared_error() -> None:
-    """ln(H W MSE_255 + 1): no evidence beyond PSNR."""
+    """ln(H W MSE_255 + 1): a function of PSNR."""
     mse = torch.tensor([0.01, 0.2], dtype=torch.float64)  # of images in [-1, 1]
     expected = torch.log(64 * 64 * mse * 127.5**2 + 1)
     torch.testing.assert_close(lfd(mse, 64, 64), expected)
 
 
 def test_parameter_counts_agree_with_the_published_ones() -> None:
-    """The whole list, printed (`pytest -s`): what was counted in the official networks, and ours."""
+    """The whole list, printed (`pytest -s`): the counts of the official networks, and ours."""
     f4 = {"channel_multipliers": (1, 2, 4), "attention_resolutions": (), "latent_channels": 3, "fcm_groups": 3}
     f4["quantizer"] = {"kind": "cosine", "codes": 8192, "dim": 256}
     f8 = {"channel_multipliers": (1, 2, 2, 4), "attention_resolutions": (32,)}

@@ -110,7 +110,7 @@ def test_cat_reads_row_12_and_is_gpt2_medium(paper: Grid) -> None:
 
 @pytest.mark.parametrize("table", ["table1", "table2"])
 def test_every_recipe_is_valid_at_full_size(table: str) -> None:
-    """Also those that no cell uses: a user's grid may."""
+    """Including recipes that no cell uses, because the grid of a user may use them."""
     numbers = read_yaml(ROOT / "params" / "paper.yaml")
     recipes = {name: tree for name, tree in read_yaml(ROOT / "params" / f"{table}.yaml").items() if name[0] != "_"}
     for name, tree in recipes.items():

@@ -1,4 +1,4 @@
-"""The named protocols of FID: which images are drawn, and which real ones they are compared with."""
+"""The named protocols of FID: which images are generated, and with which real images they are compared."""
 
 import dataclasses
 import json
@@ -60,7 +60,7 @@ def test_text_to_image_at_paper_scale(
 
 
 class Captioned:
-    """A split of pictures with ten captions each, and nothing else."""
+    """A split of images with ten captions each, and nothing else."""
 
     folder, split = Path("shards"), "test"
 

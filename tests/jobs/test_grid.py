@@ -14,7 +14,7 @@ NAMED = (Path(__file__).parent / "cells.txt").read_text(encoding="utf-8").split(
 
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the parameters, read instead of the project's."""
+    """A copy of the parameters, read instead of those of the project."""
     folder = tmp_path / "params"
     folder.mkdir()
     for file in Path("params").glob("*.yaml"):

@@ -1,4 +1,4 @@
-"""FFL on average spectra: what it can see, and how a batch that is spread over ranks changes it."""
+"""FFL on average spectra: what it measures, and the effect of distributing a batch over ranks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The parts that the focal frequency loss paper takes out or exchanges, and the losses it compares: against written-out sums."""
+"""Ablations of the focal frequency loss, and the losses that its paper compares, against explicit sums."""
 
 import math
 

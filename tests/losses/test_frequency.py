@@ -1,4 +1,4 @@
-"""Focal frequency loss against its authors' package, against NumPy, and against what Parseval's theorem says of it."""
+"""Focal frequency loss against its authors' package, NumPy, and consequences of Parseval's theorem."""
 
 import os
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_value_and_gradients_are_the_published_package_s_in_single_precision() -
 
 @pytest.mark.parametrize("width", [8, 9])
 def test_given_weights_need_not_be_symmetric(width: int) -> None:
-    """The package multiplies the full spectrum; the half spectrum must see weight and mirrored weight."""
+    """The package weights the full spectrum; on the half spectrum, weight and mirrored weight must both have an effect."""
     matrix = images(2, 1, 3, 6, width, seed=2).sigmoid()
     assert_as_published(images(2, 3, 6, width), images(2, 3, 6, width, seed=1), matrix)
 

@@ -116,7 +116,7 @@ def test_r1_s_gradient_on_a_small_discriminator_is_that_of_finite_differences() 
 
 
 def test_r1_depends_on_the_images() -> None:
-    """The gradient is with respect to what the discriminator saw."""
+    """The gradient is with respect to the input of the discriminator."""
     x = torch.randn(2, 3, 4, 4)
     with pytest.raises(ValueError, match="images that do not require a gradient; call requires_grad_"):
         r1_penalty(x.sum((1, 2, 3)), x, gamma=1.0)
@@ -205,7 +205,7 @@ def test_impossible_regularisation_is_refused(build: Callable[[], object], messa
 
 
 class Means(nn.Module):
-    """Five features that are known: pixels times 1 to 5."""
+    """Five known features: pixels times 1 to 5."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [x * factor for factor in range(1, 6)]

@@ -1,4 +1,4 @@
-"""Two ranks equal one on the union of their batches: values, averaged gradients, and every buffer that is resumed."""
+"""Two ranks equal one on the union of their batches: values, averaged gradients, and every buffer that is saved."""
 
 import runpy
 import subprocess

@@ -1,4 +1,4 @@
-"""SSIM as a loss: the values of scikit-image, and what a similarity must fulfil."""
+"""SSIM as a loss: the values of scikit-image, and properties of a similarity."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The short-time Fourier loss: sums over windows and frequencies written out, and what the released code does instead."""
+"""The short-time Fourier loss against explicit sums over windows and frequencies, and the form of the released code."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_paper_form_is_the_full_two_dimensional_transform_under_a_hann_window(pa
             for x, y in zip(*pair, strict=True)
         ]
     )
-    # Where a bin is real its phase is 0 or pi, by rounding pi or -pi: weights of those bins are few.
+    # Real bins have phase 0 or pi, and rounding may turn pi into -pi; there are few such bins.
     assert STFTLoss(2.0)(*pair).item() == pytest.approx(2 * expected, rel=0.02)
     assert STFTLoss(2.0, amplitude=1.0, phase=0.0)(*pair).item() == pytest.approx(
         2
@@ -86,7 +86,8 @@ def test_official_form_is_a_row_transform_of_the_upper_half_without_window(pair:
 
 
 def test_the_official_form_ignores_errors_that_the_paper_form_measures(pair: tuple[Tensor, Tensor]) -> None:
-    """Lower halves of all windows: the last 8 rows lie only there. First row of the image: weight 0, or not looked at."""
+    """Lower halves of all windows: only they contain the last 8 rows. First row of the image: its weight is 0, or it is
+    not used."""
     _, target = pair
     below = target.clone()
     below[..., 20:, :] = 1 - below[..., 20:, :]
@@ -124,7 +125,7 @@ def test_spectra_are_those_of_cut_windows(size: tuple[int, int]) -> None:
 
 
 def test_a_spectrum_that_is_real_by_symmetry_has_no_imaginary_part(pair: tuple[Tensor, Tensor]) -> None:
-    """Else rounding would choose between the phases pi and -pi."""
+    """Otherwise rounding would select between the phases pi and -pi."""
     corners = STFTLoss().spectrum(pair[0])[..., [0, 0, 8, 8], [0, 8, 0, 8]]
     assert (corners.imag == 0).all()
     assert (corners.real != 0).any()

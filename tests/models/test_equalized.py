@@ -20,7 +20,7 @@ def both(**options: object) -> tuple[ModulatedConv2d, ModulatedConv2d]:
 
 
 def by_loop(layer: ModulatedConv2d, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    """Equations 1 and 3 of the paper, kernel by kernel, zeros inserted by hand where the size doubles."""
+    """Equations 1 and 3 of the paper, kernel by kernel, zeros inserted by hand for doubling the size."""
     outputs = []
     for image, latent in zip(x, w, strict=True):
         style = layer.to_style.weight @ latent / math.sqrt(len(latent)) + layer.to_style.bias

@@ -1,4 +1,4 @@
-"""pix2pix: parameter counts of the official networks, initialisation, dropout, and the two ways of testing."""
+"""pix2pix: parameter counts of the official networks, initialisation, dropout, and the two test modes."""
 
 import copy
 import math

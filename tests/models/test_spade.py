@@ -160,7 +160,7 @@ def test_the_largest_singular_value_approaches_one() -> None:
 
 
 def test_spectral_norm_divides_by_the_largest_singular_value() -> None:
-    """An SVD is the reference; weights were scaled by 100 to show that the scale is divided out."""
+    """An SVD is the reference; weights were scaled by 100 to show that the scale has no effect."""
     torch.manual_seed(0)
     discriminator = small_discriminator()
     convolution = discriminator.scales[0].layers[1][0]
@@ -179,7 +179,7 @@ def test_each_forward_pass_in_training_is_one_power_iteration_and_none_in_eval()
     discriminator, x, maps = small_discriminator(), torch.randn(2, 3, 64, 64), label_map()
     parametrization = discriminator.scales[0].layers[1][0].parametrizations.weight
     with torch.no_grad():
-        parametrization.original.normal_()  # no longer what the vectors were iterated for
+        parametrization.original.normal_()  # no longer the weights for which the vectors were iterated
     matrix, (state,) = parametrization.original.detach().flatten(1), parametrization
     u, v = state._u.clone(), state._v.clone()
     discriminator.eval()(maps, x)
@@ -223,7 +223,7 @@ def test_the_second_scale_is_an_average_without_the_padding() -> None:
 
 
 def test_running_statistics_move_at_each_pass_even_without_gradient() -> None:
-    """Two passes per training step (for G, then for D's fakes) move them twice, as released."""
+    """Two passes per training step (for G, then for D's fakes) update them twice, as released."""
     once, twice = small(), small()
     twice.load_state_dict(once.state_dict())
     maps = label_map()

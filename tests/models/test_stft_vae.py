@@ -75,11 +75,11 @@ def test_kl_agrees_with_torch_and_samples_have_the_posterior_moments() -> None:
 def test_without_noise_the_mean_is_decoded() -> None:
     torch.manual_seed(0)
     model, image = StftVAE(), torch.rand(2, 1, 28, 28) * 2 - 1
-    picture, posterior = model(image)
+    output, posterior = model(image)
     assert posterior is not None
-    torch.testing.assert_close(picture, model.decode(posterior.mean))
+    torch.testing.assert_close(output, model.decode(posterior.mean))
     noisy, _ = model(image, torch.ones(2, 2))
-    assert not torch.allclose(noisy, picture)
+    assert not torch.allclose(noisy, output)
 
 
 def test_bfloat16_stays_close() -> None:

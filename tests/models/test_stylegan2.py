@@ -145,7 +145,8 @@ def test_images_are_sums_over_resolutions_without_tanh() -> None:
             level.convolution.weight.zero_()
             level.bias.fill_(2.0)
         image = generator(z)
-    torch.testing.assert_close(image[..., 6:10, 6:10], torch.full((2, 3, 4, 4), 6.0))  # three resolutions, inside
+    # Three resolutions, away from the border.
+    torch.testing.assert_close(image[..., 6:10, 6:10], torch.full((2, 3, 4, 4), 6.0))
 
 
 def test_the_deviation_of_identical_images_is_that_of_its_epsilon() -> None:

@@ -1,4 +1,4 @@
-"""Published numbers: complete, consistent among themselves, and refused when mistyped."""
+"""Published numbers: complete, consistent among themselves, and mistyped numbers are refused."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Tables: which number stands where, in words where there is none, and nothing in them that a rerun changes."""
+"""Tables: every number is in its place, missing ones are words, and a rerun changes nothing."""
 
 import json
 import re
@@ -155,7 +155,7 @@ def test_doubts_of_the_shown_rows_are_printed(entries: Callable[..., list[Entry]
     changes["published_columns"] = {"rfid_test": "rfid"}
     text = markdown(make_page(table(**changes), published, entries(**changes)))
     assert "Suspected copying error" in text
-    assert "Printed as about 10" not in text  # another row's
+    assert "Printed as about 10" not in text  # that of another row
 
 
 def test_protocol_and_runs_are_named(entries: Callable[..., list[Entry]], published: Published) -> None:

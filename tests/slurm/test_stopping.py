@@ -1,4 +1,4 @@
-"""Snakemake itself killed, interrupted, or waiting for what the cluster never gives; and `dvc repro` with the same profile."""
+"""Snakemake itself is killed, interrupted, or waits for a job that can never start; and `dvc repro` with the same profile."""
 
 import signal
 import subprocess
@@ -21,7 +21,7 @@ def card(cell: str) -> str:
 
 @pytest.fixture
 def stale(results: Path) -> Path:
-    """A project whose trainings have become longer, so that one of them can be held while things happen."""
+    """A project with longer trainings, so that one of them can be held during a test."""
     numbers = results / "params/tiny.yaml"
     numbers.write_text(numbers.read_text().replace("length: 6 steps", "length: 40 steps"))
     return results

@@ -1,4 +1,5 @@
-"""The literal `snakemake --profile slurm` on a cluster with accounting: the whole DAG, with a job cancelled and daemons away."""
+"""The literal `snakemake --profile slurm` on a cluster with accounting: the whole DAG, with a cancelled job and
+unavailable daemons."""
 
 import json
 import sqlite3
@@ -20,10 +21,11 @@ CANCELLED = "natural-f2-favae"
 
 @pytest.fixture(scope="module")
 def run(accounting: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """Everything has run. In the middle one training was cancelled; slurmdbd, then slurmctld, were away for 20 seconds each."""
+    """Everything has run. Meanwhile one training was cancelled; slurmdbd, then slurmctld, were unavailable for 20
+    seconds each."""
     project = copy_project(tmp_path_factory.mktemp("whole") / "project")
     edit_profile(project)
-    nowhere = "http://127.0.0.1:9"  # a compute node without internet: whatever would download, fails
+    nowhere = "http://127.0.0.1:9"  # a compute node without internet: every download fails
     workflow = Workflow(accounting, project, http_proxy=nowhere, https_proxy=nowhere)
     job = until(lambda: accounting.job(project, CANCELLED), 300)
     accounting.ask("scancel", job["JobId"])

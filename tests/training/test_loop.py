@@ -1,4 +1,5 @@
-"""The training loop: interrupted anywhere it ends with the same weights, diverging it stops, and it never trusts a broken file."""
+"""The training loop: interrupted at any point it ends with the same weights, it stops if a loss diverges, and it
+rejects damaged files."""
 
 import contextlib
 import math
@@ -91,7 +92,7 @@ def test_a_training_stopped_at_any_step_ends_with_the_same_weights(tmp_path: Pat
     whole, whole_task = train(tmp_path / "whole")
     with contextlib.suppress(Interrupted, KeyboardInterrupt):
         train(tmp_path / "parts", **{how: step})
-    torch.manual_seed(99)  # another process would not have this generator's state either
+    torch.manual_seed(99)  # another process would not have the state of this generator
     rest, rest_task = train(tmp_path / "parts")
     assert_same(rest.exported, whole.exported)
     assert_same(rest_task.model.state_dict(), whole_task.model.state_dict())

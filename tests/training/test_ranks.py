@@ -1,4 +1,4 @@
-"""What ranks share among themselves: every image once, and no fraction of a batch."""
+"""Ranks together process every image once; batches must be divisible by their number."""
 
 from pathlib import Path
 

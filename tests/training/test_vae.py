@@ -1,4 +1,4 @@
-"""Training the autoencoders of the companion papers: the rate, the objective, a run that is interrupted, a set without val."""
+"""Training the autoencoders of the companion papers: learning rate, objective, an interrupted run, a data set without val."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The whole DAG, tiny, through the real commands: what a user sees after `snakemake`."""
+"""The whole DAG, tiny, through the real commands: the results that a user has after `snakemake`."""
 
 import json
 import sqlite3
@@ -54,9 +54,7 @@ def test_tables_have_the_measured_values_of_the_evaluations(finished: Path) -> N
         card = read_card(finished / "data/tiny" / stage / name / "card.json")
         assert cell.split("@")[1] == card.key[:12]
         for row in rows.to_dict("records"):
-            value = measured.get(row["metric"], {"value": None})[
-                "value"
-            ]  # a metric that was not asked for has no value
+            value = measured.get(row["metric"], {"value": None})["value"]  # a metric outside the protocol has no value
             assert pd.isna(row["reproduced"]) if value is None else row["reproduced"] == value, row
 
 

@@ -1,4 +1,4 @@
-"""A training killed by the operating system and started again ends with the same bytes as one that ran through."""
+"""A training killed by the operating system and started again ends with the same bytes as an uninterrupted one."""
 
 import shutil
 import signal
@@ -18,7 +18,7 @@ CELL = ("train_autoencoder", "natural-f4-favae")
 
 
 def longer(project: Path) -> None:
-    """Enough steps to be hit in the middle; the discriminator starts half-way."""
+    """Enough steps for an interruption in the middle; the discriminator starts half-way."""
     numbers = project / "params/tiny.yaml"
     text = (
         numbers.read_text().replace("length: 6 steps", "length: 60 steps").replace("start: 3 steps", "start: 30 steps")
@@ -27,7 +27,7 @@ def longer(project: Path) -> None:
 
 
 def forget(project: Path) -> None:
-    """Remove the result, and the copy kept of it, so that it has to be trained again."""
+    """Remove the result and its spare copy, so that it must be trained again."""
     shutil.rmtree(project / "data/tiny" / "/".join(CELL))
     shutil.rmtree(project / "data/state/tiny" / "/".join(CELL))
 
@@ -52,7 +52,7 @@ runpy.run_path(shutil.which("favae"), run_name="__main__")
 
 
 def start_and_pause(project: Path, step: int) -> subprocess.Popen[bytes]:
-    """A training that stands still, however fast the machine is, when `step` steps are done and the next has begun."""
+    """A training that stops, on a machine of any speed, after `step` steps and the start of the next."""
     process = subprocess.Popen(
         [sys.executable, "-c", PAUSED, str(step), "run", *CELL],
         cwd=project,

@@ -1,4 +1,5 @@
-"""`sacct` and `sbatch` of the workflow, in front of commands that answer as SLURM's do when something is wrong; and the profile."""
+"""`sacct` and `sbatch` of the workflow, in front of fake commands that answer like those of SLURM during failures; and
+the profile."""
 
 import subprocess
 from pathlib import Path
@@ -108,7 +109,7 @@ def test_jobs_of_this_folder_that_can_never_start_are_reported(tmp_path: Path, m
 
 
 def test_only_slurm_jobs_of_a_workflow_are_requeued(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")  # nothing may be asked
+    monkeypatch.setenv("PATH", "")  # no command may be called
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("FAVAE_REQUEUE", "allowed")
     assert not requeue()
