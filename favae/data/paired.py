@@ -84,7 +84,8 @@ def facades_pairs(root: Path) -> list[Pair]:
 def edges_to_shoes_pairs(root: Path) -> list[Pair]:
     """edges2shoes of pix2pix: `<n>_AB.jpg`, edges left, photo right; published as 49,825 train and 200 val.
 
-    There is no published test part: the published val is `test` here, and `carve_pairs` takes `val` out of train."""
+    There is no published test part: the published val is `test` here, and `carve_pairs` takes `val` out of train.
+    """
     return side_by_side_pairs(root, "a_to_b", (("train", "train"), ("val", "test")))
 
 
@@ -100,7 +101,7 @@ def folder_pairs(root: Path, condition: str = "A", image: str = "B") -> list[Pai
     in_splits = [name.split("/")[0] in SPLITS for name in conditions]
     if any(in_splits) and not all(in_splits):
         outside = next(name for name, inside in zip(conditions, in_splits, strict=True) if not inside)
-        raise ValueError(f"{root / condition / outside} lies outside train, val and test, where others are; move it")
+        raise ValueError(f"{root / condition / outside} is outside train, val and test, where others are; move it")
     return [
         Pair(name, _split_of(name) if all(in_splits) else "train", Part(conditions[name]), Part(images[name]))
         for name in sorted(conditions)

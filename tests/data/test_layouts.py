@@ -170,7 +170,7 @@ def test_subfolders_may_be_nested_but_no_file_may_be_outside(tmp_path):
     records = _records(tmp_path, kind="folder", root="mine")
     assert _splits(records) == {"train/a.png": "train", "train/cats/a.JPG": "train", "test/a.png": "test"}
     _touch(tmp_path / "mine", "b.png")
-    with pytest.raises(ValueError, match=r"b\.png lies outside"):
+    with pytest.raises(ValueError, match=r"b\.png is outside"):
         _records(tmp_path, kind="folder", root="mine")
 
 

@@ -103,7 +103,7 @@ def test_missing_partners_are_named(tmp_path: Path) -> None:
 def test_files_beside_the_splits_are_named(tmp_path: Path) -> None:
     for name in ("A/train/1.png", "B/train/1.png", "A/2.png", "B/2.png"):
         write(tmp_path / name)
-    with pytest.raises(ValueError, match=r"A/2 lies outside train, val and test, where others are; move it"):
+    with pytest.raises(ValueError, match=r"A/2 is outside train, val and test, where others are; move it"):
         folder_pairs(tmp_path)
 
 

@@ -193,7 +193,7 @@ def test_a_raw_folder_that_is_a_dangling_link_is_named(tmp_path):
 def test_folders_with_other_names_of_splits_get_the_right_advice(tmp_path, folder):
     _touch(tmp_path / "mine", f"{folder}/a.png")
     meant = {"valid": "val", "Training": "train", "testing": "test"}[folder]
-    with pytest.raises(ValueError, match=f"lies outside .* rename its folder to {meant}"):
+    with pytest.raises(ValueError, match=f"is outside .* rename its folder to {meant}"):
         _records(tmp_path, kind="folder", root="mine")
 
 
