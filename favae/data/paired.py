@@ -112,7 +112,7 @@ def celebamask_pairs(root: Path, masks: Path) -> list[Pair]:
     """CelebAMask-HQ: `CelebA-HQ-img/<n>.jpg` and merged masks `<masks>/<n>.png` (see `favae.data.label_maps`).
 
     Published as 30,000 images of 1024 pixels with masks of 512 pixels: check with sizes "proportional". No split is
-      published for this use: all pairs are train, see `split_by_order`.
+    published for this use: all pairs are train, see `split_by_order`.
 
     Raises:
         ValueError: a missing folder, or an image or mask without partner.
