@@ -40,7 +40,7 @@ def run(job: Job, context: Context) -> Outcome:
     reference = inputs.reference(protocol.split)
     evaluator = ReconstructionEvaluator(protocol, device, codebook_size=model.codes, reference=reference)
     count = len(split) if protocol.n == "all" else min(protocol.n, len(split))
-    examples = _evaluate(evaluator, reconstruction(model, protocol, count), split, count, f"evaluating {job.cell}")
+    examples = _evaluate(evaluator, _reconstruction(model, protocol, count), split, count, f"evaluating {job.cell}")
     results = evaluator.result()
     if model.latent:
         examples |= _from_prior(model)
@@ -81,7 +81,7 @@ def _collect(examples: Examples, chosen: Sequence[int], stored: Tensor, image: T
         examples["id"].append(ids[i])
 
 
-def reconstruction(model: Autoencoder, protocol: EvaluationConfig, count: int) -> Reconstruct:
+def _reconstruction(model: Autoencoder, protocol: EvaluationConfig, count: int) -> Reconstruct:
     """A function of images and their rows in the split: reconstructions, and code indices where there is a codebook."""
     noise = drawn_latents(count, model.latent) if model.latent and protocol.latent == "sample" else None
 

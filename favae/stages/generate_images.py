@@ -31,7 +31,7 @@ def run(job: Job, context: Context) -> Outcome:
     if decoder.quantizer.codes != cat.cat.codes:
         raise ValueError(f"{job.where}: CAT knows {cat.cat.codes} codes, the decoder {decoder.quantizer.codes}")
     split = inputs.split(config.protocol.split)
-    prompts = prompts_of(split, config)
+    prompts = _prompts(split, config)
     shown = _shown(split, prompts, config.examples)
     examples: dict[str, list[Any]] = {
         "caption": [prompts[i][1] for i in shown],
@@ -89,7 +89,7 @@ def _chosen(image: Tensor, first: int, shown: Collection[int]) -> list[np.ndarra
     return [levels for i, levels in enumerate(to_uint8(image).numpy(), first) if i in shown]
 
 
-def prompts_of(split: PreparedSplit, config: GenerateConfig) -> list[tuple[int, str]]:
+def _prompts(split: PreparedSplit, config: GenerateConfig) -> list[tuple[int, str]]:
     """(row, caption): `captions_per_image` captions of each held-out image, the protocol's `n` in all."""
     prompts = [(row, caption) for row in range(len(split)) for caption in _captions(split, row, config)]
     wanted = len(prompts) if config.protocol.n == "all" else config.protocol.n

@@ -1,4 +1,4 @@
-"""Published numbers: complete, consistent among themselves, and mistyped numbers are refused."""
+"""Published numbers: complete, consistent among themselves, and refused when mistyped."""
 
 import copy
 import math
@@ -81,7 +81,7 @@ def test_mistakes_are_named_with_file_and_key(tree: dict[str, Any], change: Any,
     assert "params/published.yaml" in str(caught.value)
 
 
-def test_unknown_references_list_similar_names() -> None:
+def test_unknown_references_list_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"no published table 'favae-table9'.*favae-table1, favae-table2"):
         published().find("favae-table9/r1")
     with pytest.raises(ValueError, match=r"no row 'r99' in the published table 'favae-table2'.*r1, r2"):

@@ -228,7 +228,7 @@ def test_a_row_can_be_added_in_yaml_only(job: Callable[[str], Job], edit: Callab
         ("{fid_test: fid}", "{fid_test: rfid}", "fid_test: no column 'rfid' in its rows; there are: fid"),
         ("{fid_test: fid}", "{rfid_test: fid}", "published_columns names 'rfid_test', which is not in columns"),
         (", guidance: 1.0}", "}", "guidance goes with a cell of generate_images"),
-        ("comparable: no", "comparable: perhaps", "comparable: found 'perhaps'"),
+        ("comparable: no", "comparable: perhaps", "comparable: Input should be 'yes' or 'no'"),
         ("id: zero_shot", "id: reconstruction", "two tables have the id 'reconstruction'"),
     ],
 )

@@ -46,7 +46,7 @@ def test_prepared_data_are_a_few_files(finished: Path) -> None:
         }
 
 
-def test_tables_have_the_measured_values_of_the_evaluations(finished: Path) -> None:
+def test_tables_hold_what_the_evaluations_measured(finished: Path) -> None:
     table = pd.read_csv(finished / "reports/tiny/tables/reconstruction.csv")
     for cell, rows in table.groupby("run"):
         stage, name = cell.split("@")[0].split("/")
