@@ -1,4 +1,4 @@
-"""What all tests share: quiet single-threaded torch, the real data if there are any, markers that explain their skips."""
+"""Shared by all tests: single-threaded torch, the real data if available, and markers that explain their skips."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def pytest_configure() -> None:
     torch.set_flush_denormal(True)
 
 
-# What waits for clocks and for other programs starts first: the rest fills the time beside it.
+# Tests that wait for clocks and other programs start first, so that the others run meanwhile.
 _FIRST = ("slurm", "contract", "workflow")
 
 
@@ -69,7 +69,7 @@ def _own_parameters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_parameters(_own_parameters: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the parameter files of the tests as the working directory. Not to be changed."""
+    """A folder with the parameter files of the tests as the working directory. Tests must not change it."""
     from favae.jobs.grid import load_grid
 
     monkeypatch.chdir(_own_parameters)
@@ -83,7 +83,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the whole tiny DAG has run once. Do not change it: copy it with `results`."""
     from tests_support import call, copy_project
 
-    # The workers of one test run share it.
+    # All workers of a test run share this project.
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, done = base / "finished" / "project", base / "finished" / "done"
@@ -105,7 +105,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def results(finished: Path, tmp_path: Path) -> Path:
-    """A throw-away copy of a project in which everything has run, times of files included."""
+    """A throw-away copy of a project in which everything has run, with the times of files."""
     return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
 
 

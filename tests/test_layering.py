@@ -1,4 +1,4 @@
-"""The packages form no circle; models and losses need torch and nothing else; planning needs no torch."""
+"""Packages have no import circles; models and losses import only torch; planning needs no torch."""
 
 import ast
 import subprocess
@@ -48,14 +48,14 @@ def test_no_circle_among_packages() -> None:
     TopologicalSorter(graph()).prepare()  # raises CycleError, which names the circle
 
 
-def test_the_picture_of_the_packages_is_up_to_date() -> None:
+def test_the_diagram_of_the_packages_is_up_to_date() -> None:
     script = PACKAGE.parent / "workflow" / "scripts" / "draw_packages.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("package", ["runtime", "config", "models", "losses"])
-def test_the_ground_imports_nothing_above_it(package: str) -> None:
+def test_runtime_imports_no_other_package_of_favae(package: str) -> None:
     allowed = {"config": {"runtime"}, "models": {"losses"}, "losses": {"models"}}
     assert graph()[package] <= allowed.get(package, set())
 
@@ -84,7 +84,7 @@ def test_models_and_losses_load_nothing_of_the_workflow() -> None:
 
 def test_help_and_planning_do_not_import_torch() -> None:
     grid = load_grid("paper")
-    grid.check()  # keeps the facts of its networks, which are built where none are kept
+    grid.check()  # caches the facts of its networks, which are built if none are cached
     [resources_of(job) for job in grid]
     code = (
         "import sys\n"

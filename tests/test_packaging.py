@@ -1,4 +1,4 @@
-"""What is imported is declared, what is declared is used, and models and losses need three packages only."""
+"""Imported packages are declared, declared packages are used, and models and losses need only three packages."""
 
 import ast
 import functools
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 ALL = [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]
-# Parts of a declared distribution that has its own name on disk: pydantic publishes its error types there.
+# Part of a declared distribution with a separate import name: it has the error types of pydantic.
 PART_OF = {"pydantic-core": "pydantic"}
 # Used without an import: distribution -> (file, what uses it there).
 USED_OTHERWISE = {
@@ -42,7 +42,7 @@ def names(requirements: list[str]) -> set[str]:
 
 
 def modules_of_python(path: Path) -> Iterator[str]:
-    """Top-level modules that a file imports, anywhere in it, strings of code that tests run not included."""
+    """Top-level modules that a file imports anywhere, except in strings of code that tests run."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
@@ -51,7 +51,7 @@ def modules_of_python(path: Path) -> Iterator[str]:
 
 
 def modules_of_snakemake(path: Path) -> Iterator[str]:
-    """The same of a file of Snakemake's language, which is not quite Python."""
+    """The same for a Snakemake file, which is not plain Python."""
     yield from re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -68,7 +68,7 @@ def distributions(*folders: str) -> dict[str, str]:
             continue
         for module in set(read(path)) - own - set(sys.stdlib_module_names):
             candidates = [canonicalize_name(name) for name in provided.get(module, [module])]
-            known = [name for name in candidates if name in names(ALL)]  # mlflow's modules are also mlflow-skinny's
+            known = [name for name in candidates if name in names(ALL)]  # mlflow-skinny has the same modules as mlflow
             name = (known or candidates)[0]
             found[PART_OF.get(name, name)] = str(path.relative_to(ROOT))
     return found
@@ -77,11 +77,11 @@ def distributions(*folders: str) -> dict[str, str]:
 def test_every_import_is_declared() -> None:
     declared = names(ALL)
     found = distributions("favae", "workflow", "tests")
-    # packaging serves these tests alone, and comes with pytest.
+    # packaging is used by these tests only, and is a dependency of pytest.
     assert {name: file for name, file in found.items() if name not in declared | {"packaging"}} == {}
 
 
-def test_what_the_package_imports_is_no_test_dependency() -> None:
+def test_imports_of_the_package_are_not_test_dependencies() -> None:
     runtime = names([*PROJECT["dependencies"], *EXTRAS["workflow"], *EXTRAS["metrics"]])
     for name, file in distributions("favae", "workflow").items():
         assert name in runtime or file.startswith("favae/bench/"), f"{file} imports {name}"

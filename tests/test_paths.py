@@ -1,4 +1,4 @@
-"""Names of folders and shared files stand in `favae.runtime.paths` alone."""
+"""Names of folders and shared files are only in `favae.runtime.paths`."""
 
 import ast
 from pathlib import Path

@@ -332,6 +332,6 @@ def _folder_split(name: str, layout: FolderLayoutConfig, root: Path) -> Split:
     meant = _SPLIT_SPELLINGS.get(first, first if first in SPLITS else None)
     advice = f"rename its folder to {meant}" if meant and "/" in name else "move it"
     raise ValueError(
-        f"{shown(root / name)} lies outside {shown(root)}/train, val and test; {advice}, or use split: hash to deal out "
-        "one folder"
+        f"{shown(root / name)} is outside {shown(root)}/train, val and test; {advice}, or use split: hash, which "
+        "splits one folder"
     )

@@ -84,7 +84,8 @@ def facades_pairs(root: Path) -> list[Pair]:
 def edges_to_shoes_pairs(root: Path) -> list[Pair]:
     """edges2shoes of pix2pix: `<n>_AB.jpg`, edges left, photo right; published as 49,825 train and 200 val.
 
-    There is no published test part: the published val is `test` here, and `carve_pairs` takes `val` out of train."""
+    There is no published test part: the published val is `test` here, and `carve_pairs` takes `val` out of train.
+    """
     return side_by_side_pairs(root, "a_to_b", (("train", "train"), ("val", "test")))
 
 
@@ -100,7 +101,7 @@ def folder_pairs(root: Path, condition: str = "A", image: str = "B") -> list[Pai
     in_splits = [name.split("/")[0] in SPLITS for name in conditions]
     if any(in_splits) and not all(in_splits):
         outside = next(name for name, inside in zip(conditions, in_splits, strict=True) if not inside)
-        raise ValueError(f"{root / condition / outside} lies outside train, val and test, where others are; move it")
+        raise ValueError(f"{root / condition / outside} is outside train, val and test, where others are; move it")
     return [
         Pair(name, _split_of(name) if all(in_splits) else "train", Part(conditions[name]), Part(images[name]))
         for name in sorted(conditions)
@@ -111,7 +112,7 @@ def celebamask_pairs(root: Path, masks: Path) -> list[Pair]:
     """CelebAMask-HQ: `CelebA-HQ-img/<n>.jpg` and merged masks `<masks>/<n>.png` (see `favae.data.label_maps`).
 
     Published as 30,000 images of 1024 pixels with masks of 512 pixels: check with sizes "proportional". No split is
-      published for this use: all pairs are train, see `split_by_order`.
+    published for this use: all pairs are train, see `split_by_order`.
 
     Raises:
         ValueError: a missing folder, or an image or mask without partner.

@@ -128,9 +128,7 @@ def _fill(
     for number, (record, result) in enumerate(zip(records[start:], loaded, strict=True), start=start):
         if isinstance(result, str):
             output.bad.append((number, result))
-        elif not (
-            output.bad and config.on_bad_image == "fail"
-        ):  # preparation will fail: only look for further bad images
+        elif not (output.bad and config.on_bad_image == "fail"):  # otherwise only look for further bad images
             output.add(record, result.pixels, result.sha256, result.changes)
         if keep and (number + 1) % _SAVE_EVERY == 0 and not (output.bad and config.on_bad_image == "fail"):
             output.save(number + 1)

@@ -1,8 +1,9 @@
 """Reconstruction of an image of any size in bounded memory, in overlapping tiles that are blended.
 
-Legend: T side of a tile, O overlap, f down-sampling factor. Normalisation and attention are computed per tile, so
-    values differ from those of a reconstruction in one piece, and between tiles. Overlapping tiles are blended with
-    linear weights.
+Legend: T side of a tile, O overlap, f down-sampling factor.
+
+Normalisation and attention are computed per tile, so values differ from those of a reconstruction in one piece, and
+between tiles. Overlapping tiles are blended with linear weights.
 """
 
 from collections.abc import Callable
@@ -17,10 +18,10 @@ from torch import Tensor
 from favae.data.pixels import to_float, to_uint8
 from favae.models import FAVAE
 
-WHOLE_SIDE = 512  # an image with up to the square of this number of pixels is reconstructed in one piece,
-WHOLE_LATENT = (
-    128  # if its latent has up to the square of this number of positions: the cost of attention grows with their square
-)
+# An image is reconstructed in one piece if it has at most WHOLE_SIDE^2 pixels and its latent at most WHOLE_LATENT^2
+# positions: the cost of attention grows with the square of their number.
+WHOLE_SIDE = 512
+WHOLE_LATENT = 128
 _TILE_LATENT = 64
 _MOST_TILE = 512
 # Shares of a tile's side. The margin at the inner borders of a tile is left out, because the zero padding of

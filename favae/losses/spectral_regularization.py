@@ -19,7 +19,7 @@ class SpectralRegularization(nn.Module):
     """weight * cross-entropy between the azimuthally averaged power profiles of output and image.
 
     A profile is the power of the 2-D DFT of the grey image (mean over channels, pixels in [0, 1]), averaged over the frequencies
-    of each integer radius and divided by that of radius 0 (Durall et al., equations 5 to 7). It lies in [0, 1]:
+    of each integer radius and divided by that of radius 0 (Durall et al., equations 5 to 7). It is in [0, 1]:
     a non-negative image has its largest power at frequency 0.
 
     Args:

@@ -30,7 +30,12 @@ class PixelLoss(nn.Module):
         return self.weight * self.distance(pred.float(), target.float())
 
 
-def _build_ffl(representation: str = "full", spectra: str = "image", **given: Any) -> nn.Module:
+def build_ffl(representation: str = "full", spectra: str = "image", **given: Any) -> nn.Module:
+    """Focal frequency loss (`representation="full"`) or one of its ablations; `given` are the arguments of its class.
+
+    Raises:
+        ValueError: unknown `spectra`, or arguments that need representation "full".
+    """
     if representation == "full":
         if spectra not in ("image", "batch_mean"):
             raise ValueError(f"spectra got {spectra!r}; expected 'image' or 'batch_mean'")
@@ -47,7 +52,7 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mse": lambda data_range, **given: PixelLoss("mse", **given),
     "l1": lambda data_range, **given: PixelLoss("l1", **given),
     "ssim": lambda data_range, **given: SSIMLoss(data_range=data_range, **given),
-    "ffl": lambda data_range, **given: _build_ffl(**given),
+    "ffl": lambda data_range, **given: build_ffl(**given),
     "spectral_regularization": lambda data_range, **given: SpectralRegularization(data_range=data_range, **given),
     "stft": lambda data_range, **given: STFTLoss(**given),
 }

@@ -15,7 +15,7 @@ _SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _MISSING_OPERATOR = "operator torchvision::nms does not exist"
-_declared: list[torch.library.Library] = []  # operators live as long as the Library object that declares them
+declared: list[torch.library.Library] = []  # operators live as long as the Library object that declares them
 
 
 def ensure_torchvision() -> None:
@@ -40,7 +40,7 @@ def ensure_torchvision() -> None:
         library = torch.library.Library("torchvision", "FRAGMENT")
         for schema in _SCHEMAS:
             library.define(schema)
-        _declared.append(library)
+        declared.append(library)
         importlib.import_module("torchvision")
 
 

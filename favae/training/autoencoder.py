@@ -80,9 +80,8 @@ class AutoencoderTask:
         self.discriminator = networks.discriminator.to(ranks.device)
         self.spectrum = networks.spectrum.to(ranks.device)
         self.image_ffl = networks.image_ffl
-        self.measured_ffl = (
-            FocalFrequencyLoss()
-        )  # measured on val with weight 1 for every model, so that baselines can be compared
+        # Measured on val with weight 1 for every model, so that baselines can be compared.
+        self.measured_ffl = FocalFrequencyLoss()
         self.adversarial = build_adversarial_loss(objective.adversarial.loss)
         modules = {"model": self.model, "discriminator": self.discriminator, "spectrum": self.spectrum}
         self.averaged: AveragedModel | None = None

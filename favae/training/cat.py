@@ -68,9 +68,8 @@ class CatTask:
         optimizer.step()
         return {
             "cross_entropy": total,
-            "learning_rate": torch.full(
-                (), self.learning_rate(step), device=device
-            ),  # filled on the device, without synchronisation
+            # Filled on the device, without synchronisation.
+            "learning_rate": torch.full((), self.learning_rate(step), device=device),
         }
 
     @torch.no_grad()

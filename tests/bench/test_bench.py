@@ -1,4 +1,4 @@
-"""The benchmarks run, print their tables and refuse to time what does not agree. No time is asserted."""
+"""The benchmarks run, print their tables and do not time implementations that disagree. No time is asserted."""
 
 import mmap
 from collections.abc import Iterator
@@ -80,10 +80,10 @@ def test_profile_of_the_small_vae_has_its_losses_and_its_layers() -> None:
 
 
 def test_floor_counts_operations() -> None:
-    from favae.bench.suite.floor import _Operations
+    from favae.bench.suite.floor import Operations
 
     weight, x = torch.randn(5, 7, requires_grad=True), torch.randn(3, 7)
-    with _Operations() as counter:
+    with Operations() as counter:
         (x @ weight.T).sum().backward()
     assert counter.total == 2 * (3 * 5 * 7) * 2  # the product, and its gradient with respect to the weight
     ((_, *rows),) = tables(command("--quick", "--threads", "1", "floor")).values()
@@ -102,7 +102,7 @@ def test_larger_work_agrees_with_its_peer(name: str) -> None:
             assert "within" in work.agree()
 
 
-def test_every_benchmark_of_the_page_has_a_number_of_its_own() -> None:
+def test_every_benchmark_of_the_page_has_a_unique_number() -> None:
     numbers = [section.number for section in sections().values()]
     assert numbers == sorted(set(numbers)) and set(range(1, 9)) <= set(numbers)
 
@@ -113,12 +113,12 @@ def test_unknown_names_are_refused() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_an_unavailable_device_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no CUDA device"):
         command("--device", "cuda", "focal_frequency")
 
 
-def test_what_does_not_agree_is_not_timed() -> None:
+def test_implementations_that_disagree_are_not_timed() -> None:
     @contextmanager
     def build(_: Settings) -> Iterator[Work]:
         def agree() -> str:
@@ -134,7 +134,7 @@ def test_what_does_not_agree_is_not_timed() -> None:
         largest_difference([torch.tensor([torch.nan])], [torch.ones(1)], 1e-3, "values")
 
 
-def test_ours_and_peer_take_turns_and_a_share_of_the_peer_is_scaled() -> None:
+def test_ours_and_peer_alternate_and_a_part_of_the_peer_is_scaled() -> None:
     calls: list[str] = []
 
     def wait(who: str) -> None:
@@ -155,7 +155,7 @@ def test_peak_memory_sees_what_is_freed_again() -> None:
     size = 120_000_000
 
     def touch() -> None:
-        """From the system itself: torch's memory may lie in what earlier tests have left."""
+        """Measured with memory from the system: tensors of torch may reuse memory of earlier tests."""
         np.frombuffer(mmap.mmap(-1, size), np.uint8)[::4096] = 1
 
     assert 0.9 * size < peak_while(touch, torch.device("cpu")) < 1.5 * size

@@ -1,4 +1,4 @@
-"""One statement of every default and choice: a schema's fields are arguments of a constructor, which knows the rest."""
+"""Every default and choice is stated once: the fields of a schema are arguments of a constructor, which has the defaults."""
 
 import inspect
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from favae.losses import (
     adaptive_weight,
     build_spectrum_loss,
 )
-from favae.losses.terms import PixelLoss, _build_ffl
+from favae.losses.terms import PixelLoss, build_ffl
 from favae.models import CAT, FAVAE, FflVAE, PatchDiscriminator, StftVAE, VanillaAutoencoder
 from favae.models.quantizers import CosineQuantizer, EuclideanQuantizer
 from favae.text import ClipText, LearnedText, WordTokenizer
@@ -40,7 +40,7 @@ CONSTRUCTORS: dict[type[BaseModel], tuple[Callable[..., Any], ...]] = {
     companions.L1Config: (PixelLoss,),
     companions.SsimConfig: (SSIMLoss,),
     companions.StftConfig: (STFTLoss,),
-    companions.FflConfig: (_build_ffl, FocalFrequencyLoss),
+    companions.FflConfig: (build_ffl, FocalFrequencyLoss),
     companions.SpectralRegularizationConfig: (SpectralRegularization,),
     cat.CatModelConfig: (CAT,),
     cat.LearnedTextConfig: (LearnedText, WordTokenizer, WordTokenizer.from_captions),
@@ -67,13 +67,13 @@ def test_a_field_is_an_argument_with_the_same_choices_and_no_second_default(sche
     argument, hint = arguments(CONSTRUCTORS[schema])[name]
     assert field.is_required() == (argument.default is inspect.Parameter.empty)
     assert field.is_required() or field.default is None
-    assert not field.metadata or name == "min_count"  # ranges are the constructor's
+    assert not field.metadata or name == "min_count"  # the constructor checks ranges
     if get_origin(hint) is Literal:
         assert set(get_args(field.annotation)) == set(get_args(hint))
 
 
 @pytest.mark.parametrize("schema", CONSTRUCTORS, ids=lambda s: s.__name__)
-def test_what_is_not_given_is_not_passed_and_null_is_refused(schema: type[BaseModel]) -> None:
+def test_missing_keys_are_not_passed_and_null_is_refused(schema: type[BaseModel]) -> None:
     required = {name: 4 for name, field in schema.model_fields.items() if field.is_required() and name != "kind"}
     if "weights" in required:
         required["weights"] = "file"

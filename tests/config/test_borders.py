@@ -1,6 +1,6 @@
 """`favae check` and the constructors give the same verdict, on configurations drawn around the borders of every schema.
 
-The constructors are asked on the CPU: everything is built from the raw parameters, and one forward pass and all losses run on
+The constructors run on the CPU: everything is built from the raw parameters, and one forward pass and all losses run on
 two small images. `check` reads the same parameters through the schemas and builds without storage.
 """
 
@@ -25,12 +25,12 @@ TRAINING = {"seed": 0, "batch_size": 2, "length": "1 step", "validate_every": "1
 
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """A block in which each field may be left out."""
+    """A block in which each field may be missing."""
     return st.fixed_dictionaries({}, optional=fields)
 
 
 def mostly(usual: list[Any], odd: list[Any]) -> st.SearchStrategy[Any]:
-    """A value that is usually accepted, now and then one at or beyond the border."""
+    """Usually an accepted value, sometimes one at or beyond the border."""
     return st.sampled_from(usual * 30 + odd)
 
 
@@ -122,7 +122,7 @@ def fails(build_and_run: Callable[[], object]) -> bool:
 
 
 def assert_both(verdicts: list[bool]) -> None:
-    """Draws that are all refused, or all accepted, would compare nothing."""
+    """If all draws were refused, or all accepted, nothing would be compared."""
     assert 0.1 < sum(verdicts) / len(verdicts) < 0.9
 
 
@@ -200,8 +200,8 @@ def step_of_companion(tree: dict[str, Any]) -> None:
     model = build_autoencoder(tree["model"])
     terms = [build_term(data_range=2.0, **term) for term in tree["objective"]["terms"].values()]
     image = torch.rand(2, model.config["image_channels"], model.config["image_size"], model.config["image_size"])
-    picture, _ = model(image, torch.randn(2, model.latent) if model.latent else None)
-    torch.stack([term(picture, image) for term in terms]).sum().backward()
+    output, _ = model(image, torch.randn(2, model.latent) if model.latent else None)
+    torch.stack([term(output, image) for term in terms]).sum().backward()
 
 
 def test_companions() -> None:

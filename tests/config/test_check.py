@@ -1,4 +1,5 @@
-"""`favae check` says what a constructor or a first step would refuse: file, line, key, what would fit; nothing is run for it."""
+"""`favae check` reports everything that a constructor or a first step would refuse, with file, line, key and a valid
+value, and runs nothing."""
 
 import re
 from collections.abc import Callable
@@ -105,7 +106,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_would_fail_later_is_refused(edited: Edit, case: str) -> None:
+def test_configurations_that_would_fail_later_are_refused(edited: Edit, case: str) -> None:
     changes, message = CASES[case]
     with pytest.raises(ConfigError) as caught:
         edited(changes).check()
@@ -118,14 +119,14 @@ def test_lpips_of_images_from_0_to_1_is_refused(edited: Edit) -> None:
         edited(changes, "ffl").check()
 
 
-def test_a_problem_of_many_cells_is_said_once(edited: Edit) -> None:
+def test_a_problem_of_many_cells_is_reported_once(edited: Edit) -> None:
     with pytest.raises(ConfigError) as caught:
         edited({"tiny.yaml": {"evaluation": {"batch_size": 0}}}).check()
     (line,) = str(caught.value).splitlines()
     assert re.search(r"evaluation\.yaml|tiny\.yaml:\d+: batch_size: .*greater than 0.* and \d+ more\)$", line)
 
 
-def test_facts_are_kept_and_a_damaged_file_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_are_cached_and_a_damaged_cache_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from favae.jobs import facts as module
     from favae.jobs.facts import facts, training_request
 

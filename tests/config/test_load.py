@@ -27,7 +27,7 @@ def test_yaml_is_version_1_2(tmp_path: Path) -> None:
     assert tree["merged"] == {"x": 1, "y": 2}
 
 
-def test_a_whole_number_is_one_value_however_it_is_written(tmp_path: Path) -> None:
+def test_an_integer_is_one_value_in_every_spelling(tmp_path: Path) -> None:
     tree = read_yaml(write(tmp_path / "a.yaml", "a: 3.0\nb: [1.0, 2.5, {c: -0.0}]\nd: 1e3\n"))
     assert canonical_json(tree) == '{"a":3,"b":[1,2.5,{"c":0}],"d":1000}'
 
@@ -49,7 +49,7 @@ def test_later_trees_win_key_by_key_and_lists_are_replaced() -> None:
     assert merged == {"a": {"x": 1, "y": [3]}, "b": 1, "c": 2}
 
 
-def test_merge_leaves_its_inputs_alone() -> None:
+def test_merge_does_not_change_its_inputs() -> None:
     first = {"a": {"x": 1}}
     deep_merge([first, {"a": {"x": 2}}])
     assert first == {"a": {"x": 1}}

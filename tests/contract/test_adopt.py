@@ -1,4 +1,4 @@
-"""Another machine, another commit: results travel through DVC, and Snakemake believes what their cards prove."""
+"""Another machine or another commit: results come through DVC, and Snakemake accepts those with valid cards."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def test_on_another_machine_nothing_is_left_to_do_after_pull_and_adopt(pushed: P
     assert planned(other) == set()
     assert planned_by_dvc(other) == set()
     assert not call(other, "git", "status", "--porcelain").stdout
-    # and it goes on from there like the machine that made them
+    # and it continues like the machine that made them
     edit(other, "figures.yaml", "dpi: 160", "dpi: 90")
     assert planned(other) == {"make_figures/all"} == planned_by_dvc(other)
 
@@ -45,7 +45,7 @@ def test_tables_regenerate_without_checkpoints_and_data_sets(pushed: Path) -> No
         assert (other / "data/tiny/reports/tables" / table.name).read_bytes() == table.read_bytes()
 
 
-def test_adopt_removes_what_cards_disprove_and_blesses_no_other_parameters(results: Path) -> None:
+def test_adopt_removes_cards_of_wrong_results_and_marks_only_current_ones(results: Path) -> None:
     corrupt = "evaluate_reconstruction/natural-f2-favae-on-natural"
     spectrum = results / "data/tiny" / corrupt / "spectrum.csv"
     text = spectrum.read_text()
@@ -58,7 +58,7 @@ def test_adopt_removes_what_cards_disprove_and_blesses_no_other_parameters(resul
     assert planned(results) == {corrupt, "generate_images/natural-f4-cat", "make_tables/all", "make_figures/all"}
 
 
-def test_an_old_commit_and_back_and_a_parameter_changed_back_cost_nothing(pushed: Path) -> None:
+def test_returning_to_earlier_parameters_or_commits_runs_nothing(pushed: Path) -> None:
     record = pushed / "data/tiny/runs/generate_images/natural-f4-cat.json"
     first = record.read_text()
     edit(pushed, "tiny.yaml", "guidance: [1.0, 3.0]", "guidance: [1.0, 3.0, 5.0]")

@@ -1,4 +1,4 @@
-"""Every number leads to its run, data, parameters and code; whatever breaks the chain is found and named."""
+"""Every number leads to its run, data, parameters and code; everything that breaks the chain is found and named."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_every_number_has_a_chain_that_reaches_data_and_checkpoint(here: Path) -
         assert all(item.card and item.record and item.run for item in chain)
 
 
-def test_one_chain_says_what_an_auditor_asks(here: Path) -> None:
+def test_one_chain_has_the_facts_for_an_audit(here: Path) -> None:
     result = audit(None)
     numbers = find(result, f"reconstruction/{EVALUATION.split('/')[1]}/psnr_test")
     assert [n.label for n in numbers] == ["FA-VAE, f = 2"]
@@ -118,7 +118,7 @@ def test_one_flipped_byte_of_a_checkpoint_is_named(here: Path) -> None:
     assert not any(p.startswith("prepare_dataset") for p in problems)
 
 
-def test_a_run_record_that_proves_nothing_is_named(here: Path) -> None:
+def test_an_invalid_run_record_is_named(here: Path) -> None:
     rewrite_record(here, MODEL, git_commit="0" * 40)
     rewrite_record(here, EVALUATION, git_commit=None)
     rewrite_record(here, "prepare_dataset/scientific", key="1" * 64)
@@ -140,7 +140,7 @@ def test_a_dirty_tree_at_the_time_of_the_run_is_named_and_the_exit_code_is_1(res
     stale = call(results, "favae", "audit", check=False)
     assert stale.returncode == 1
     assert "make_tables/all: stale: parameters" in stale.stdout
-    call(results, "snakemake")  # tables only, from an edit that was not committed
+    call(results, "snakemake")  # only the tables, from an uncommitted edit
     dirty = call(results, "favae", "audit", check=False)
     assert dirty.returncode == 1
     assert "make_tables/all: made from a working tree with uncommitted changes: params/tables.yaml" in dirty.stdout

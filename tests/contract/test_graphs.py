@@ -42,7 +42,7 @@ print("GRAPH", json.dumps(graph))
 
 @pytest.fixture(scope="module", params=[OWN, *SCALES])
 def scale(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A fresh project whose active scale is each of the three: nothing has run, so all is planned."""
+    """Fresh projects, one for each of three active scales: nothing has run, so all jobs are planned."""
     project = copy_project(tmp_path_factory.mktemp("graph") / "project", product=request.param != OWN)
     grid = project / "params/grid.yaml"
     grid.write_text(re.sub(r"(?m)^active: .*$", f"active: {request.param}", grid.read_text()))
@@ -58,7 +58,7 @@ def dvc_graph(project: Path) -> dict[str, dict]:
 
 @cache
 def snakemake_graph(project: Path) -> dict[str, dict[str, set[str]]]:
-    """stage@cell -> input and output files of a run in which everything has to be made."""
+    """stage@cell -> input and output files in a run that makes everything."""
     done = call(project, "python", "-c", _SNAKEMAKE_GRAPH)
     graph = json.loads(done.stdout.split("GRAPH ")[1])
     return {name: {"inputs": set(inputs), "outputs": set(outputs)} for name, (inputs, outputs) in graph.items()}
@@ -90,7 +90,7 @@ def test_the_same_inputs(scale: tuple[str, Path]) -> None:
         if not job.stage.collects:
             assert set(deps) == cards
             continue
-        # Stages that collect: DVC depends on folders, which must hold what the collected stages make and nothing else.
+        # Collecting stages: DVC depends on folders, which must contain exactly the outputs of the collected stages.
         outs = [out for stage in dvc_graph(project).values() for out in stage["outs"]]
         assert all(any(out.startswith(f"{dep}/") for out in outs) for dep in deps), "a folder that no stage fills"
         for other, stage in dvc_graph(project).items():
@@ -122,7 +122,7 @@ def test_the_same_parameters_value_by_value(scale: tuple[str, Path], monkeypatch
             trees.append(tree[key] if key else {path.stem: tree})
         assert not read, f"{dvc_name(job)}: DVC alone depends on {sorted(read)}"
         merged = deep_merge(trees)
-        if job.stage.collects:  # rows that `each` makes are called as `_rows` of the recipes says
+        if job.stage.collects:  # rows that `each` makes have the names of `_rows` of the recipes
             known = {name for cell in job.cells["train_autoencoder"].values() if (name := cell.recipe)}
             assert set(rows) <= known
             assert [t["id"] for t in merged.get("tables", [])] == [t["id"] for t in job.parameters.get("tables", [])]
@@ -131,7 +131,7 @@ def test_the_same_parameters_value_by_value(scale: tuple[str, Path], monkeypatch
             )
         else:
             expected = job.parameters
-        assert merged == expected  # 3 and 3.0 are one value, here and to DVC
+        assert merged == expected  # 3 and 3.0 are one value, here and in DVC
 
 
 def test_snakemake_tracks_exactly_the_identity_of_each_job(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

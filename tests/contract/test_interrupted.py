@@ -1,4 +1,4 @@
-"""`kill -9` of anything at any moment: the next plain command goes on, and what was finished is not made again."""
+"""`kill -9` of any process at any moment: the next plain command resumes, and finished results are not made again."""
 
 import os
 import random
@@ -17,13 +17,13 @@ FIGURES = "make_figures/all"
 
 
 def start(project: Path, *command: str) -> subprocess.Popen[bytes]:
-    """A command in a session of its own, so that only what is aimed at gets the signal."""
+    """A command in a separate session, so that only the intended process gets the signal."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, cwd=project, env=environment(), start_new_session=True, **quiet)
 
 
 def job_of(parent: subprocess.Popen[bytes]) -> psutil.Process | None:
-    """The `favae run` that a workflow has started, if there is one now."""
+    """The running `favae run` of a workflow, or None."""
     try:
         below = psutil.Process(parent.pid).children(recursive=True)
         return next((child for child in below if child.cmdline()[2:3] == ["run"]), None)
@@ -60,7 +60,7 @@ def test_a_job_that_outlives_its_snakemake_is_not_run_again(results: Path) -> No
     assert not list((results / "data/state").rglob("spare")), "a spare copy of a locked result"
 
 
-def test_who_asks_for_a_rerun_gets_one(results: Path) -> None:
+def test_a_requested_rerun_really_runs(results: Path) -> None:
     before = started(results)["make_tables/all"]
     call(results, "snakemake", "--no-hooks", "--forcerun", "make_tables")
     assert started(results)["make_tables/all"] != before
@@ -76,7 +76,7 @@ def test_two_locks_at_once(results: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_killed_twenty_times_at_random_moments(results: Path) -> None:
+def test_a_workflow_killed_twenty_times_at_random_ends_with_the_same_results(results: Path) -> None:
     chance = random.Random(0)
     heavy = {job: when for job, when in started(results).items() if not job.startswith("make_")}
     dpi = 160
@@ -112,7 +112,7 @@ def _kill(project: Path, victim: str, delay: float) -> None:
 
 
 def _goes_on(project: Path, *command: str) -> bool:
-    """Whether a plain command succeeds; the only excuse is what outlived the killed process."""
+    """Whether a plain command succeeds; it may fail only because of processes that survived the killed one."""
     done = call(project, *command, check=False)
     said = done.stdout + done.stderr
     still_there = ("another Snakemake runs in this folder", "another process is working on this cell")

@@ -1,4 +1,4 @@
-"""MLflow is a view: lost, it is rebuilt; away, it is not missed; of a cell it shows one valid run."""
+"""MLflow is a view: if lost, it is rebuilt; if unreachable, nothing fails; it shows one valid run per cell."""
 
 import json
 import multiprocessing
@@ -21,7 +21,7 @@ from favae.results.cards import read_card
 from favae.sync.mlflow import sync
 
 DATABASE = "data/mlflow/mlflow.db"
-MLFLOW_ALONE = 252  # seconds that MLflow waits between its own seven retries, whatever the machine
+MLFLOW_ALONE = 252  # seconds that MLflow waits between its own seven retries, on every machine
 CELL = ("train_autoencoder", "natural-f2-favae")
 
 
@@ -42,7 +42,7 @@ def metrics(project: Path) -> list[tuple]:
         return database.execute(query).fetchall()
 
 
-def test_a_lost_database_is_rebuilt_curves_too(results: Path) -> None:
+def test_a_lost_database_is_rebuilt_with_its_curves(results: Path) -> None:
     before = metrics(results)
     identity = ["stage", "cell", "key", "git_commit", "checkpoint_sha256", "started", "status"]
     runs = shown(results)[identity].sort_values(identity, ignore_index=True)
@@ -56,14 +56,12 @@ def test_a_lost_database_is_rebuilt_curves_too(results: Path) -> None:
     assert "0 new of 18 runs" in call(results, "favae", "mlflow-sync").stdout
 
 
-def test_of_a_job_killed_and_run_again_one_valid_run_is_left(results: Path) -> None:
+def test_a_job_that_was_killed_and_run_again_has_one_valid_run(results: Path) -> None:
     client = MlflowClient(f"sqlite:///{results / DATABASE}")
     identifier = client.get_experiment_by_name("favae-tiny").experiment_id
     key = read_card(results / "data/tiny" / "/".join(CELL) / "card.json").key
     tags = {"stage": CELL[0], "cell": CELL[1], "key": key}
-    killed = client.create_run(
-        identifier, tags=tags
-    ).info.run_id  # a sync that was killed leaves this: RUNNING, not complete
+    killed = client.create_run(identifier, tags=tags).info.run_id  # left by a killed sync: RUNNING, not complete
     record = results / "data/tiny/runs" / CELL[0] / f"{CELL[1]}.json"
     first = json.loads(record.read_text())
     again = first | {"started": "2030-01-01T00:00:00+00:00", "ended": "2030-01-01T00:01:00+00:00"}
@@ -78,7 +76,7 @@ def test_of_a_job_killed_and_run_again_one_valid_run_is_left(results: Path) -> N
     assert set(valid["status"]) == {"FINISHED"}
     assert list(runs[runs["run_uuid"] == killed]["status"]) == ["KILLED"]
     assert "RUNNING" not in set(shown(results)["status"])
-    # The earlier result comes back, as `dvc checkout` of an old commit brings it: its run is the valid one again.
+    # The earlier result is restored, as by `dvc checkout` of an old commit: its run is the valid one again.
     record.write_text(json.dumps(first))
     call(results, "favae", "mlflow-sync")
     runs = shown(results)
@@ -100,7 +98,7 @@ def test_eight_processes_into_a_fresh_database(results: Path, monkeypatch: pytes
 
 @pytest.fixture(params=["down", "silent", "refusing"])
 def bad_server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Address of a server that is not there, that takes connections and never answers, or that answers 403 to everything."""
+    """Address of a server that does not exist, that accepts connections and never answers, or that always answers 403."""
     server = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{server.getsockname()[1]}"
     if request.param == "down":
@@ -122,14 +120,14 @@ def _refuse(server: socket.socket) -> None:
             connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
-def test_a_bad_server_never_fails_a_workflow_and_is_given_up_soon(results: Path, bad_server: str) -> None:
+def test_an_unreachable_server_neither_fails_nor_delays_a_workflow(results: Path, bad_server: str) -> None:
     start = time.monotonic()
     done = call(results, "favae", "internal", "finish", DVC_STAGE="no lock", MLFLOW_TRACKING_URI=bad_server)
     assert time.monotonic() - start < MLFLOW_ALONE / 1.5
     assert f"mlflow: could not be updated ({bad_server}" in done.stderr
 
 
-def test_a_record_that_cannot_be_read_is_left_out_and_said(results: Path) -> None:
+def test_an_unreadable_record_is_left_out_and_reported(results: Path) -> None:
     record = results / "data/tiny/runs/make_tables/all.json"
     record.unlink()
     record.write_text("{}")

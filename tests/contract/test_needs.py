@@ -1,4 +1,4 @@
-"""What is missing stops a workflow before its first job: no job downloads anything."""
+"""Missing requirements stop a workflow before its first job: no job downloads anything."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_missing_raw_data_stop_the_workflow_before_its_first_job(project: Path) 
     assert nothing_ran(project)
 
 
-def test_weights_of_a_metric_stop_nothing_but_are_named_by_the_plan(results: Path) -> None:
+def test_missing_weights_of_a_metric_are_listed_by_plan_but_block_no_job(results: Path) -> None:
     call(results, "snakemake", "--forcerun", "make_tables", TORCH_HOME="nowhere", FAVAE_WEIGHTS="nowhere")
     plan = call(results, "favae", "plan", check=False, TORCH_HOME="nowhere", FAVAE_WEIGHTS="nowhere")
     assert plan.returncode == 1

@@ -8,7 +8,7 @@ from tests_support import call, planned, states
 SMALL = "\nsmall: {batch_size: 16, feature_networks: [randconv], lpips_nets: [vgg]}\n"
 
 
-def test_dvc_first_two_changed_cells_of_a_stage_once_each(results: Path) -> None:
+def test_dvc_runs_each_of_two_changed_cells_of_a_stage_once(results: Path) -> None:
     cells = ("natural-f4-vqgan-on-natural", "natural-f4-vqgan-on-scientific")
     with (results / "params/tiny.yaml").open("a") as file:
         file.write(SMALL)

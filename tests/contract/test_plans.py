@@ -1,4 +1,4 @@
-"""One change, the smallest right set of jobs, the same in Snakemake and DVC. Nothing runs here: both are only asked."""
+"""One change causes the smallest correct set of jobs, the same in Snakemake and DVC. Nothing runs here: both only plan."""
 
 import shutil
 from pathlib import Path
@@ -99,7 +99,7 @@ def test_both_tools_plan_the_smallest_right_set(asked: Path, change: str) -> Non
     assert planned_by_dvc(asked) == jobs
 
 
-def test_cosmetic_edits_plan_nothing(results: Path) -> None:
+def test_cosmetic_edits_run_nothing(results: Path) -> None:
     for file in (results / "params").glob("*.yaml"):
         file.write_text("# A comment.\n\n" + file.read_text())
     edit(results, "text_to_image.yaml", "  seed: 0\n", "", after="sampling:")

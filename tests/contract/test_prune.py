@@ -1,4 +1,4 @@
-"""What left the grid is listed, then removed, and nothing else is."""
+"""Results of cells that left the grid are listed, then removed, and nothing else is removed."""
 
 from pathlib import Path
 

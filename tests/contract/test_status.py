@@ -1,4 +1,5 @@
-"""The state of a cell comes from contents; `--fast` trusts sizes; overheads are printed without touching the project."""
+"""The state of a cell is computed from contents; `--fast` compares only sizes; overheads are printed without touching
+the project."""
 
 import contextlib
 from pathlib import Path
@@ -17,7 +18,7 @@ def states(check: Check) -> dict[str, State]:
     return {job.name: state for job, state, _ in statuses(None, check=check)}
 
 
-def test_bytes_sizes_and_absence(here: Path) -> None:
+def test_changed_truncated_and_missing_files_are_not_ok(here: Path) -> None:
     weights = here / "data/tiny" / MODEL / "model.safetensors"
     content = weights.read_bytes()
     replace(weights, content[:-1] + bytes([content[-1] ^ 1]))
@@ -32,7 +33,7 @@ def test_bytes_sizes_and_absence(here: Path) -> None:
     assert found["train_autoencoder/natural-f4-vqgan"] is State.OK
 
 
-def test_times_of_files_mean_nothing(here: Path) -> None:
+def test_times_of_files_do_not_matter(here: Path) -> None:
     for path in (here / "data/tiny").rglob("*"):
         path.touch()
     assert set(states("remembered").values()) == {State.OK}

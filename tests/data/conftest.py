@@ -1,4 +1,4 @@
-"""Fixtures: small folders of real picture files, and prepared splits."""
+"""Fixtures: small folders of real image files, and prepared splits."""
 
 import os
 from collections.abc import Callable
@@ -24,9 +24,9 @@ def noise() -> Callable[..., np.ndarray]:
 
 
 @pytest.fixture
-def picture_folder(tmp_path: Path, noise: Callable[..., np.ndarray]) -> Path:
-    """raw/pictures/{train,val,test}: 10, 3 and 4 PNG files of 12 x 10 pixels with two captions each."""
-    root = tmp_path / "raw" / "pictures"
+def image_folder(tmp_path: Path, noise: Callable[..., np.ndarray]) -> Path:
+    """raw/images/{train,val,test}: 10, 3 and 4 PNG files of 12 x 10 pixels with two captions each."""
+    root = tmp_path / "raw" / "images"
     for split, count in (("train", 10), ("val", 3), ("test", 4)):
         (root / split).mkdir(parents=True)
         for i in range(count):
@@ -37,11 +37,11 @@ def picture_folder(tmp_path: Path, noise: Callable[..., np.ndarray]) -> Path:
 
 
 @pytest.fixture
-def prepared(picture_folder: Path, tmp_path: Path) -> Callable[..., PreparedSplit]:
-    """Prepare the picture folder at 8 pixels and open one split."""
+def prepared(image_folder: Path, tmp_path: Path) -> Callable[..., PreparedSplit]:
+    """Prepare the image folder at 8 pixels and open one split."""
 
     def make(split: str = "train", **changes: object) -> PreparedSplit:
-        layout = {"kind": "folder", "root": "pictures", "captions": "sidecar"}
+        layout = {"kind": "folder", "root": "images", "captions": "sidecar"}
         out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
         out.mkdir()
         prepare(DatasetConfig.model_validate({"layout": layout, "image_size": 8, **changes}), tmp_path / "raw", out)

@@ -1,4 +1,4 @@
-"""Batches depend on seed and step only: not on history, on the number of processes, or on prefetching."""
+"""Batches depend on seed and step only: not on earlier calls, the number of processes, or prefetching."""
 
 import itertools
 import threading
@@ -14,7 +14,7 @@ def _rows(batches: TrainingBatches, steps: range) -> list[int]:
     return [int(row) for step in steps for row in batches.batch(step).rows]
 
 
-def test_an_epoch_is_a_permutation_without_what_does_not_fill_a_batch(prepared):
+def test_an_epoch_is_a_permutation_without_the_incomplete_last_batch(prepared):
     batches = TrainingBatches(prepared(), batch_size=3, seed=0)
     assert batches.steps_per_epoch == 3
     for epoch in range(4):
@@ -46,7 +46,7 @@ def test_first_places_are_uniform(prepared):
 
 
 @pytest.mark.parametrize("augment", ["none", "flip"])
-def test_batch_does_not_depend_on_what_was_asked_before(prepared, augment):
+def test_a_batch_does_not_depend_on_earlier_calls(prepared, augment):
     split = prepared()
     used = TrainingBatches(split, 3, seed=1, augment=augment)
     for step in (0, 11, 5):
@@ -57,7 +57,7 @@ def test_batch_does_not_depend_on_what_was_asked_before(prepared, augment):
 
 
 @pytest.mark.parametrize("augment", ["none", "flip"])
-def test_processes_share_out_exactly_the_batch_of_one(prepared, augment):
+def test_processes_together_get_the_batch_of_one_process(prepared, augment):
     split = prepared()
     one = TrainingBatches(split, 4, seed=3, augment=augment)
     two = [TrainingBatches(split, 2, seed=3, rank=rank, world_size=2, augment=augment) for rank in range(2)]
@@ -74,7 +74,7 @@ def test_without_augmentation_pixels_are_as_stored(prepared):
     assert torch.equal(batch.images, split.images(batch.rows))
 
 
-def test_flip_mirrors_about_half_of_the_pictures_left_to_right(prepared):
+def test_flip_mirrors_about_half_of_the_images_left_to_right(prepared):
     split = prepared()
     batches = TrainingBatches(split, 10, seed=0, augment="flip")
     mirrored = []
@@ -86,7 +86,7 @@ def test_flip_mirrors_about_half_of_the_pictures_left_to_right(prepared):
     assert abs(np.mean(mirrored) - 0.5) < 4 * 0.5 / np.sqrt(600)
 
 
-def test_captions_take_turns(prepared):
+def test_captions_alternate_over_epochs(prepared):
     split = prepared()
     batches = TrainingBatches(split, 10, seed=0)
     for step in range(0, 6, 2):
@@ -100,12 +100,12 @@ def test_captions_take_turns(prepared):
 
 
 def test_a_data_set_without_captions_has_none(prepared):
-    split = prepared(layout={"kind": "folder", "root": "pictures"})
+    split = prepared(layout={"kind": "folder", "root": "images"})
     assert TrainingBatches(split, 2, seed=0).batch(0).captions == []
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 4])
-def test_reading_ahead_gives_the_same_batches(prepared, prefetch):
+def test_prefetching_gives_the_same_batches(prepared, prefetch):
     batches = TrainingBatches(prepared(), 3, seed=2, augment="flip", prefetch=prefetch)
     for step, batch in enumerate(itertools.islice(batches.iter_from(5), 7), start=5):
         assert torch.equal(batch.images, batches.batch(step).images)
@@ -120,7 +120,7 @@ def test_closing_the_iterator_stops_its_thread(prepared):
     assert threading.active_count() == before
 
 
-def test_an_error_while_reading_ahead_reaches_the_caller(prepared, monkeypatch):
+def test_an_error_while_prefetching_reaches_the_caller(prepared, monkeypatch):
     batches = TrainingBatches(prepared(), 3, seed=2)
 
     def fail(step: int) -> None:

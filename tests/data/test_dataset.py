@@ -1,4 +1,4 @@
-"""A prepared split reads back what was written, and says so when its files are not what the index says."""
+"""A prepared split reads what was written, and raises an error if its files do not match the index."""
 
 import numpy as np
 import pytest
@@ -26,14 +26,14 @@ def test_ids_and_captions(prepared):
 
 
 @pytest.mark.parametrize("row", [-1, 10])
-def test_a_row_outside_is_an_error(prepared, row):
+def test_a_row_out_of_range_is_an_error(prepared, row):
     with pytest.raises(IndexError, match="split of 10"):
         prepared().images([0, row])
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_one_pass_sees_every_row_once_over_all_ranks(prepared, world_size, batch_size):
+def test_in_one_pass_every_row_occurs_once_over_all_ranks(prepared, world_size, batch_size):
     split = prepared()
     seen = []
     for rank in range(world_size):

@@ -1,4 +1,4 @@
-"""Any bytes in any file that a user supplies give a value, or an error of ours that names the file; nothing is unpickled."""
+"""Any bytes in any file of a user give a value, or one of our errors with the name of the file; nothing is unpickled."""
 
 import contextlib
 import gzip
@@ -69,7 +69,7 @@ SEEDS += [gzip.compress(seed) for seed in (IDX3, IDX1, *TEXTS)]
 
 @st.composite
 def contents(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
-    """Arbitrary bytes, or a valid file cut, repeated, or with bytes changed."""
+    """Arbitrary bytes, or a valid file that is cut short, repeated, or has changed bytes."""
     if draw(st.integers(0, 4)) == 0:
         return draw(st.binary(max_size=200))
     data = bytearray(draw(st.sampled_from(seeds)))

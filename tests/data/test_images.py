@@ -1,4 +1,4 @@
-"""Every way in which a picture can be wrong is named, and what is accepted becomes the right pixels."""
+"""Every kind of bad image is named, and accepted images are decoded to the right pixels."""
 
 import pickle
 import struct
@@ -124,7 +124,7 @@ def test_policy_bad_names_the_mode(tmp_path, mode):
         read_image(path, non_rgb="bad")
 
 
-# Where the stored top-left pixel belongs once the picture is upright (EXIF 2.3, tag 0x0112).
+# Position of the stored top-left pixel in the upright image (EXIF 2.3, tag 0x0112).
 @pytest.mark.parametrize(
     ("orientation", "corner"),
     [(1, (0, 0)), (2, (0, -1)), (3, (-1, -1)), (4, (-1, 0)), (5, (0, 0)), (6, (0, -1)), (7, (-1, -1)), (8, (-1, 0))],
@@ -193,7 +193,7 @@ def _peak_of(code: str) -> int:
 
 
 @pytest.mark.parametrize("shape", [(1, 60_000, 3), (60_000, 1, 3), (3, 30_000)])
-def test_a_thin_image_needs_no_more_memory_than_any_other(tmp_path, noise, shape):
+def test_a_thin_image_needs_no_more_memory_than_a_square_one(tmp_path, noise, shape):
     Image.fromarray(noise(*shape)).save(tmp_path / "line.png")
     code = f"x = resize(read_image(Path({str(tmp_path / 'line.png')!r})).image, 256, 'center_crop')\nassert x.size == (256, 256)"
     assert _peak_of(code) < 60
@@ -276,7 +276,7 @@ def test_jpeg_under_another_suffix_is_read(tmp_path, jpeg):
     assert read_image(tmp_path / "a.jfif").image.size == (60, 40)
 
 
-def test_the_size_comes_from_the_header_alone(tmp_path, jpeg):
+def test_the_size_is_read_from_the_header_only(tmp_path, jpeg):
     (tmp_path / "cut.jpg").write_bytes(jpeg.read_bytes()[:700])
     assert image_size(tmp_path / "cut.jpg") == (60, 40)
     with pytest.raises(BadImage, match="missing"):

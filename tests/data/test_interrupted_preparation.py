@@ -1,4 +1,4 @@
-"""A preparation that was killed goes on where it was, and only if it is the same one; raw data that changed are noticed."""
+"""A killed preparation resumes, but only with the same data and parameters; changed raw data are detected."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from favae.data.digest import raw_changes, raw_digest
 from favae.data.prepare import BadImagesError, prepare
 
 TILES = {"kind": "tiles", "pictures": ["coffee", "moon"], "windows": [0.3]}
-FOLDER = {"kind": "folder", "root": "pictures", "captions": "sidecar"}
+FOLDER = {"kind": "folder", "root": "images", "captions": "sidecar"}
 
 KILLED = """
 import os, signal, sys
@@ -67,7 +67,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("layout", [TILES, FOLDER])
 @pytest.mark.parametrize("share", [0.99, 0.5])
-def test_what_a_killed_preparation_finished_is_taken_over(picture_folder, tmp_path, layout, share):
+def test_finished_images_of_a_killed_preparation_are_reused(image_folder, tmp_path, layout, share):
     config, raw, state = _config(layout), tmp_path / "raw", tmp_path / "state"
     expected = _whole(config, raw, tmp_path / "whole")
     _killed(config, raw, state, share)
@@ -78,7 +78,7 @@ def test_what_a_killed_preparation_finished_is_taken_over(picture_folder, tmp_pa
     assert not (state / "unfinished").exists()
 
 
-def test_it_may_be_killed_again_and_again(picture_folder, tmp_path):
+def test_a_preparation_may_be_killed_repeatedly(image_folder, tmp_path):
     config, state = _config(TILES), tmp_path / "state"
     for share in (0.2, 0.4, 0.4, 0.6, 0.8, 0.95):
         _killed(config, tmp_path, state, share)
@@ -86,9 +86,9 @@ def test_it_may_be_killed_again_and_again(picture_folder, tmp_path):
     assert _bytes(state / "out") == _bytes(tmp_path / "whole")
 
 
-def test_bad_images_and_copies_before_the_kill_are_remembered(picture_folder, tmp_path):
-    (picture_folder / "train" / "00.png").write_bytes(b"no image")
-    shutil.copy(picture_folder / "train" / "03.png", picture_folder / "test" / "00.png")
+def test_bad_images_and_copies_before_the_kill_are_remembered(image_folder, tmp_path):
+    (image_folder / "train" / "00.png").write_bytes(b"no image")
+    shutil.copy(image_folder / "train" / "03.png", image_folder / "test" / "00.png")
     config, raw, state = _config(FOLDER, on_bad_image="skip"), tmp_path / "raw", tmp_path / "state"
     expected = _whole(config, raw, tmp_path / "whole")
     assert expected["bad_images"] == 1 and expected["in_several_splits"] == 1
@@ -98,15 +98,15 @@ def test_bad_images_and_copies_before_the_kill_are_remembered(picture_folder, tm
 
 
 @pytest.mark.parametrize("change", ["replaced", "added", "parameters", "shard", "progress", "index"])
-def test_what_belongs_to_other_data_or_is_damaged_is_not_taken_over(picture_folder, tmp_path, change):
+def test_damaged_files_and_those_of_other_data_are_not_reused(image_folder, tmp_path, change):
     config, raw, state = _config(FOLDER), tmp_path / "raw", tmp_path / "state"
     _killed(config, raw, state, 0.7)
     unfinished = state / "unfinished"
     if change == "replaced":
-        Image.new("RGB", (12, 10), (1, 2, 3)).save(picture_folder / "train" / "00.png")
+        Image.new("RGB", (12, 10), (1, 2, 3)).save(image_folder / "train" / "00.png")
     elif change == "added":
-        shutil.copy(picture_folder / "train" / "00.png", picture_folder / "val" / "x.png")
-        shutil.copy(picture_folder / "train" / "00.txt", picture_folder / "val" / "x.txt")
+        shutil.copy(image_folder / "train" / "00.png", image_folder / "val" / "x.png")
+        shutil.copy(image_folder / "train" / "00.txt", image_folder / "val" / "x.txt")
     elif change == "parameters":
         config = _config(FOLDER, resize="center_crop")
     elif change == "shard":
@@ -122,9 +122,9 @@ def test_what_belongs_to_other_data_or_is_damaged_is_not_taken_over(picture_fold
     assert summary == _whole(config, raw, tmp_path / "whole") and _bytes(state / "out") == _bytes(tmp_path / "whole")
 
 
-def test_a_bad_image_found_after_an_interruption_still_fails(picture_folder, tmp_path, monkeypatch):
+def test_a_bad_image_found_after_an_interruption_still_fails(image_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(preparation, "_SAVE_EVERY", 5)
-    (picture_folder / "test" / "03.png").write_bytes(b"no image")
+    (image_folder / "test" / "03.png").write_bytes(b"no image")
     config, raw, state = _config(FOLDER), tmp_path / "raw", tmp_path / "state"
     _killed(config, raw, state, 0.7)
     for _ in range(2):
@@ -132,24 +132,24 @@ def test_a_bad_image_found_after_an_interruption_still_fails(picture_folder, tmp
             _again(config, raw, state)
 
 
-def test_the_digest_of_raw_data_is_computed_again_without_decoding(picture_folder, tmp_path):
-    (picture_folder / "train" / "00.png").write_bytes(b"not even an image")
+def test_the_digest_of_raw_data_is_computed_again_without_decoding(image_folder, tmp_path):
+    (image_folder / "train" / "00.png").write_bytes(b"not even an image")
     config, raw = _config(FOLDER, on_bad_image="skip"), tmp_path / "raw"
     summary = _whole(config, raw, tmp_path / "out")
     assert raw_digest(config, raw) == summary["raw"]
     assert summary["raw"]["files"] == 34  # 17 images and their captions
-    assert summary["raw"]["bytes"] == sum(p.stat().st_size for p in picture_folder.rglob("*") if p.is_file())
+    assert summary["raw"]["bytes"] == sum(p.stat().st_size for p in image_folder.rglob("*") if p.is_file())
     assert raw_changes(config, tmp_path / "out", raw) == []
     shutil.copytree(raw, tmp_path / "elsewhere")
     assert raw_digest(config, tmp_path / "elsewhere") == summary["raw"]
 
 
-def test_raw_files_that_changed_are_named(picture_folder, tmp_path):
+def test_raw_files_that_changed_are_named(image_folder, tmp_path):
     config, raw = _config({**FOLDER, "captions": "none"}), tmp_path / "raw"
     summary = _whole(config, raw, tmp_path / "out")
-    shutil.copy(picture_folder / "train" / "00.png", picture_folder / "val" / "x.png")
-    (picture_folder / "train" / "01.png").unlink()
-    Image.new("RGB", (120, 100)).save(picture_folder / "test" / "00.png")
+    shutil.copy(image_folder / "train" / "00.png", image_folder / "val" / "x.png")
+    (image_folder / "train" / "01.png").unlink()
+    Image.new("RGB", (120, 100)).save(image_folder / "test" / "00.png")
     assert raw_digest(config, raw) != summary["raw"]
     assert raw_changes(config, tmp_path / "out", raw) == [
         "added: val/x.png",
@@ -158,16 +158,16 @@ def test_raw_files_that_changed_are_named(picture_folder, tmp_path):
     ]
 
 
-def test_a_list_of_the_same_size_with_other_content_is_noticed(picture_folder, tmp_path):
+def test_a_list_of_the_same_size_with_other_content_is_detected(image_folder, tmp_path):
     config, raw = _config(FOLDER), tmp_path / "raw"
     before = _whole(config, raw, tmp_path / "out")["raw"]
-    path = picture_folder / "train" / "00.txt"
+    path = image_folder / "train" / "00.txt"
     path.write_text(path.read_text(encoding="utf-8").replace("first", "third"), encoding="utf-8")
     assert raw_digest(config, raw) != before
     assert raw_changes(config, tmp_path / "out", raw) == ["changed: train/00.txt"]
 
 
-def test_raw_data_that_are_not_here_have_no_digest_and_shipped_photographs_always_have_one(tmp_path):
+def test_missing_raw_data_have_no_digest_and_shipped_photographs_always_have_one(tmp_path):
     assert raw_digest(_config(FOLDER), tmp_path / "nowhere") is None
     assert raw_changes(_config(FOLDER), tmp_path, tmp_path / "nowhere") == []
     digest = raw_digest(_config(TILES), tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Split rules of each published layout, on made-up folders in that layout."""
+"""Split rules of each published layout, on generated folders in that layout."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ def celebahq(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_celebahq_is_split_by_the_celeba_picture_it_was_made_from(celebahq):
+def test_celebahq_is_split_by_its_source_image_in_celeba(celebahq):
     records = _records(celebahq, kind="celebahq")
     assert _splits(records) == {"0": "test", "1": "train", "2": "test", "3": "val"}
     assert [r.split for r in records] == ["train", "val", "test", "test"]
@@ -152,7 +152,7 @@ def test_imagenet_val_is_test_and_labels_follow_sorted_wnids(tmp_path, val):
     assert records[-1].label == (1 if val.startswith("n02") else None)
 
 
-def test_celeba_trains_on_whatever_the_test_list_leaves(tmp_path):
+def test_celeba_trains_on_all_images_outside_the_test_list(tmp_path):
     root = tmp_path / "celeba"
     _touch(root / "img_align_celeba", *(f"{i:06d}.jpg" for i in range(1, 7)))
     (root / "ffl_test_3000.txt").write_text("img_align_celeba/000002.jpg\nimg_align_celeba/000009.jpg\n")
@@ -165,16 +165,16 @@ def test_celeba_trains_on_whatever_the_test_list_leaves(tmp_path):
     assert _splits(records) == {"000002": "val", "000001": "test"}
 
 
-def test_subfolders_may_be_nested_but_nothing_may_lie_outside(tmp_path):
+def test_subfolders_may_be_nested_but_no_file_may_be_outside(tmp_path):
     _touch(tmp_path / "mine", "train/cats/a.JPG", "train/a.png", "test/a.png", "notes.txt")
     records = _records(tmp_path, kind="folder", root="mine")
     assert _splits(records) == {"train/a.png": "train", "train/cats/a.JPG": "train", "test/a.png": "test"}
     _touch(tmp_path / "mine", "b.png")
-    with pytest.raises(ValueError, match=r"b\.png lies outside"):
+    with pytest.raises(ValueError, match=r"b\.png is outside"):
         _records(tmp_path, kind="folder", root="mine")
 
 
-def test_hash_split_keeps_its_shares_and_every_earlier_decision(tmp_path):
+def test_hash_split_keeps_its_shares_and_the_splits_of_earlier_images(tmp_path):
     layout = {"kind": "folder", "root": "mine", "split": "hash", "val_share": 0.2, "test_share": 0.3}
     _touch(tmp_path / "mine", *(f"{i}.png" for i in range(400)))
     first = _records(tmp_path, **layout)

@@ -1,4 +1,4 @@
-"""Paired data sets: published layouts, a user's two folders, and every way in which a pair can be wrong."""
+"""Paired data sets: published layouts, a user's two folders, and every kind of bad pair."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_an_odd_width_and_unknown_directions_are_refused(tmp_path: Path) -> None
         facades_pairs(tmp_path / "absent")
 
 
-def test_two_folders_are_paired_by_name_whatever_the_suffix(tmp_path: Path) -> None:
+def test_two_folders_are_paired_by_name_independent_of_suffixes(tmp_path: Path) -> None:
     for name in ("A/train/1.png", "B/train/1.jpg", "A/val/2.png", "B/val/2.png"):
         write(tmp_path / name)
     pairs = folder_pairs(tmp_path)
@@ -103,11 +103,11 @@ def test_missing_partners_are_named(tmp_path: Path) -> None:
 def test_files_beside_the_splits_are_named(tmp_path: Path) -> None:
     for name in ("A/train/1.png", "B/train/1.png", "A/2.png", "B/2.png"):
         write(tmp_path / name)
-    with pytest.raises(ValueError, match=r"A/2 lies outside train, val and test, where others are; move it"):
+    with pytest.raises(ValueError, match=r"A/2 is outside train, val and test, where others are; move it"):
         folder_pairs(tmp_path)
 
 
-def test_unlike_sizes_are_named_unless_they_are_proportional(tmp_path: Path) -> None:
+def test_different_sizes_are_named_unless_they_are_proportional(tmp_path: Path) -> None:
     condition, image = labels(tmp_path / "1.png", 0, 1), write(tmp_path / "1.jpg", np.zeros((2, 4, 3), np.uint8))
     pair = Pair("1", "train", Part(condition), Part(image))
     with pytest.raises(BadImage, match=r"1.png: 2x1 pixels, but its image 1.jpg has 4x2; expected one size"):
@@ -121,7 +121,7 @@ def test_unlike_sizes_are_named_unless_they_are_proportional(tmp_path: Path) -> 
         check_sizes(Pair("1", "train", Part(condition), Part(condition), instances))
 
 
-def test_files_that_are_missing_or_no_images_are_named(tmp_path: Path) -> None:
+def test_files_that_are_missing_or_not_images_are_named(tmp_path: Path) -> None:
     text = tmp_path / "1.png"
     text.write_text("no image")
     for path, message in ((text, "not an image"), (tmp_path / "2.png", "missing")):
@@ -278,7 +278,7 @@ def test_real_facades_have_the_published_names_and_twelve_colours(real_data: Pat
         classes = nearest_colour(pixels, FACADES_COLOURS)
         distance = np.abs(pixels.astype(int) - np.array(FACADES_COLOURS)[classes]).max(2)
         flat = (maximum_filter(pixels, (5, 5, 1)) - minimum_filter(pixels, (5, 5, 1))).max(2) <= 6
-        assert distance[flat].max() <= 6  # away from borders, which JPEG smears
+        assert distance[flat].max() <= 6  # away from borders, which JPEG blurs
         found |= set(np.unique(classes))
     assert found == set(range(12))
 

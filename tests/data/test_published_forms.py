@@ -1,4 +1,4 @@
-"""Published data sets as people really have them: accepted, or the message says what was found and what to do."""
+"""Published data sets as users store them: they are accepted, or the message tells what was found and what to do."""
 
 import gzip
 import struct
@@ -40,7 +40,7 @@ def _found(records: list[ImageRecord]) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     "partition", ["list_eval_partition.txt", "list_eval_partition.csv", "Eval/list_eval_partition.txt"]
 )
-def test_celeba_is_found_where_it_is_and_read_from_there(tmp_path, folder, suffix, partition):
+def test_celeba_is_found_in_nested_folders(tmp_path, folder, suffix, partition):
     root = tmp_path / "celeba"
     _touch(root / folder, *(f"{i:06d}.{suffix}" for i in range(1, 4)))
     (root / partition).parent.mkdir(exist_ok=True)
@@ -108,7 +108,7 @@ def test_two_resolutions_of_ffhq_are_refused_with_what_to_do(tmp_path):
     assert len(_records(tmp_path, kind="ffhq", root="ffhq/thumbnails128x128", val_from_train=0)) == 1
 
 
-def test_ffhq_json_may_lie_beside_the_image_folder(tmp_path):
+def test_ffhq_json_may_be_beside_the_image_folder(tmp_path):
     _touch(tmp_path / "ffhq/images1024x1024", "00001.png")
     (tmp_path / "ffhq/ffhq-dataset-v2.json").write_text('{"1": {"category": "validation"}}', encoding="utf-8")
     records = _records(tmp_path, kind="ffhq", root="ffhq/images1024x1024", split="json", val_from_train=0)
@@ -118,7 +118,7 @@ def test_ffhq_json_may_lie_beside_the_image_folder(tmp_path):
 @pytest.mark.parametrize("base", ["", "ILSVRC/Data/CLS-LOC/"])
 @pytest.mark.parametrize("parts", [("train", "val"), ("ILSVRC2012_img_train", "ILSVRC2012_img_val")])
 @pytest.mark.parametrize("val", ["", "n02/"])
-def test_imagenet_ids_and_labels_do_not_depend_on_where_it_lies(tmp_path, base, parts, val):
+def test_imagenet_ids_and_labels_do_not_depend_on_its_folder(tmp_path, base, parts, val):
     root = tmp_path / "imagenet"
     train = f"{base}{parts[0]}"
     _touch(root, f"{train}/n01/a.JPEG", f"{train}/n02/b.JPEG", f"{train}/.ipynb_checkpoints/c.JPEG")
@@ -175,7 +175,7 @@ def test_mnist_in_every_spelling(tmp_path, kind, folder, packed):
         ("mnist", [], "the folder is empty"),
     ],
 )
-def test_other_forms_are_named_with_what_to_do(tmp_path, kind, files, message):
+def test_other_formats_are_named_with_what_to_do(tmp_path, kind, files, message):
     (tmp_path / kind).mkdir()
     _touch(tmp_path / kind, *files)
     layout = {"split": "mm_celebahq", "captions": "none"} if kind == "celebahq" else {}
@@ -193,13 +193,13 @@ def test_a_raw_folder_that_is_a_dangling_link_is_named(tmp_path):
 def test_folders_with_other_names_of_splits_get_the_right_advice(tmp_path, folder):
     _touch(tmp_path / "mine", f"{folder}/a.png")
     meant = {"valid": "val", "Training": "train", "testing": "test"}[folder]
-    with pytest.raises(ValueError, match=f"lies outside .* rename its folder to {meant}"):
+    with pytest.raises(ValueError, match=f"is outside .* rename its folder to {meant}"):
         _records(tmp_path, kind="folder", root="mine")
 
 
 @pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "..\\x.png", "C:\\x.png", "a/../../x.png"])
 @pytest.mark.parametrize("file", ["list_eval_partition.txt", "ffl_test_3000.txt"])
-def test_a_list_that_leads_out_of_the_data_set_is_refused(tmp_path, name, file):
+def test_a_list_that_points_outside_the_data_set_is_refused(tmp_path, name, file):
     root = tmp_path / "celeba"
     _touch(root / "img_align_celeba", "000001.jpg")
     partition = file.startswith("list")
@@ -209,7 +209,7 @@ def test_a_list_that_leads_out_of_the_data_set_is_refused(tmp_path, name, file):
         _records(tmp_path, kind="celeba", split=split, val_from_train=0)
 
 
-def test_listed_images_that_are_not_present_are_counted(tmp_path):
+def test_listed_images_that_are_missing_are_counted(tmp_path):
     root = tmp_path / "celeba"
     _touch(root / "img_align_celeba", "000001.jpg")
     (root / "img_align_celeba" / "000002.jpg").symlink_to("gone.jpg")

@@ -43,7 +43,7 @@ def test_taming_lists_give_the_published_counts(real_data):
         )
 
 
-def test_celebahq_with_ten_captions_a_picture(real_data, tmp_path):
+def test_celebahq_with_ten_captions_per_image(real_data, tmp_path):
     summary = _prepare(real_data / "raw", tmp_path, kind="celebahq", files="present")
     assert sum(summary["counts"].values()) == 101 and summary["captions"] == 1010
     assert summary["conversions"] == {} and summary["in_several_splits"] == 0
@@ -61,7 +61,7 @@ def test_an_incomplete_celebahq_names_what_is_missing(real_data, tmp_path):
     assert f"29,879 more in {tmp_path / 'bad_images.csv'}" in str(caught.value)
 
 
-def test_ffhq_with_two_transparent_pictures(real_data, tmp_path):
+def test_ffhq_with_two_transparent_images(real_data, tmp_path):
     summary = _prepare(real_data / "raw", tmp_path, kind="ffhq", val_from_train=2)
     assert summary["counts"] == {"train": 14, "val": 2, "test": 5}
     assert summary["conversions"] == {"RGBA to RGB": 2}

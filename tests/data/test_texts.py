@@ -32,7 +32,7 @@ def test_lines_end_at_newlines_only(file):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_a_byte_order_mark_is_no_part_of_the_text(file, packed):
+def test_a_byte_order_mark_is_not_part_of_the_text(file, packed):
     data = "\ufeff000001.jpg 0\n".encode()
     file.write_bytes(gzip.compress(data, mtime=0) if packed else data)
     assert Texts().partition(file) == {"000001.jpg": "train"}
@@ -65,18 +65,18 @@ def test_a_damaged_byte_within_gzip_is_named(file):
         _lines(file)
 
 
-def test_what_is_no_file_is_named(tmp_path):
+def test_paths_that_are_not_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="gone is missing"):
         _lines(tmp_path / "gone")
     with pytest.raises(ValueError, match="is not a regular file"):
         _lines(tmp_path)
 
 
-def test_captions_over_the_limit_of_later_stages_are_refused_and_those_at_it_are_read_back(tmp_path, picture_folder):
+def test_captions_above_the_limit_of_later_stages_are_refused_and_those_at_it_are_read(tmp_path, image_folder):
     longest = "a" * (MOST_CAPTION_CHARACTERS - 2) + '"\xe9'
-    path = picture_folder / "train" / "00.txt"
+    path = image_folder / "train" / "00.txt"
     path.write_text(longest + "\n", encoding="utf-8")
-    layout = {"kind": "folder", "root": "pictures", "captions": "sidecar"}
+    layout = {"kind": "folder", "root": "images", "captions": "sidecar"}
     config = DatasetConfig.model_validate({"layout": layout, "image_size": 8})
     (tmp_path / "out").mkdir()
     prepare(config, tmp_path / "raw", tmp_path / "out")
@@ -149,7 +149,7 @@ def test_json_with_a_byte_order_mark_is_read(file):
         ((2051, 1), b"", "found 8 bytes, expected a header of 16"),
     ],
 )
-def test_idx_headers_that_cannot_be_are_named(tmp_path, header, data, message):
+def test_impossible_idx_headers_are_named(tmp_path, header, data, message):
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(struct.pack(f">{len(header)}I", *header) + data)
     with pytest.raises(ValueError, match=message) as caught:

@@ -1,4 +1,4 @@
-"""Splits share no source pixel, captions are true, and the pictures are the ones that were described."""
+"""Splits share no source pixel, captions are correct, and the photographs are the described ones."""
 
 from pathlib import Path
 
@@ -28,8 +28,8 @@ def records() -> list[ImageRecord]:
 
 
 def test_no_source_pixel_is_in_two_splits(records):
-    for name, picture in SHIPPED_IMAGES.items():
-        width, height = picture.size
+    for name, photo in SHIPPED_IMAGES.items():
+        width, height = photo.size
         painted = {split: np.zeros((height, width), bool) for split in SPLITS}
         for record in records:
             if record.id.startswith(f"{name}-"):
@@ -44,34 +44,34 @@ def test_no_source_pixel_is_in_two_splits(records):
 
 def test_regions_are_the_gap_apart_and_use_the_rest():
     layout = _layout(gap=10, held_out=0.4, val_share=0.5)
-    for picture in SHIPPED_IMAGES.values():
-        used = np.zeros(picture.size[::-1], int)
-        for left, top, right, bottom in regions(picture, layout).values():
+    for photo in SHIPPED_IMAGES.values():
+        used = np.zeros(photo.size[::-1], int)
+        for left, top, right, bottom in regions(photo, layout).values():
             used[top:bottom, left:right] += 1
         assert used.max() == 1
-        width, height = picture.size
-        horizontal = picture.band in ("left", "right")
+        width, height = photo.size
+        horizontal = photo.band in ("left", "right")
         across, along = (height, width) if horizontal else (width, height)
         band = round(0.4 * along)
         unused = 10 * across + 10 * (band - 5)
         assert abs((used == 0).sum() - unused) <= across + along  # rounding of the cuts
 
 
-def test_sizes_and_hashes_of_the_shipped_pictures_are_as_recorded():
-    for name, picture in SHIPPED_IMAGES.items():
-        with Image.open(shipped_path(picture)) as image:
-            assert image.size == picture.size, name
-        for what, (left, top, right, bottom) in picture.parts:
-            assert 0 <= left < right <= picture.size[0] and 0 <= top < bottom <= picture.size[1], (name, what)
+def test_sizes_and_hashes_of_the_shipped_images_are_as_recorded():
+    for name, photo in SHIPPED_IMAGES.items():
+        with Image.open(shipped_path(photo)) as image:
+            assert image.size == photo.size, name
+        for what, (left, top, right, bottom) in photo.parts:
+            assert 0 <= left < right <= photo.size[0] and 0 <= top < bottom <= photo.size[1], (name, what)
 
 
-def test_another_file_is_noticed(monkeypatch):
-    monkeypatch.setattr("favae.data.tiles.shipped_path", lambda picture: shipped_path(SHIPPED_IMAGES["coffee"]))
+def test_another_file_is_detected(monkeypatch):
+    monkeypatch.setattr("favae.data.tiles.shipped_path", lambda photo: shipped_path(SHIPPED_IMAGES["coffee"]))
     with pytest.raises(ValueError, match="SHA-256"):
         tile_records(_layout(["moon"]))
 
 
-def test_unknown_picture_lists_the_known_ones():
+def test_an_unknown_image_lists_similar_names():
     with pytest.raises(
         ValueError, match=r"layout\.pictures: unknown name 'dog'; available, for instance: \w+, \w+, \w+$"
     ):
@@ -97,7 +97,7 @@ def test_smaller_stride_gives_more_tiles_only_in_its_split(records):
 
 def test_caption_names_the_part_that_fills_the_tile(records):
     wheel = [r for r in records if r.id.startswith("motorcycle") and "a front wheel" in r.captions[0]]
-    assert wheel and all(r.split == "test" for r in wheel)  # the front wheel lies in the test region
+    assert wheel and all(r.split == "test" for r in wheel)  # the front wheel is in the test region
     eyes = [r.box for r in records if "a green eye" in r.captions[0]]
     assert all(box[1] < 165 and box[3] > 85 for box in eyes)
 
@@ -115,7 +115,7 @@ def test_caption_names_the_part_that_fills_the_tile(records):
         ((20, 40, 200), "mostly blue"),
     ],
 )
-def test_caption_says_what_is_measured(colour, words):
+def test_caption_has_the_measured_brightness_and_colour(colour, words):
     pixels = np.full((16, 16, 3), colour, np.uint8)
     pixels[:5] = 128  # a minority of other pixels does not change the word
     record = ImageRecord("a", shipped_path(SHIPPED_IMAGES["moon"]), "s", "train", ("a view of a thing",))

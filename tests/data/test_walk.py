@@ -1,4 +1,5 @@
-"""One walk of a folder: links are followed, what is no image of the data set is left out, and nothing is left out silently."""
+"""Searching a folder: links are followed, files that are not images of the data set are left out, and everything left
+out is reported."""
 
 import logging
 import os
@@ -53,7 +54,7 @@ def test_two_folders_that_link_to_each_other_end(tmp_path):
     assert _walk(tmp_path)[0] == ["a/1.png", "a/to_b/2.png", "b/2.png", "b/to_a/1.png"]
 
 
-def test_a_link_that_leads_nowhere_is_named(tmp_path):
+def test_a_broken_link_is_named(tmp_path):
     _touch(tmp_path / "mine", "train/a.png")
     (tmp_path / "mine" / "train" / "class").symlink_to(tmp_path / "gone")
     (tmp_path / "mine" / "train" / "self").symlink_to("self")
@@ -88,7 +89,7 @@ def test_hidden_and_system_files_are_left_out_and_counted(tmp_path, name):
     assert _walk(tmp_path) == (["a.png"], {"hidden or system file": 1})
 
 
-def test_a_hidden_folder_above_the_walked_one_does_not_matter(tmp_path):
+def test_a_hidden_folder_above_the_searched_one_does_not_matter(tmp_path):
     _touch(tmp_path, ".cache/images/a.png")
     assert _walk(tmp_path / ".cache" / "images")[0] == ["a.png"]
 
@@ -109,7 +110,7 @@ def test_a_pipe_named_like_an_image_is_not_waited_for(tmp_path):
     assert _walk(tmp_path) == (["a.png"], {"not a regular file": 1})
 
 
-def test_what_was_not_used_is_in_log_and_summary(tmp_path, caplog):
+def test_unused_files_are_in_log_and_summary(tmp_path, caplog):
     _touch(tmp_path / "mine", "train/a.png", "train/b.heic", "train/._a.png")
     with caplog.at_level(logging.WARNING):
         summary = _prepare(tmp_path, tmp_path / "out")
@@ -120,7 +121,7 @@ def test_what_was_not_used_is_in_log_and_summary(tmp_path, caplog):
     assert "1 not used (suffix .heic): train/b.heic" in caplog.text
 
 
-def test_captions_that_are_read_are_not_called_unused(tmp_path):
+def test_captions_that_are_read_are_not_reported_as_unused(tmp_path):
     _touch(tmp_path / "mine", "train/a.png")
     (tmp_path / "mine" / "train" / "a.txt").write_text("a square\n", encoding="utf-8")
     assert _prepare(tmp_path, tmp_path / "out", layout={"captions": "sidecar"})["unused"] == {}
@@ -135,7 +136,7 @@ def test_captions_that_are_read_are_not_called_unused(tmp_path):
     ],
 )
 @pytest.mark.parametrize("split", ["subfolders", "hash"])
-def test_names_that_no_table_can_hold_are_refused_by_name(tmp_path, name, message, split):
+def test_names_that_no_table_can_contain_are_refused_by_name(tmp_path, name, message, split):
     _touch(tmp_path / "mine", "train/a.png")
     os.rename(tmp_path / "mine/train/a.png", os.fsencode(tmp_path / "mine/train") + b"/" + name)  # noqa: PTH104
     with pytest.raises(ValueError, match=message):

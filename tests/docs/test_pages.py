@@ -1,4 +1,4 @@
-"""What the pages for readers name exists: links, headings, files, commands, rows of recipes."""
+"""Everything that the documentation names exists: links, headings, files, commands, rows of recipes."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def outside_code(text: str) -> str:
 
 
 def anchor(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
+    """GitHub's anchor of a heading."""
     kept = re.sub(r"[^\w\- ]", "", heading.lower())
     return kept.replace(" ", "-")
 

@@ -19,7 +19,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _only_declared_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Tests see no weights but their own, except those marked `weights`."""
+    """Tests find only their own weights, except those marked `weights`."""
     if request.node.get_closest_marker("weights") is None:
         monkeypatch.delenv("FAVAE_WEIGHTS", raising=False)
         monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no-torch-home"))

@@ -83,7 +83,7 @@ def test_batch_size_changes_nothing(pairs: tuple[Tensor, Tensor]) -> None:
         assert other[name] == (None if value is None else pytest.approx(value, rel=1e-4)), name
 
 
-def test_per_image_table_holds_what_the_means_are_of(pairs: tuple[Tensor, Tensor]) -> None:
+def test_the_table_per_image_has_the_values_behind_the_means(pairs: tuple[Tensor, Tensor]) -> None:
     evaluator = _evaluate(pairs, batch=5)
     table, result = evaluator.per_image(), evaluator.result()
     assert table["id"].tolist() == _ids(12)
@@ -115,7 +115,7 @@ def test_reference_statistics_from_other_weights_are_refused(
         GenerationEvaluator(protocol, catalogue=random_squeezenet, reference=stale)
 
 
-def test_missing_weights_are_reported_and_measured_metrics_are_not_hindered(pairs: tuple[Tensor, Tensor]) -> None:
+def test_missing_weights_are_reported_and_other_metrics_are_measured(pairs: tuple[Tensor, Tensor]) -> None:
     protocol = EvaluationConfig(metrics=("psnr", "lpips", "frechet"))
     result = _evaluate(pairs, protocol).result()
     assert list(result) == ["psnr_test", "lpips_vgg_test", "rfid_test"]
@@ -155,7 +155,7 @@ def test_quantisation_is_part_of_the_protocol(pairs: tuple[Tensor, Tensor]) -> N
     assert entry["protocol"]["quantize"] == "none"
 
 
-def test_number_of_images_is_held_to_the_protocol(pairs: tuple[Tensor, Tensor]) -> None:
+def test_the_number_of_images_must_be_that_of_the_protocol(pairs: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ValueError, match=r"n=20 images of test, 12"):
         _evaluate(pairs, EvaluationConfig(metrics=("psnr",), n=20)).result()
     with pytest.raises(ValueError, match="no image"):
@@ -192,7 +192,7 @@ def test_one_split_has_one_image_size(pairs: tuple[Tensor, Tensor]) -> None:
         evaluator.update(pairs[0][..., :16], pairs[1][..., :16], torch.zeros(12, 2, 2))
 
 
-def test_training_state_does_not_leak_into_a_measurement(pairs: tuple[Tensor, Tensor]) -> None:
+def test_a_measurement_does_not_depend_on_training_settings(pairs: tuple[Tensor, Tensor]) -> None:
     expected = _values(_evaluate(pairs))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert _values(_evaluate((pairs[0], pairs[1].requires_grad_()))) == expected
@@ -216,13 +216,13 @@ def test_generated_images_against_real_ones(pairs: tuple[Tensor, Tensor]) -> Non
         cached.result()
 
 
-def test_a_protocol_may_hold_no_metric_of_single_images(pairs: tuple[Tensor, Tensor]) -> None:
+def test_a_protocol_may_have_no_metric_of_single_images(pairs: tuple[Tensor, Tensor]) -> None:
     result = _evaluate(pairs, EvaluationConfig(metrics=("lpips", "codebook"))).result()
     assert list(result) == ["lpips_vgg_test", "codebook_usage_test", "codebook_perplexity_test"]
     assert result["codebook_usage_test"]["n"] == 12
 
 
-def test_no_image_to_compare_with_is_said_and_not_raised(pairs: tuple[Tensor, Tensor]) -> None:
+def test_a_missing_image_to_compare_with_is_reported_and_not_raised(pairs: tuple[Tensor, Tensor]) -> None:
     evaluator = GenerationEvaluator(PROTOCOL, catalogue=NO_WEIGHTS)
     evaluator.update_generated(pairs[1])
     assert "at least 2 images, got 0" in evaluator.result()["fd_randconv_test"]["note"]

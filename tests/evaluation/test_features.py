@@ -1,4 +1,4 @@
-"""Feature networks are fixed, verified, and compute what their names promise."""
+"""Feature networks are fixed, verified, and compute the features of their definitions."""
 
 import hashlib
 from collections.abc import Callable

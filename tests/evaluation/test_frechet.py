@@ -26,17 +26,18 @@ def _exactly(mean_D: np.ndarray, covariance_DD: np.ndarray) -> FeatureStatistics
 @pytest.fixture
 def features() -> np.ndarray:
     generator = np.random.default_rng(0)
-    return generator.normal(size=(200, 6)) @ generator.normal(size=(6, 6)) + 1e4  # an offset that sums of squares lose
+    # With this offset, sums of squares would lose all digits.
+    return generator.normal(size=(200, 6)) @ generator.normal(size=(6, 6)) + 1e4
 
 
-def test_streaming_is_numpy_mean_and_cov(features: np.ndarray) -> None:
+def test_streaming_statistics_agree_with_numpy_mean_and_cov(features: np.ndarray) -> None:
     statistics = _of(features)
     assert statistics.n == 200
     np.testing.assert_allclose(statistics.mean_D, features.mean(0), rtol=1e-13)
     np.testing.assert_allclose(statistics.covariance_DD, np.cov(features, rowvar=False), rtol=1e-9)
 
 
-def test_merged_ranks_are_the_whole(features: np.ndarray) -> None:
+def test_merged_ranks_equal_one_rank(features: np.ndarray) -> None:
     merged = _of(features[:31])
     merged.merge(FeatureStatistics("randconv", 6))
     merged.merge(_of(features[31:]))
@@ -81,7 +82,7 @@ def test_bad_features_are_refused(features: np.ndarray) -> None:
         frechet_distance(statistics, _of(features[:1]))
 
 
-def test_equal_gaussians_have_distance_zero_and_a_shift_its_square(features: np.ndarray) -> None:
+def test_frechet_distance_of_shifted_gaussians_is_the_squared_shift(features: np.ndarray) -> None:
     shift = np.array([3.0, 0, 0, -4.0, 0, 0])
     assert frechet_distance(_of(features), _of(features)) == pytest.approx(0, abs=1e-6)
     assert frechet_distance(_of(features), _of(features + shift)) == pytest.approx(25, rel=1e-6)
@@ -112,7 +113,7 @@ def test_distance_is_that_of_pytorch_fid_on_numpy_statistics(features: np.ndarra
     assert frechet_distance(_of(features), _of(other)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_too_few_images_are_said_with_both_numbers(features: np.ndarray) -> None:
+def test_too_few_images_are_reported_with_both_numbers(features: np.ndarray) -> None:
     assert sample_size_warning(_of(features[:7]), _of(features)) is None
     warning = sample_size_warning(_of(features), _of(features[:6]))
     assert warning is not None and "6 images for 6 features" in warning

@@ -114,7 +114,7 @@ def test_only_the_chosen_metrics_are_computed(levels: tuple[Tensor, Tensor]) -> 
 
 
 @pytest.mark.parametrize("used", [1, 3, 8])
-def test_codes_used_equally_often_give_their_number_as_perplexity(used: int) -> None:
+def test_perplexity_of_equally_used_codes_is_their_number(used: int) -> None:
     counts = CodebookCounts(8)
     counts.update(torch.arange(used).repeat(4).reshape(2, -1))
     assert counts.perplexity == pytest.approx(used)

@@ -57,7 +57,7 @@ def test_gradients_reach_the_images_and_never_the_network(squeeze: LPIPS, images
     assert not any(parameter.requires_grad for parameter in squeeze.parameters())
 
 
-def test_dropout_of_the_heads_stays_off_when_the_owner_trains(squeeze: LPIPS, images: tuple[Tensor, Tensor]) -> None:
+def test_dropout_of_the_heads_stays_off_in_training_mode(squeeze: LPIPS, images: tuple[Tensor, Tensor]) -> None:
     owner = torch.nn.ModuleList([squeeze]).train()
     assert not any(module.training for module in squeeze.modules())
     assert torch.equal(owner[0](*images), owner[0](*images))

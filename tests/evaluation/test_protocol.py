@@ -1,4 +1,4 @@
-"""Names of metrics: they say protocol and split, and a stand-in never carries a standard name."""
+"""Names of metrics: they contain protocol and split, and a metric of another network never has a standard name."""
 
 from itertools import product
 from typing import Any, get_args
@@ -51,7 +51,7 @@ def test_every_name_has_a_title_a_unit_and_a_direction() -> None:
 
 
 @pytest.mark.parametrize("name", ["psnr", "rfid_holdout", "fid_squeezenet_test"])
-def test_names_that_nothing_reports_are_refused(name: str) -> None:
+def test_metric_names_that_no_evaluation_reports_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="unknown metric"):
         describe(name)
 

@@ -1,4 +1,4 @@
-"""Evaluations with reference statistics given: the same distances, and one sentence where a network is missing."""
+"""Evaluations with given reference statistics: the same distances, and one sentence for each missing network."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def statistics(levels_BCHW: Tensor) -> FeatureStatistics:
     return found
 
 
-def test_files_say_images_and_network(pairs: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+def test_file_names_have_images_and_network(pairs: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     real = statistics(pairs[0])
     save_reference(tmp_path, "test", {"randconv": real})
     save_reference(tmp_path, "all", {})
@@ -35,8 +35,8 @@ def test_files_say_images_and_network(pairs: tuple[Tensor, Tensor], tmp_path: Pa
         load_reference(tmp_path / "nowhere", "test")
 
 
-def test_a_network_without_reference_is_not_measured_and_says_why(pairs: tuple[Tensor, Tensor]) -> None:
-    """Its weights were missing when the reference was computed, and are here now: originals are not measured instead."""
+def test_a_network_without_reference_is_not_measured_with_a_reason(pairs: tuple[Tensor, Tensor]) -> None:
+    """Weights that were missing when the reference was computed exist now: originals are not measured instead."""
     evaluator = ReconstructionEvaluator(PROTOCOL, reference={})
     evaluator.update(*pairs)
     entry = evaluator.result()["rfd_randconv_test"]
@@ -67,7 +67,7 @@ def test_statistics_of_all_images_from_other_weights_are_refused(pairs: tuple[Te
         evaluator.result_against_all({"randconv": FeatureStatistics("randconv-00000000", 64)})
 
 
-def test_originals_do_not_pass_the_network_when_their_statistics_are_given(
+def test_features_of_originals_are_not_computed_if_their_statistics_are_given(
     pairs: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator = ReconstructionEvaluator(PROTOCOL, reference={"randconv": statistics(pairs[0])})

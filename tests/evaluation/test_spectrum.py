@@ -1,4 +1,4 @@
-"""Radial spectra: power lands in the right ring and band, in the right unit."""
+"""Radial spectra: power is in the right ring and band, in the right unit."""
 
 import math
 
@@ -34,14 +34,14 @@ def test_rings_against_a_loop_over_frequencies(pairs: tuple[Tensor, Tensor]) -> 
 
 
 @pytest.mark.parametrize(("fy", "fx", "band"), [(0, 2, "low"), (5, 3, "mid"), (0, 14, "high"), (16, 16, "high")])
-def test_a_lost_frequency_is_an_error_of_its_band_alone(fy: int, fx: int, band: str) -> None:
+def test_a_lost_frequency_is_an_error_of_its_band_only(fy: int, fx: int, band: str) -> None:
     flat = _cosine(32, 0, 0, 0)
     errors = RadialSpectrum(32, 32, SpectrumMetricConfig()).update(_cosine(32, fy, fx, 20), flat)
     assert errors[band].item() > 0.5
     assert sum(error.item() for name, error in errors.items() if name != band) < 1e-3
 
 
-def test_halving_the_amplitude_is_six_decibel_in_every_ring() -> None:
+def test_halving_the_amplitude_is_six_decibels_in_every_ring() -> None:
     noise = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2000
     spectrum = RadialSpectrum(32, 32, SpectrumMetricConfig())
     errors = spectrum.update(noise, noise / 2)
@@ -66,7 +66,7 @@ def test_rounding_is_no_spectral_error_of_an_empty_image() -> None:
     )  # 3 dB: as much power as the floor, not infinitely more
 
 
-def test_batches_add_up_and_curves_know_their_band(pairs: tuple[Tensor, Tensor]) -> None:
+def test_batches_add_up_and_curves_have_their_band(pairs: tuple[Tensor, Tensor]) -> None:
     a, b = pairs[0].float(), pairs[0].flip(0).float()
     whole, parts = (RadialSpectrum(32, 32, SpectrumMetricConfig()) for _ in range(2))
     whole.update(a, b)

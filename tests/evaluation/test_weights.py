@@ -24,7 +24,7 @@ def _catalogue(*files: tuple[str, bytes], folder: Path | None = None) -> Weights
     return WeightsConfig(folder=folder and str(folder), weights={"net": entry})
 
 
-def test_declared_hashes_agree_with_the_digits_in_torch_hub_names() -> None:
+def test_declared_hashes_agree_with_the_digits_in_the_file_names_of_torch_hub() -> None:
     catalogue = validate(WeightsConfig, read_yaml(DECLARED), "weights.yaml")
     hub_names = [
         f for entry in catalogue.weights.values() for f in entry.files if "-" in f.file and f.file[-4:] == ".pth"

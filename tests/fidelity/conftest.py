@@ -1,4 +1,4 @@
-"""A training small enough to run in a second, and pictures for it."""
+"""A training small enough to run in a second, and images for it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -63,23 +63,23 @@ def tiny_spec() -> Callable[..., FavaeConfig]:
 
 @pytest.fixture(scope="session")
 def val(tmp_path_factory: pytest.TempPathFactory) -> PreparedSplit:
-    """Seven pictures of 16 pixels, prepared."""
-    root = tmp_path_factory.mktemp("pictures")
+    """Seven images of 16 pixels, prepared."""
+    root = tmp_path_factory.mktemp("images")
     noise = np.random.default_rng(0)
     for split, count in (("train", 2), ("val", 7)):
-        (root / "raw" / "pictures" / split).mkdir(parents=True)
+        (root / "raw" / "images" / split).mkdir(parents=True)
         for i in range(count):
             coarse = noise.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-            picture = Image.fromarray(coarse).resize((16, 16), Image.Resampling.BICUBIC)
-            picture.save(root / "raw" / "pictures" / split / f"{i}.png")
+            image = Image.fromarray(coarse).resize((16, 16), Image.Resampling.BICUBIC)
+            image.save(root / "raw" / "images" / split / f"{i}.png")
     out = root / "prepared"
     out.mkdir()
-    layout = {"kind": "folder", "root": "pictures"}
+    layout = {"kind": "folder", "root": "images"}
     prepare(DatasetConfig.model_validate({"layout": layout, "image_size": 16}), root / "raw", out)
     return PreparedSplit(out, "val")
 
 
 @pytest.fixture
 def images(val: PreparedSplit) -> torch.Tensor:
-    """Four stored pictures, uint8 [4,3,16,16]."""
+    """Four stored images, uint8 [4,3,16,16]."""
     return val.images(range(4))

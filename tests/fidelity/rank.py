@@ -1,4 +1,4 @@
-"""One process of `test_training.py`: three steps on its share of each batch, and what the ranks must agree on."""
+"""One process of `test_training.py`: three steps on its part of each batch, and the values that must agree between ranks."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a reimplementation must hold, and the test that holds each of it.
+"""Requirements of a reimplementation, and the tests of each of them.
 
 | item | what |
 |---|---|
@@ -37,8 +37,8 @@ HELD_BY = {
     ),
     2: (
         "losses/test_spectrum.py::test_kernel_is_a_sampled_gaussian_with_sum_one",
-        "losses/test_spectrum.py::test_blur_leaves_a_constant_alone_and_reaches_the_largest_legal_kernel",
-        "losses/test_spectrum.py::test_on_natural_spectra_the_loss_only_falls_with_sigma",
+        "losses/test_spectrum.py::test_blur_keeps_a_constant_up_to_the_largest_legal_kernel",
+        "losses/test_spectrum.py::test_on_natural_spectra_the_loss_decreases_with_sigma",
     ),
     3: ("models/test_autoencoder.py::test_taps_and_complements_have_the_published_places_and_pair_up",),
     4: ("losses/test_spectrum.py::test_official_indices_give_a_pair_the_sigmas_of_opposite_ends",),
@@ -48,7 +48,7 @@ HELD_BY = {
         "models/test_quantizers.py::test_the_codebook_is_bit_identical_in_evaluation_and_without_update",
         "models/test_quantizers.py::test_two_processes_learn_the_codebook_of_one_on_both_batches",
         "fidelity/test_training.py::test_two_ranks_take_the_step_of_one_process_on_the_union_batch",
-        "fidelity/test_training.py::test_official_codebook_moves_again_in_the_d_step",
+        "fidelity/test_training.py::test_the_official_codebook_is_updated_again_in_the_d_step",
     ),
     6: (
         "losses/test_adversarial.py::test_adaptive_weight_is_the_ratio_of_gradient_norms_at_the_last_layer",
@@ -61,7 +61,7 @@ HELD_BY = {
     8: (
         "models/test_cat.py::test_a_code_changes_later_logits_only",
         "models/test_cat.py::test_dropped_text_and_hidden_tokens_have_no_influence",
-        "models/test_cat_generate.py::test_cached_sampling_is_two_full_passes_a_token",
+        "models/test_cat_generate.py::test_cached_sampling_equals_two_full_passes_per_token",
         "fidelity/test_text_to_image.py::test_codebook_and_weights_are_bit_identical_after_cat_training",
     ),
     9: (
@@ -75,12 +75,12 @@ HELD_BY = {
     12: (
         "models/test_autoencoder_sizes.py::test_parameter_count_is_the_published_one",
         "models/test_cat.py::test_parameter_counts_of_the_official_sizes",
-        "fidelity/test_acceptance.py::test_parameter_counts_beside_the_published_ones",
+        "fidelity/test_acceptance.py::test_parameter_counts_agree_with_the_published_ones",
     ),
 }
 
 
-def test_every_item_is_held() -> None:
+def test_every_item_has_a_test() -> None:
     items = [int(number) for number in re.findall(r"^\| (\d+) \|", __doc__, flags=re.MULTILINE)]
     assert items == list(range(1, 13))
     assert set(HELD_BY) == set(items) - {11}
@@ -106,14 +106,14 @@ def test_ffl_gradient_is_that_of_constant_weights() -> None:
 
 
 def test_lfd_is_a_function_of_the_squared_error() -> None:
-    """ln(H W MSE_255 + 1): no evidence beyond PSNR."""
+    """ln(H W MSE_255 + 1): a function of PSNR."""
     mse = torch.tensor([0.01, 0.2], dtype=torch.float64)  # of images in [-1, 1]
     expected = torch.log(64 * 64 * mse * 127.5**2 + 1)
     torch.testing.assert_close(lfd(mse, 64, 64), expected)
 
 
-def test_parameter_counts_beside_the_published_ones() -> None:
-    """The whole list, printed (`pytest -s`): what was counted in the official networks, and ours."""
+def test_parameter_counts_agree_with_the_published_ones() -> None:
+    """The whole list, printed (`pytest -s`): the counts of the official networks, and ours."""
     f4 = {"channel_multipliers": (1, 2, 4), "attention_resolutions": (), "latent_channels": 3, "fcm_groups": 3}
     f4["quantizer"] = {"kind": "cosine", "codes": 8192, "dim": 256}
     f8 = {"channel_multipliers": (1, 2, 2, 4), "attention_resolutions": (32,)}

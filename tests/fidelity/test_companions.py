@@ -43,7 +43,7 @@ def trained(scale: str, cell: str) -> CompanionConfig:
 
 
 @pytest.mark.parametrize("scale", ["stft", "ffl", "ffl-small"])
-def test_a_scale_is_valid_and_every_job_asks_for_resources(scale: str) -> None:
+def test_a_scale_is_valid_and_every_job_requests_resources(scale: str) -> None:
     grid = load_grid(scale)
     grid.check()
     assert all(resources_of(job).mem_mb > 0 for job in grid)
@@ -110,7 +110,7 @@ def test_image_to_image_and_stylegan_rows_are_shown_as_not_run() -> None:
     ("scale", "cell", "millions"),
     [("stft", "mnist-l2-s0", 0.069989), ("ffl", "celeba-ae", 6.304), ("ffl", "celeba-vae", None)],
 )
-def test_costs_are_the_published_and_the_written_out_ones(scale: str, cell: str, millions: float | None) -> None:
+def test_costs_are_the_published_ones_and_those_computed_by_hand(scale: str, cell: str, millions: float | None) -> None:
     cost = facts(training_request(trained(scale, cell))).cost("model")
     if millions:
         assert cost.parameters / 1e6 == pytest.approx(millions, abs=0.0005)
@@ -210,9 +210,9 @@ def test_from_raw_digits_to_table_and_figures(small_stft: Grid) -> None:
     assert table.loc["psnr_test", "spread"] == pytest.approx(np.std([p.mean() for p in psnr], ddof=1))
     assert table.loc["psnr_test", ["reported", "runs", "n"]].tolist() == [10.2, 2, 12]
     assert table.loc["psnr_test", "difference"] == pytest.approx(table.loc["psnr_test", "reproduced"] - 10.2)
-    with np.load("data/stft/evaluate_reconstruction/mnist-l2-s0-on-mnist/examples.npz") as pictures:
-        assert pictures["drawn"].shape == (64, 28, 28, 3)
-        assert pictures["grid"].shape == (144, 28, 28, 3)
+    with np.load("data/stft/evaluate_reconstruction/mnist-l2-s0-on-mnist/examples.npz") as examples:
+        assert examples["drawn"].shape == (64, 28, 28, 3)
+        assert examples["grid"].shape == (144, 28, 28, 3)
     assert {p.name for p in Path("reports/stft/figures").iterdir()} == {f"{f['id']}.png" for f in FIGURES["figures"]}
 
 

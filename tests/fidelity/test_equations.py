@@ -1,4 +1,4 @@
-"""`workflow/docs/equations.md`: each equation leads to a function, whose documentation leads back."""
+"""`workflow/docs/equations.md`: each equation names a function, whose documentation names the equation."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ ROWS = re.findall(r"^\| (.+?) \| `([\w.]+)` \| (.+?) \|$", PAGE.read_text(), fla
 
 
 def resolve(name: str) -> list[Any]:
-    """What a dotted name leads through from its module on: module, class, function."""
+    """The objects of a dotted name, beginning with its module: module, class, function."""
     parts = name.split(".")
     for cut in range(len(parts), 0, -1):
         try:

@@ -77,7 +77,7 @@ def test_the_networks_are_the_published_ones(paper: Grid) -> None:
         assert (model.fcm == "none") == ("vqgan" in cell)
 
 
-def test_the_learning_rate_is_2e_6_an_image(paper: Grid) -> None:
+def test_the_learning_rate_is_2e_6_per_image(paper: Grid) -> None:
     for cell in JOBS["train_autoencoder"]:
         config = autoencoder(paper, cell)
         assert config.optimizer.learning_rate(config.training.batch_size) == pytest.approx(
@@ -110,7 +110,7 @@ def test_cat_reads_row_12_and_is_gpt2_medium(paper: Grid) -> None:
 
 @pytest.mark.parametrize("table", ["table1", "table2"])
 def test_every_recipe_is_valid_at_full_size(table: str) -> None:
-    """Also those that no cell uses: a user's grid may."""
+    """Including recipes that no cell uses, because the grid of a user may use them."""
     numbers = read_yaml(ROOT / "params" / "paper.yaml")
     recipes = {name: tree for name, tree in read_yaml(ROOT / "params" / f"{table}.yaml").items() if name[0] != "_"}
     for name, tree in recipes.items():
@@ -124,6 +124,6 @@ def test_f_8_is_supported_without_a_published_row() -> None:
     assert len(validate(FavaeConfig, deep_merge([recipe, numbers]), "f8").model.channel_multipliers) == 4
 
 
-def test_what_no_source_gives_is_said_in_the_file() -> None:
+def test_values_without_a_source_are_marked_in_the_file() -> None:
     text = (ROOT / "params" / "paper.yaml").read_text()
     assert "Epochs" in text and text.count("NOT FOUND") >= 3

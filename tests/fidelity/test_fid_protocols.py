@@ -1,4 +1,4 @@
-"""The named protocols of FID: which images are drawn, and which real ones they are compared with."""
+"""The named protocols of FID: which images are generated, and with which real images they are compared."""
 
 import dataclasses
 import json
@@ -60,7 +60,7 @@ def test_text_to_image_at_paper_scale(
 
 
 class Captioned:
-    """A split of pictures with ten captions each, and nothing else."""
+    """A split of images with ten captions each, and nothing else."""
 
     folder, split = Path("shards"), "test"
 
@@ -91,7 +91,7 @@ def test_first_captions_and_random_ones() -> None:
     assert drawn == prompts(captions="random") != prompts(captions="random", seed=1)
 
 
-def test_n_counts_generated_images_and_is_never_less_than_asked_for() -> None:
+def test_n_is_the_number_of_generated_images_and_at_least_that_requested() -> None:
     assert len(prompts(20, n=7)) == 7
     assert prompts(20, n=7, captions_per_image=2)[-1] == (3, "3/0")
     with pytest.raises(ValueError, match=r"has 20 captions to sample from, but the protocol has n = 6000"):
@@ -141,7 +141,7 @@ def test_the_stage_computes_the_features_of_the_images_it_names(here: Path, tmp_
         assert_same(load_reference(few, split)["randconv"], independent(shards, (split,), 6))
 
 
-def test_evaluations_compare_with_it(here: Path) -> None:
+def test_evaluations_compare_with_the_reference(here: Path) -> None:
     data = here / "data/tiny"
     statistics = data / "compute_reference_statistics/natural/statistics"
     metrics = json.loads((data / "generate_images/natural-f4-cat/metrics.json").read_text())
@@ -154,7 +154,7 @@ def test_evaluations_compare_with_it(here: Path) -> None:
     assert evaluation["protocol"]["n_real"] == evaluation["n"] == load_reference(statistics, "test")["randconv"].n
 
 
-def test_missing_weights_leave_the_others_and_a_named_gap(
+def test_missing_weights_are_reported_and_other_statistics_are_computed(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

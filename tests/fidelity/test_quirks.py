@@ -47,7 +47,7 @@ def decided_by(number: str) -> list[str]:
 
 
 def annotations(kind: Any) -> Iterator[Any]:
-    """A type and, of a union or an annotated type, what it is made of."""
+    """A type and the members of a union or an annotated type."""
     yield kind
     for part in get_args(kind):
         yield from annotations(part)
@@ -69,7 +69,7 @@ def schema_of(stage: str) -> type[BaseModel]:
     return FavaeConfig if stage == "train_autoencoder" else STAGES[stage].load_config()
 
 
-# Schemas leave the defaults of a constructor to it.
+# The defaults of constructors are not in the schemas.
 CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "train_autoencoder.model.quantizer": CosineQuantizer,
     "train_autoencoder.model": FAVAE,
@@ -81,7 +81,7 @@ CONSTRUCTORS: dict[str, Callable[..., Any]] = {
 
 
 def default_of(name: str, field: Any) -> Any:
-    """What holds where a parameter is not given."""
+    """The default of a parameter."""
     if field.default is not None:
         return field.default
     block, _, key = name.rpartition(".")
@@ -120,11 +120,11 @@ def test_no_quirk_is_missing_and_each_says_what_is_done_and_why() -> None:
 
 
 def test_every_switch_of_the_schemas_between_paper_and_code_is_a_quirk() -> None:
-    """A parameter with a value that is called after the official code or the paper decides a difference between them."""
+    """A parameter with a value `official` or `paper` selects between a difference of code and paper."""
     named = re.findall(r"`([a-z_]+\.[a-z_.]+)`", PAGE.read_text())
     found = {name for stage in STAGES for name in switches(stage, schema_of(stage))}
     assert "train_autoencoder.objective.spectrum.sigma_index" in found
-    assert found - set(named) == {"prepare_dataset.layout.checksums"}  # of files, which are what they are
+    assert found - set(named) == {"prepare_dataset.layout.checksums"}  # of file formats, without a choice
 
 
 def switches(prefix: str, schema: type[BaseModel]) -> Iterator[str]:
@@ -180,7 +180,7 @@ SWITCHES = [
 
 
 @pytest.mark.parametrize(("number", "name", "default", "other"), SWITCHES)
-def test_default_is_the_stated_one_and_both_values_are_allowed(
+def test_the_default_is_the_stated_one_and_both_values_are_allowed(
     number: str, name: str, default: Any, other: Any
 ) -> None:
     stage, *path = name.split(".")
@@ -217,7 +217,7 @@ def difference(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> 
 
 
 def test_row_6_has_both_kernel_sizes() -> None:
-    """The one of the code and the one that is printed, as the page tells them, and nothing else is different."""
+    """The code's value and the printed value, as documented on the page; nothing else is different."""
     quirk = sections()["5"]
     as_printed = int(quirk["Paper"].rpartition("mu = ")[2].rstrip("."))
     code = int(quirk["Official code"].partition(";")[0])
@@ -255,12 +255,12 @@ def test_rows_10_to_14_are_an_ablation_of_the_kernel_size_alone() -> None:
 
 
 def printed(row: str) -> str:
-    """What a row of Table 2 is called beside the published numbers."""
+    """The label of a row of Table 2 in the published numbers."""
     return subtree(ROOT / "params" / "published.yaml", "tables")["favae-table2"]["rows"][row]["label"]
 
 
 def test_projection_of_the_f4_codebook() -> None:
-    """By mistake, says the script: three channels are led into 256 dimensions and back."""
+    """According to the script by mistake: three channels are projected to 256 dimensions and back."""
     networks = []
     for row in ("imagenet-f4", "imagenet-f4-unprojected"):
         with torch.device("meta"):
@@ -271,7 +271,7 @@ def test_projection_of_the_f4_codebook() -> None:
 
 
 def test_dead_codes_stay_dead_unless_they_are_replaced() -> None:
-    """Vectors in one direction keep one code of eight alive."""
+    """With vectors of one direction, one code of eight is used."""
     z = torch.zeros(4, 2, 4, 4)
     z[:, 0] = 1.0
     for threshold, moved in ((0.0, False), (1.0, True)):

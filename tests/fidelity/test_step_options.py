@@ -1,4 +1,4 @@
-"""Options of a training step change its cost, not its mathematics; and nothing in a step waits for the device."""
+"""Options of a training step change its cost, not its mathematics; and nothing in a step synchronises the device."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,7 +65,7 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(
 def test_equal_parts_are_one_batch_to_the_discriminator_too(
     tiny_spec: Specs, val: PreparedSplit, images: Tensor
 ) -> None:
-    """The same pictures in every part: batch statistics and adaptive weight of the parts are those of the batch."""
+    """The same images in every part: batch statistics and adaptive weight of the parts are those of the batch."""
     twice = torch.cat([images[:2], images[:2]])
     whole, in_parts = (task_of(tiny_spec(training={"accumulation": parts}), val) for parts in (1, 2))
     torch.testing.assert_close(step(in_parts, twice), step(whole, twice), rtol=1e-4, atol=1e-6)
@@ -97,7 +97,7 @@ def test_recomputed_activations_give_the_same_step_bit_for_bit(
     assert all(torch.equal(a, b) for a, b in zip(state(kept).values(), state(again).values(), strict=True))
 
 
-def test_recomputing_keeps_fewer_activations() -> None:
+def test_recomputing_saves_fewer_activations() -> None:
     torch.manual_seed(0)
     model = FAVAE(image_size=64, base_channels=32, channel_multipliers=(1, 1, 1), latent_channels=32)
     kept = {}
@@ -152,7 +152,9 @@ def test_compiled_cat_has_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(compiled.train_step(_Codes.batch, 0), expected)
 
 
-def test_official_order_is_the_official_step(tiny_spec: Specs, val: PreparedSplit, images: Tensor) -> None:
+def test_the_official_order_gives_the_step_of_the_official_code(
+    tiny_spec: Specs, val: PreparedSplit, images: Tensor
+) -> None:
     """Every weight, the codebook and both optimisers' effect after two steps, against the step as released."""
     official = {"reconstruction": "recompute", "codebook_update": "official"}
     task = task_of(tiny_spec(objective={"adversarial": official}, optimizer={"sigma_lr": "main"}), val)
@@ -179,7 +181,7 @@ def test_official_order_is_the_official_step(tiny_spec: Specs, val: PreparedSpli
 
 
 class _Watch(TorchDispatchMode):
-    """Collects operators that make the host wait for a value."""
+    """Collects operators that synchronise the host with the device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,7 +195,7 @@ class _Watch(TorchDispatchMode):
 
 @contextmanager
 def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Reading a tensor's value within is an error."""
+    """Context manager: reading the value of a tensor is an error."""
 
     def refuse(name: str) -> Callable[..., Any]:
         def method(*_: Any, **__: Any) -> Any:
@@ -208,7 +210,7 @@ def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert watch.seen == []
 
 
-def test_the_watch_sees_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_detects_synchronisation(monkeypatch: pytest.MonkeyPatch) -> None:
     for wait in (lambda x: x.item(), lambda x: x.cpu(), bool, float):
         with pytest.raises(AssertionError, match="waits for the device"), nothing_waits(monkeypatch):
             wait(torch.ones(()))
@@ -236,7 +238,7 @@ def test_no_value_is_read_in_a_step_of_the_autoencoder(
 
 
 class _Codes:
-    """What `CatTask` needs of a text-to-image model: a network, and text embeddings of captions."""
+    """The parts of a text-to-image model that `CatTask` needs: a network, and text embeddings of captions."""
 
     @staticmethod
     def task(accumulation: int, compile_: str = "off") -> Any:

@@ -1,4 +1,4 @@
-"""CAT on the codes of a frozen FA-VAE: nothing of the FA-VAE moves, and captions select images."""
+"""CAT on the codes of a frozen FA-VAE: the FA-VAE does not change, and captions select images."""
 
 import copy
 import os
@@ -25,7 +25,7 @@ from favae.training.distributed import Ranks
 
 Specs = Callable[..., FavaeConfig]
 ALONE = Ranks(0, 1, torch.device("cpu"))
-PICTURES, SIDE = 6, 8  # real faces at 16 pixels, 8x8 codes each
+IMAGES, SIDE = 6, 8  # real faces at 16 pixels, 8x8 codes each
 
 
 class Pairs:
@@ -67,7 +67,7 @@ def cat_task(pairs: Pairs, codes: int, text_drop: float, steps: int) -> CatTask:
 
 
 def encode(model: FAVAE, images: Tensor) -> Tensor:
-    """Codes [n, N], by the calls of the stage `tokenize_images`."""
+    """Codes [n, N], computed as in the stage `tokenize_images`."""
     with torch.inference_mode():
         latent = model.encode(images).z
         return model.quantize(latent, update_codebook=False).indices.flatten(1).clone()
@@ -77,7 +77,8 @@ def encode(model: FAVAE, images: Tensor) -> Tensor:
 def test_codebook_and_weights_are_bit_identical_after_cat_training(
     tiny_spec: Specs, tmp_path: Path, images: Tensor, mode: str
 ) -> None:
-    """The official code leaves the FA-VAE in training mode, where each batch moves its codebook. Ours stays even so."""
+    """The official code leaves the FA-VAE in training mode, where each batch updates its codebook. Ours does not change
+    even then."""
     torch.manual_seed(1)
     config = tiny_spec().model.given()
     save_weights(tmp_path, build_autoencoder(config).state_dict(), {"kind": "autoencoder", "model": config})
@@ -107,23 +108,22 @@ def test_validation_hides_no_text(images: Tensor) -> None:
 
 @pytest.fixture(scope="module")
 def faces() -> tuple[Tensor, list[list[str]]]:
-    """Real CelebA-HQ faces, uint8 [PICTURES,3,16,16], and two captions of each."""
+    """Real CelebA-HQ faces, uint8 [IMAGES,3,16,16], and two captions of each."""
     if "FAVAE_TEST_DATA" not in os.environ:
         pytest.skip("FAVAE_TEST_DATA is not set: no real data sets here")
     folder = Path(os.environ["FAVAE_TEST_DATA"]) / "raw" / "celebahq"
-    pictures = [
-        Image.open(folder / "CelebA-HQ-img" / f"{i}.jpg").convert("RGB").resize((16, 16)) for i in range(PICTURES)
-    ]
-    captions = [(folder / "celeba-caption" / f"{i}.txt").read_text().splitlines()[:2] for i in range(PICTURES)]
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(), captions
+    faces = [Image.open(folder / "CelebA-HQ-img" / f"{i}.jpg").convert("RGB").resize((16, 16)) for i in range(IMAGES)]
+    captions = [(folder / "celeba-caption" / f"{i}.txt").read_text().splitlines()[:2] for i in range(IMAGES)]
+    return torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).contiguous(), captions
 
 
 def test_captions_draw_their_own_faces_through_a_trained_favae(
     faces: tuple[Tensor, list[list[str]]], tiny_spec: Specs, val: PreparedSplit
 ) -> None:
-    """The whole path in small: FA-VAE learns faces, CAT its codes; a caption's picture is nearest to its own face."""
+    """The whole chain at a small size: FA-VAE learns faces, CAT its codes; the image of a caption is nearest to its own
+    face."""
     images, captions = faces
-    stored = Batch(images, np.arange(PICTURES), [])
+    stored = Batch(images, np.arange(IMAGES), [])
     torch.manual_seed(0)
     task = AutoencoderTask(tiny_spec(), val, ALONE, 10**9, None)
     losses = [task.train_step(stored, step)["l1"].item() for step in range(150)]
@@ -140,5 +140,5 @@ def test_captions_draw_their_own_faces_through_a_trained_favae(
         distance = torch.stack(
             [F.l1_loss(drawn, face.expand_as(drawn), reduction="none").mean((1, 2, 3)) for face in x], 1
         )
-        assert distance.argmin(1).tolist() == list(range(PICTURES))
+        assert distance.argmin(1).tolist() == list(range(IMAGES))
         assert (codes == pairs.tokens).float().mean() > 0.9

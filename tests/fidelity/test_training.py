@@ -40,8 +40,8 @@ def test_adaptive_weight_of_a_step_is_the_ratio_of_gradients_at_the_last_layer(
     task = make(tiny_spec(), val)
     model, judge = copy.deepcopy(task.model), copy.deepcopy(task.discriminator)
     losses = task.train_step(batch(images), 0)
-    picture = model(to_float(images)).reconstruction
-    reconstruction, adversarial = (picture - to_float(images)).abs().mean(), -judge(picture).mean()
+    fake = model(to_float(images)).reconstruction
+    reconstruction, adversarial = (fake - to_float(images)).abs().mean(), -judge(fake).mean()
     weight = model.last_layer_weight
     at_weight = [torch.autograd.grad(loss, weight, retain_graph=True)[0] for loss in (reconstruction, adversarial)]
     expected = at_weight[0].norm() / (at_weight[1].norm() + 1e-4)
@@ -68,7 +68,7 @@ def test_generator_gradient_is_that_of_the_total_objective(
 def test_discriminator_learns_from_its_own_loss_only(
     tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor
 ) -> None:
-    """Nothing of the G step is left in its gradient; its batch norm has seen all three batches, each by itself."""
+    """Its gradient contains nothing of the G step; its batch norm has processed all three batches separately."""
     task = make(tiny_spec(), val)
     model, judge = copy.deepcopy(task.model), copy.deepcopy(task.discriminator)
     task.train_step(batch(images), 0)
@@ -93,7 +93,7 @@ def official(update: str) -> dict[str, Any]:
     return {"adversarial": {"reconstruction": "recompute", "codebook_update": update}}
 
 
-def test_official_codebook_moves_again_in_the_d_step(
+def test_the_official_codebook_is_updated_again_in_the_d_step(
     tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor
 ) -> None:
     once, twice = make(tiny_spec(), val), make(tiny_spec(objective=official("official")), val)
@@ -117,7 +117,7 @@ def test_recomputed_reconstruction_is_the_one_after_the_g_step(
 
 
 def test_sigmas_learn_at_their_own_rate(tiny_spec: Specs, val: PreparedSplit, images: torch.Tensor) -> None:
-    """Adam's first step is the learning rate long: 2e-7 whatever the batch (official code), or the main rate."""
+    """Adam's first step has the size of the learning rate: 2e-7 for any batch size (official code), or the main rate."""
     for rate, expected in ((2.0e-7, 2.0e-7), ("main", 4.0e-6)):
         config = tiny_spec(optimizer={"base_lr": 1.0e-6, "scaling": "linear", "sigma_lr": rate})
         task = make(config, val)
@@ -152,7 +152,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_spec: Specs, val: Prepar
 
 
 def test_two_ranks_take_the_step_of_one_process_on_the_union_batch(runs: dict[str, Any]) -> None:
-    """Gradients (Adam's first momentum) and codebook. The discriminator, later, has each rank's own batch norm."""
+    """Gradients (Adam's first momentum) and codebook. The discriminator, which starts later, has a separate batch norm
+    on each rank."""
     alone, first, second = (runs[name]["world"]["first"] for name in ("1-0", "2-0", "2-1"))
     assert torch.equal(first["codebook"], second["codebook"])
     torch.testing.assert_close(first["codebook"], alone["codebook"], rtol=1e-5, atol=1e-6)
@@ -179,7 +180,7 @@ def test_adaptive_weight_is_the_same_on_all_ranks_unless_each_uses_its_own(runs:
 def test_validation_over_ranks_counts_each_image_once(
     runs: dict[str, Any], tiny_spec: Specs, val: PreparedSplit
 ) -> None:
-    """Seven images on two ranks: both report the mean over the seven, by the model they share."""
+    """Seven images on two ranks: both report the mean over the seven images."""
     first, second = (runs[name]["world"] for name in ("2-0", "2-1"))
     assert first["validation"] == second["validation"]
     task = make(tiny_spec(), val)

@@ -14,7 +14,7 @@ NAMED = (Path(__file__).parent / "cells.txt").read_text(encoding="utf-8").split(
 
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the parameters, read instead of the project's."""
+    """A copy of the parameters, read instead of those of the project."""
     folder = tmp_path / "params"
     folder.mkdir()
     for file in Path("params").glob("*.yaml"):
@@ -112,7 +112,7 @@ def test_seeds_of_one_recipe_are_one_row_with_all_their_cells() -> None:
     assert [name[-11:] for name in rows["L2"].measured_by] == ["s0-on-mnist", "s1-on-mnist", "s2-on-mnist"]
 
 
-def test_a_cell_that_is_named_is_not_shown_again(params: Path) -> None:
+def test_no_table_shows_a_cell_twice(params: Path) -> None:
     for scale in ("demo", "paper", "ffl", "ffl-small"):
         tables = Grid(scale).job("make_tables", "all").config
         assert isinstance(tables, TablesConfig)
@@ -121,7 +121,7 @@ def test_a_cell_that_is_named_is_not_shown_again(params: Path) -> None:
             assert len(shown) == len(set(shown)), f"{scale}: {table.id}"
 
 
-def test_names_of_a_row_that_is_not_there_are_refused(params: Path) -> None:
+def test_names_of_missing_rows_are_refused(params: Path) -> None:
     edit(params / "table2.yaml", "  r4: {label:", "  r44: {label:")
     with pytest.raises(ConfigError, match=r"table2\.yaml: _rows: this file has no row 'r44'"):
         Grid("demo").check()

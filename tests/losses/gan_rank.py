@@ -1,4 +1,4 @@
-"""One process of `test_gan_ranks.py`: gradients of its share of a batch, averaged as in training."""
+"""One process of `test_gan_ranks.py`: gradients of its part of a batch, averaged as in training."""
 
 import sys
 from pathlib import Path

@@ -36,7 +36,7 @@ def test_vanilla_losses_are_cross_entropies() -> None:
     assert vanilla.discriminator(zero, zero).item() == pytest.approx(math.log(2))
 
 
-def test_unknown_game_is_refused() -> None:
+def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="adversarial loss got 'wgan'"):
         build_adversarial_loss("wgan")  # type: ignore[arg-type]
 

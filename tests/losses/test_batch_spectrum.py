@@ -1,4 +1,4 @@
-"""FFL on average spectra: what it can see, and how a batch that is spread over ranks changes it."""
+"""FFL on average spectra: what it measures, and the effect of distributing a batch over ranks."""
 
 import numpy as np
 import pytest
@@ -22,20 +22,20 @@ def gradient(loss: BatchFrequencyLoss, fake: Tensor, real: Tensor) -> Tensor:
     return found
 
 
-def test_it_is_the_authors_loss_with_ave_spectrum() -> None:
+def test_batch_mean_is_the_authors_loss_with_ave_spectrum() -> None:
     fake, real = (x.float() for x in batches())
     expected = Official(loss_weight=1.0, alpha=1.0, ave_spectrum=True)(fake, real)
     torch.testing.assert_close(BatchFrequencyLoss()(fake, real), expected, rtol=1e-5, atol=1e-7)
     assert torch.equal(BatchFrequencyLoss()(fake, real), FocalFrequencyLoss(ave_spectrum=True)(fake, real))
 
 
-def test_averaging_spectra_is_averaging_images() -> None:
+def test_averaging_spectra_equals_averaging_images() -> None:
     fake, real = batches(8, 6)
     means = [x.mean(0, keepdim=True) for x in (fake, real)]
     torch.testing.assert_close(BatchFrequencyLoss()(fake, real), FocalFrequencyLoss()(*means), rtol=0, atol=1e-15)
 
 
-def test_every_image_gets_the_same_gradient_a_share_of_that_at_the_mean() -> None:
+def test_every_image_gets_the_same_fraction_of_the_gradient_at_the_mean() -> None:
     fake, real = batches()
     of_images, loss = gradient(BatchFrequencyLoss(), fake, real), FocalFrequencyLoss()
     torch.testing.assert_close(of_images, of_images[:1].expand_as(of_images))
@@ -44,7 +44,7 @@ def test_every_image_gets_the_same_gradient_a_share_of_that_at_the_mean() -> Non
     torch.testing.assert_close(8 * of_images[:1], of_mean)
 
 
-def test_different_images_of_equal_mean_cost_nothing() -> None:
+def test_different_batches_with_equal_means_have_no_loss() -> None:
     fake, _ = batches()
     collapsed = fake.mean(0, keepdim=True).expand_as(fake)
     loss = BatchFrequencyLoss()
@@ -52,7 +52,7 @@ def test_different_images_of_equal_mean_cost_nothing() -> None:
     assert gradient(loss, fake, collapsed).abs().max().item() < 1e-15
 
 
-def test_a_constant_shift_costs_its_square_at_the_zero_frequency_alone() -> None:
+def test_a_constant_shift_costs_its_square_at_the_zero_frequency_only() -> None:
     fake, _ = batches()
     assert BatchFrequencyLoss()(fake + 0.3, fake).item() == pytest.approx(0.09)
 
@@ -65,7 +65,7 @@ def test_local_means_have_a_higher_noise_floor_than_the_mean_of_all_ranks() -> N
     assert local.item() / loss(fake, real).item() == pytest.approx(8.0, rel=0.2)
 
 
-def test_batch_mean_rewards_collapse_and_the_power_control_punishes_it() -> None:
+def test_batch_mean_rewards_collapse_and_batch_power_penalises_it() -> None:
     torch.manual_seed(0)
     real, deviations = torch.randn(64, 3, 16, 16), torch.randn(64, 3, 16, 16)
     for spectra, rewarded in (("batch_mean", True), ("batch_power", False)):

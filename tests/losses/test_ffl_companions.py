@@ -1,4 +1,4 @@
-"""The parts that the focal frequency loss paper takes out or exchanges, and the losses it compares: against written-out sums."""
+"""Ablations of the focal frequency loss, and the losses that its paper compares, against explicit sums."""
 
 import math
 
@@ -37,7 +37,7 @@ def distances(pair: tuple[Tensor, Tensor]) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize("representation", ["without_frequency", "without_phase", "without_amplitude", "dct"])
-def test_values_are_the_written_out_sums(pair: tuple[Tensor, Tensor], representation: str, alpha: float) -> None:
+def test_values_are_those_of_explicit_sums(pair: tuple[Tensor, Tensor], representation: str, alpha: float) -> None:
     expected = 3 * focal(distances(pair)[representation], alpha)
     assert FocalVariantLoss(representation, 3.0, alpha)(*pair).item() == pytest.approx(expected, rel=1e-4)
 
@@ -50,7 +50,7 @@ def test_weights_are_constant_to_the_gradient(pair: tuple[Tensor, Tensor]) -> No
     torch.testing.assert_close(gradient, 2 * weights * difference / difference.numel())
 
 
-def test_what_each_representation_cannot_see(pair: tuple[Tensor, Tensor]) -> None:
+def test_each_representation_ignores_its_part_of_an_error(pair: tuple[Tensor, Tensor]) -> None:
     _, target = pair
     moved = target.roll(3, -1)  # amplitudes of a circular shift are the same
     assert FocalVariantLoss("without_phase", 1.0, 1.0)(moved, target).item() == pytest.approx(0, abs=1e-10)
@@ -101,7 +101,7 @@ def test_cross_entropy_of_profiles_is_least_where_they_agree(pair: tuple[Tensor,
     assert loss(*pair) > loss(pair[1], pair[1])
 
 
-def test_what_they_cannot_compare_is_refused(pair: tuple[Tensor, Tensor]) -> None:
+def test_tensors_that_cannot_be_compared_are_refused(pair: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ValueError, match="expected one of"):
         FocalVariantLoss("full", 1.0, 1.0)
     for loss in (FocalVariantLoss("dct", 1.0, 1.0), SpectralRegularization()):

@@ -1,4 +1,4 @@
-"""Focal frequency loss against its authors' package, against NumPy, and against what Parseval's theorem says of it."""
+"""Focal frequency loss against its authors' package, NumPy, and consequences of Parseval's theorem."""
 
 import os
 from pathlib import Path
@@ -63,14 +63,14 @@ def test_value_and_gradients_are_the_published_package_s_in_single_precision() -
 
 @pytest.mark.parametrize("width", [8, 9])
 def test_given_weights_need_not_be_symmetric(width: int) -> None:
-    """The package multiplies the full spectrum; the half spectrum must see weight and mirrored weight."""
+    """The package weights the full spectrum; on the half spectrum, weight and mirrored weight must both have an effect."""
     matrix = images(2, 1, 3, 6, width, seed=2).sigmoid()
     assert_as_published(images(2, 3, 6, width), images(2, 3, 6, width, seed=1), matrix)
 
 
 @pytest.mark.parametrize("block", [1, 100, 10**9])
 @pytest.mark.parametrize("options", [{}, {"batch_matrix": True}], ids=str)
-def test_the_number_of_planes_worked_on_together_does_not_matter(
+def test_the_number_of_planes_processed_together_does_not_matter(
     block: int, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frequency, "_CPU_BLOCK", block)
@@ -147,13 +147,13 @@ def test_equal_images_have_no_loss_and_no_gradient() -> None:
         assert torch.equal(part, torch.zeros_like(part))
 
 
-def test_one_equal_sample_does_not_disturb_the_others() -> None:
+def test_one_equal_sample_does_not_affect_the_others() -> None:
     pred, target = images(2, 3, 8, 8), images(2, 3, 8, 8, seed=1)
     pred[0] = target[0]
     assert_as_published(pred, target)
 
 
-def test_a_diverged_picture_gives_nan_rather_than_a_number() -> None:
+def test_a_diverged_image_gives_nan() -> None:
     pred = images(1, 1, 8, 8)
     pred[0, 0, 3, 3] = torch.nan
     assert FocalFrequencyLoss()(pred, images(1, 1, 8, 8, seed=1)).isnan()
@@ -166,14 +166,14 @@ def test_batches_of_different_length_compare_by_average_spectrum() -> None:
     )
 
 
-def test_the_gradient_is_kept_for_a_second_backward_pass() -> None:
+def test_a_second_backward_pass_has_the_same_gradient() -> None:
     pred = images(1, 2, 8, 8).requires_grad_()
     loss = FocalFrequencyLoss()(pred, images(1, 2, 8, 8, seed=1))
     first, second = (torch.autograd.grad(loss, pred, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
-def test_a_second_derivative_is_refused_not_wrong() -> None:
+def test_a_second_derivative_is_refused() -> None:
     pred = images(1, 1, 8, 8).requires_grad_()
     (gradient,) = torch.autograd.grad(
         FocalFrequencyLoss()(pred, images(1, 1, 8, 8, seed=1)) ** 2, pred, create_graph=True
@@ -182,7 +182,7 @@ def test_a_second_derivative_is_refused_not_wrong() -> None:
         gradient.sum().backward()
 
 
-def test_never_waits_for_a_value_on_the_device() -> None:
+def test_the_loss_never_synchronises_the_device() -> None:
     """A fake tensor has no values: reading one (`.item()`, `if tensor:`) raises."""
     with FakeTensorMode():
         pred = torch.randn(2, 3, 8, 8, requires_grad=True)

@@ -45,7 +45,7 @@ def test_least_squares_losses_by_hand() -> None:
     assert game.generator(FAKE).item() == pytest.approx(20.25 / 4)
 
 
-def test_scales_count_alike_whatever_their_size() -> None:
+def test_scales_have_equal_weight_independent_of_their_size() -> None:
     game = build_gan_loss("hinge", "whole")
     fine, coarse = torch.zeros(1, 1, 35, 67), torch.full((1, 1, 19, 35), -3.0)
     assert mean_over_scales(game.discriminator, [fine, coarse], [fine, coarse]).item() == pytest.approx((2 + 4) / 2)
@@ -54,7 +54,7 @@ def test_scales_count_alike_whatever_their_size() -> None:
         mean_over_scales(game.discriminator, [fine], [fine, coarse])
 
 
-def test_unknown_games_are_refused() -> None:
+def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match="kind 'wgan'; expected one of vanilla, hinge, lsgan"):
         build_gan_loss("wgan")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="discriminator_scale 'double'; expected 'half' or 'whole'"):
@@ -115,8 +115,8 @@ def test_r1_s_gradient_on_a_small_discriminator_is_that_of_finite_differences() 
         )
 
 
-def test_r1_differs_with_the_images_that_it_is_taken_at() -> None:
-    """The gradient is with respect to what the discriminator saw."""
+def test_r1_depends_on_the_images() -> None:
+    """The gradient is with respect to the input of the discriminator."""
     x = torch.randn(2, 3, 4, 4)
     with pytest.raises(ValueError, match="images that do not require a gradient; call requires_grad_"):
         r1_penalty(x.sum((1, 2, 3)), x, gamma=1.0)
@@ -134,7 +134,7 @@ def test_path_lengths_of_a_linear_generator_in_closed_form() -> None:
     torch.testing.assert_close(path_lengths(image, w, noise), expected)
 
 
-def test_the_path_length_penalty_moves_its_mean_and_is_taken_at_the_moved_one() -> None:
+def test_the_path_length_penalty_uses_its_updated_mean() -> None:
     a = torch.ones(1, 1, dtype=torch.float64)
     w = torch.zeros(1, 1, 1, dtype=torch.float64, requires_grad=True)
     penalty = PathLengthPenalty(interval=4).double()
@@ -205,7 +205,7 @@ def test_impossible_regularisation_is_refused(build: Callable[[], object], messa
 
 
 class Means(nn.Module):
-    """Five features that are known: pixels times 1 to 5."""
+    """Five known features: pixels times 1 to 5."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [x * factor for factor in range(1, 6)]

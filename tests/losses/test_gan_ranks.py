@@ -1,4 +1,4 @@
-"""Two ranks equal one on the union of their batches: values, averaged gradients, and every buffer that is resumed."""
+"""Two ranks equal one on the union of their batches: values, averaged gradients, and every buffer that is saved."""
 
 import runpy
 import subprocess
@@ -34,12 +34,12 @@ def test_two_ranks_equal_one_on_the_union_batch(runs: dict[str, Result], prefix:
     torch.testing.assert_close(part(runs[rank], prefix), part(runs["1-0"], prefix), rtol=1e-9, atol=1e-12)
 
 
-def test_without_synchronisation_ranks_have_statistics_of_their_own(runs: dict[str, Result]) -> None:
+def test_without_synchronisation_each_rank_has_its_own_statistics(runs: dict[str, Result]) -> None:
     mean = "spade/batch/blocks.0.norm_0.norm.running_mean"
     assert not torch.allclose(runs["2-0"][mean], runs["2-1"][mean])
 
 
-def test_local_spectra_and_path_lengths_are_other_losses(runs: dict[str, Result]) -> None:
+def test_local_spectra_and_path_lengths_differ_from_global_ones(runs: dict[str, Result]) -> None:
     local = "stylegan2/local/spectrum/loss"
     assert runs["2-0"][local] > 1.2 * runs["1-0"][local]  # a higher noise floor
     mean = "stylegan2/local/path_mean"

@@ -1,4 +1,4 @@
-"""SL and DSL against the plain way to compute them: 2-D depth-wise filters of both features, then the published FFL."""
+"""SL and DSL against a direct computation: 2-D depth-wise filters of both features, then the published FFL."""
 
 from itertools import pairwise
 
@@ -66,7 +66,7 @@ def test_kernel_is_a_sampled_gaussian_with_sum_one(kernel_size: int, sigma: floa
 
 
 def test_kernel_of_three_at_sigma_three_is_nearly_a_box() -> None:
-    """Why the ImageNet configurations (k = 3) do not feel sigma."""
+    """The reason why sigma has little effect in the ImageNet configurations (k = 3)."""
     kernel = gaussian_kernel_1d(3, torch.tensor(3.0))
     assert (kernel * 3 - 1).abs().max() < 0.04
 
@@ -82,7 +82,7 @@ def test_blur_is_torchvision_s(kernel_size: int, size: tuple[int, int]) -> None:
     torch.testing.assert_close(gaussian_blur(x, kernel_size, torch.tensor(3.0).double()), expected)
 
 
-def test_blur_leaves_a_constant_alone_and_reaches_the_largest_legal_kernel() -> None:
+def test_blur_keeps_a_constant_up_to_the_largest_legal_kernel() -> None:
     x = torch.full((1, 2, 8, 8), 1.7, dtype=torch.float64)
     torch.testing.assert_close(gaussian_blur(x, 15, torch.tensor(3.0).double()), x)
     with pytest.raises(ValueError, match=r"kernel_size got 17 for a feature of 8x8.*at most 15"):
@@ -110,7 +110,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_dsl_value_and_every_gradient(variant: str) -> None:
-    """sigma 0..3 are the taps' in encoder order, 4..7 the complements' in decoder order; all distinct."""
+    """Sigmas 0..3 are those of taps in encoder order, 4..7 those of complements in decoder order; all are distinct."""
     options, used = VARIANTS[variant]
     loss = DynamicSpectrumLoss(kernel_size=5, **options).double()
     sigmas = torch.tensor([0.8, 1.3, 2.0, 2.7, 0.9, 1.5, 2.2, 3.1], dtype=torch.float64)
@@ -133,7 +133,7 @@ def test_dsl_value_and_every_gradient(variant: str) -> None:
 
 
 def test_official_indices_give_a_pair_the_sigmas_of_opposite_ends() -> None:
-    """The pairs' own sigmas in the paper; entries i and 3 - i in the official code."""
+    """In the paper the sigmas of the pair; in the official code entries i and 3 - i."""
     for index, expected in (
         ("paper", [(0, 0), (1, 1), (2, 2), (3, 3)]),
         ("official", [(0, 3), (1, 2), (2, 1), (3, 0)]),
@@ -143,7 +143,7 @@ def test_official_indices_give_a_pair_the_sigmas_of_opposite_ends() -> None:
         assert [tuple(map(int, loss.pair_sigmas(i))) for i in range(4)] == expected
 
 
-def test_sl_is_the_dsl_that_cannot_move() -> None:
+def test_sl_equals_dsl_with_fixed_sigmas() -> None:
     pairs = make_pairs()
     fixed = SpectrumLoss(kernel_size=5, sigma=2.0)
     assert not list(fixed.parameters())
@@ -156,7 +156,7 @@ def test_ffl_on_features_has_no_filter() -> None:
     torch.testing.assert_close(build_spectrum_loss("ffl")(pairs), expected)
 
 
-def test_none_is_zero_with_and_without_features() -> None:
+def test_kind_none_is_zero_with_and_without_features() -> None:
     none = build_spectrum_loss("none")
     assert none(make_pairs()) == 0 and none([]) == 0
 
@@ -176,8 +176,8 @@ def test_detached_taps_get_no_gradient_and_complements_the_same_one(kind: str) -
 
 @pytest.mark.parametrize("kernel_size", [3, 5, 9, 15])
 @pytest.mark.parametrize("size", [16, 32])
-def test_on_natural_spectra_the_loss_only_falls_with_sigma(kernel_size: int, size: int) -> None:
-    """Nothing holds sigma back: gradient negative everywhere, loss falling towards that of a box filter."""
+def test_on_natural_spectra_the_loss_decreases_with_sigma(kernel_size: int, size: int) -> None:
+    """Sigma grows without limit: the gradient is negative everywhere, and the loss decreases towards that of a box filter."""
     difference = natural_features(size)
     values = []
     for start in (0.5, 1.0, 2.0, 3.0, 5.0, 20.0):
@@ -197,14 +197,14 @@ def test_bf16_features_are_compared_in_single_precision() -> None:
     assert torch.equal(value, loss([(a.float(), c.float()) for a, c in pairs]))
 
 
-def test_never_waits_for_a_value_on_the_device() -> None:
+def test_the_loss_never_synchronises_the_device() -> None:
     with FakeTensorMode():
         loss = DynamicSpectrumLoss(kernel_size=5)
         loss([(torch.randn(s, requires_grad=True), torch.randn(s)) for s in SHAPES]).backward()
         assert loss.sigma_taps.grad is not None
 
 
-def test_refusals_say_what_was_wrong() -> None:
+def test_refused_configurations_name_the_error() -> None:
     pairs = make_pairs()
     with pytest.raises(ValueError, match="got 0 pairs"):
         SpectrumLoss()([])

@@ -1,4 +1,5 @@
-"""The fast spectrum loss against the official way (2-D depth-wise blur, two-sided spectra), whatever sizes, types and strides."""
+"""The fast spectrum loss against the official computation (2-D depth-wise blur, two-sided spectra), for all sizes,
+types and strides."""
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def test_value_and_every_gradient_are_those_of_the_official_way(height: int, wid
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_sixteen_bit_features_are_compared_in_single_precision(layout: str) -> None:
-    """FFTs know no bf16: the loss of bf16 features is that of the same numbers in fp32, its gradient rounded once."""
+    """FFTs do not support bf16: the loss of bf16 features is that of the same numbers in fp32, its gradient rounded once."""
     pairs = features(9, 12, layout, torch.bfloat16)
     flat = [x for pair in pairs for x in pair]
     single = [tuple(x.detach().float().requires_grad_() for x in pair) for pair in pairs]

@@ -1,4 +1,4 @@
-"""SSIM as a loss: the values of scikit-image, and what a similarity must fulfil."""
+"""SSIM as a loss: the values of scikit-image, and properties of a similarity."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def pair() -> tuple[Tensor, Tensor]:
     return x, x + 0.3 * torch.randn(x.shape, generator=generator)
 
 
-def test_values_are_those_of_scikit_image_where_the_window_fits(pair: tuple[Tensor, Tensor]) -> None:
+def test_values_agree_with_scikit_image_where_the_window_fits(pair: tuple[Tensor, Tensor]) -> None:
     maps = SSIMLoss().similarity(*pair)
     assert maps.shape == (3, 2, 10, 13)
     for i in range(3):
@@ -33,19 +33,19 @@ def test_values_are_those_of_scikit_image_where_the_window_fits(pair: tuple[Tens
             np.testing.assert_allclose(maps[i, c], full[5:-5, 5:-5], atol=2e-5)
 
 
-def test_it_is_lowest_for_equal_images_and_weighted(pair: tuple[Tensor, Tensor]) -> None:
+def test_the_loss_is_lowest_for_equal_images_and_weighted(pair: tuple[Tensor, Tensor]) -> None:
     assert SSIMLoss(500.0)(pair[0], pair[0]).item() == pytest.approx(-500)
     assert SSIMLoss(500.0)(*pair).item() == pytest.approx(-500 * SSIMLoss().similarity(*pair).mean().item())
 
 
-def test_a_wider_scale_needs_its_range(pair: tuple[Tensor, Tensor]) -> None:
+def test_a_wider_scale_needs_its_data_range(pair: tuple[Tensor, Tensor]) -> None:
     signed = tuple(2 * x - 1 for x in pair)
     shift_free = SSIMLoss(data_range=2.0)(*(2 * x for x in pair))
     assert shift_free.item() == pytest.approx(SSIMLoss()(*pair).item(), abs=1e-6)
     assert build_term("ssim", data_range=2.0, weight=1.0)(*signed).item() == SSIMLoss(1.0, 2.0)(*signed).item()
 
 
-def test_what_it_cannot_compare_is_refused(pair: tuple[Tensor, Tensor]) -> None:
+def test_tensors_that_cannot_be_compared_are_refused(pair: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ValueError, match="expected the same"):
         SSIMLoss()(pair[0], pair[1][:2])
     with pytest.raises(ValueError, match="at least 11 pixels"):

@@ -1,4 +1,4 @@
-"""The short-time Fourier loss: sums over windows and frequencies written out, and what the released code does instead."""
+"""The short-time Fourier loss against explicit sums over windows and frequencies, and the form of the released code."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_paper_form_is_the_full_two_dimensional_transform_under_a_hann_window(pa
             for x, y in zip(*pair, strict=True)
         ]
     )
-    # Where a bin is real its phase is 0 or pi, by rounding pi or -pi: weights of those bins are few.
+    # Real bins have phase 0 or pi, and rounding may turn pi into -pi; there are few such bins.
     assert STFTLoss(2.0)(*pair).item() == pytest.approx(2 * expected, rel=0.02)
     assert STFTLoss(2.0, amplitude=1.0, phase=0.0)(*pair).item() == pytest.approx(
         2
@@ -63,7 +63,7 @@ def test_paper_form_is_the_full_two_dimensional_transform_under_a_hann_window(pa
     )
 
 
-def test_there_are_four_by_four_windows_of_sixteen_at_stride_four() -> None:
+def test_stride_four_gives_four_by_four_windows_of_sixteen_pixels() -> None:
     assert STFTLoss().spectrum(torch.zeros(2, 1, SIZE, SIZE)).shape == (2, 1, 4, 4, 16, 9)
 
 
@@ -85,8 +85,9 @@ def test_official_form_is_a_row_transform_of_the_upper_half_without_window(pair:
     assert STFTLoss(1.0, 1.0, 0.0, form="official")(*pair).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_official_form_is_blind_to_what_the_paper_form_sees(pair: tuple[Tensor, Tensor]) -> None:
-    """Lower halves of all windows: the last 8 rows lie only there. First row of the image: weight 0, or not looked at."""
+def test_the_official_form_ignores_errors_that_the_paper_form_measures(pair: tuple[Tensor, Tensor]) -> None:
+    """Lower halves of all windows: only they contain the last 8 rows. First row of the image: its weight is 0, or it is
+    not used."""
     _, target = pair
     below = target.clone()
     below[..., 20:, :] = 1 - below[..., 20:, :]
@@ -123,14 +124,14 @@ def test_spectra_are_those_of_cut_windows(size: tuple[int, int]) -> None:
     torch.testing.assert_close(STFTLoss(form="official").spectrum(image), upper_half)
 
 
-def test_what_is_real_by_symmetry_has_no_imaginary_part(pair: tuple[Tensor, Tensor]) -> None:
-    """Else rounding would choose between the phases pi and -pi."""
+def test_a_spectrum_that_is_real_by_symmetry_has_no_imaginary_part(pair: tuple[Tensor, Tensor]) -> None:
+    """Otherwise rounding would select between the phases pi and -pi."""
     corners = STFTLoss().spectrum(pair[0])[..., [0, 0, 8, 8], [0, 8, 0, 8]]
     assert (corners.imag == 0).all()
     assert (corners.real != 0).any()
 
 
-def test_equal_images_cost_nothing_and_empty_windows_have_finite_gradients() -> None:
+def test_equal_images_have_no_loss_and_empty_windows_finite_gradients() -> None:
     target = torch.zeros(1, 1, SIZE, SIZE)
     pred = torch.zeros_like(target).requires_grad_()
     loss = STFTLoss()(pred, target)
@@ -152,7 +153,7 @@ def test_a_window_of_the_images_size_without_taper_is_the_global_transform(pair:
     torch.testing.assert_close(spectrum[:, :, 0, 0], torch.fft.rfft2(image), atol=1e-5, rtol=1.3e-6)
 
 
-def test_what_it_cannot_compare_is_refused(pair: tuple[Tensor, Tensor]) -> None:
+def test_tensors_that_cannot_be_compared_are_refused(pair: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ValueError, match="form got 'printed'"):
         STFTLoss(form="printed")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 16 pixels"):

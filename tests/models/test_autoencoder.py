@@ -29,7 +29,7 @@ def make(seed: int = 0, **changes: Any) -> FAVAE:
     return FAVAE(**(TOY | changes))
 
 
-def pictures(batch: int = 2, size: int = 32, seed: int = 0) -> Tensor:
+def images(batch: int = 2, size: int = 32, seed: int = 0) -> Tensor:
     return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -44,7 +44,7 @@ LAYOUTS = {
 def test_taps_and_complements_have_the_published_places_and_pair_up(factor: int) -> None:
     model = make(image_size=64, **LAYOUTS[factor])
     d, deep, h = LAYOUTS[factor]["latent_channels"], 8 * 4, 64 // factor
-    output = model(pictures(size=64))
+    output = model(images(size=64))
     taps = [(2, 8, 64, 64), (2, deep, h, h), (2, deep, h, h), (2, d, h, h)]
     assert [tuple(a.shape) for a in output.taps] == taps
     assert [tuple(c.shape) for c in output.complements] == taps[::-1]
@@ -61,18 +61,18 @@ def test_taps_are_what_passes_the_named_places() -> None:
     model, seen = make().eval(), {}
     for name, module in (("A0", model.encoder.conv_in), ("A1", model.encoder.down), ("A2", model.encoder.middle)):
         module.register_forward_hook(lambda _, __, out, name=name: seen.__setitem__(name, out))
-    z, taps = model.encode(pictures())
+    z, taps = model.encode(images())
     assert all(torch.equal(tap, seen[f"A{i}"]) for i, tap in enumerate(taps[:3]))
     assert taps[3] is z
 
 
 @pytest.mark.parametrize(("kind", "sums"), [("conv", True), ("residual", False), ("attention", False)])
-def test_the_decoder_goes_on_with_the_sum_or_with_the_complement(kind: str, sums: bool) -> None:
+def test_the_decoder_continues_with_the_sum_or_the_complement(kind: str, sums: bool) -> None:
     model, inputs, outputs = make(fcm=kind).eval(), [], []
     for module in model.decoder.fcms:
         module.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
         module.register_forward_hook(lambda _, __, out: outputs.append(out))
-    z = model.quantize(model.encode(pictures()).z).z
+    z = model.quantize(model.encode(images()).z).z
     complements = model.decode(z).complements
     assert torch.equal(inputs[0], z)
     for before, (onward, recorded), complement in zip(inputs, outputs, complements, strict=True):
@@ -121,7 +121,7 @@ def test_attention_fcm_is_a_transformer_layer_with_dropout_and_a_block_at_full_s
 
 def test_baseline_has_no_complements_and_a_convolution_after_the_quantiser() -> None:
     model = make(fcm="none")
-    output = model(pictures())
+    output = model(images())
     assert output.complements == () and list(output.pairs()) == []
     assert model.decoder.post_quant.weight.shape == (8, 8, 1, 1)
     assert isinstance(make(fcm="conv").decoder.post_quant, nn.Identity)
@@ -130,7 +130,7 @@ def test_baseline_has_no_complements_and_a_convolution_after_the_quantiser() -> 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_parameter_learns(kind: str) -> None:
     model = make(fcm=kind)
-    output = model(pictures())
+    output = model(images())
     features = sum((c - a).square().mean() for a, c in output.pairs())
     (output.reconstruction.square().mean() + output.commitment_loss + features).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
@@ -139,19 +139,19 @@ def test_every_parameter_learns(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_indices_decode_to_the_reconstruction(kind: str) -> None:
     model = make(fcm=kind).eval()
-    output = model(pictures())
-    assert torch.equal(model.reconstruct(pictures()), output.reconstruction)
+    output = model(images())
+    assert torch.equal(model.reconstruct(images()), output.reconstruction)
     assert torch.equal(model.decode_indices(output.indices), output.reconstruction)
 
 
-def test_only_a_forward_pass_that_asks_for_it_moves_the_codebook() -> None:
+def test_the_codebook_is_updated_only_on_request() -> None:
     model = make()
     before = model.quantizer.codebook.clone()
-    model.reconstruct(pictures())
-    model(pictures(), update_codebook=False)
-    model.eval()(pictures())
+    model.reconstruct(images())
+    model(images(), update_codebook=False)
+    model.eval()(images())
     assert torch.equal(model.quantizer.codebook, before)
-    model.train()(pictures())
+    model.train()(images())
     assert not torch.equal(model.quantizer.codebook, before)
 
 
@@ -161,7 +161,7 @@ def test_configuration_survives_json_and_rebuilds_the_model(kind: str) -> None:
     rebuilt = FAVAE.from_config(json.loads(json.dumps(model.config))).eval()
     assert rebuilt.config == model.config
     rebuilt.load_state_dict(model.state_dict())
-    assert torch.equal(rebuilt.reconstruct(pictures()), model.reconstruct(pictures()))
+    assert torch.equal(rebuilt.reconstruct(images()), model.reconstruct(images()))
 
 
 def test_configuration_cannot_be_changed_from_outside() -> None:

@@ -55,6 +55,6 @@ def test_parameter_count_is_the_published_one(network: str) -> None:
     assert round(ours, digits) == published
 
 
-def test_the_codebook_is_no_parameter() -> None:
+def test_the_codebook_is_not_a_parameter() -> None:
     assert millions(make().quantizer) == 0
     assert make().quantizer.codebook.shape == (1024, 256)

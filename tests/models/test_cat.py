@@ -107,7 +107,7 @@ def test_forward_is_the_described_network(relative_position, key_value):
 def test_official_relative_position_counts_each_token_as_the_next_cell():
     official, aligned = small(), small(relative_position="aligned")
     assert torch.equal(official.offsets_NN, raster_offsets(ROWS, COLUMNS))
-    # place 1 holds cell 0 and place 4 cell 3, same row; the official table treats them as cells 1 and 4, one row apart
+    # place 1 is cell 0 and place 4 is cell 3, same row; the official table treats them as cells 1 and 4, one row apart
     assert official.offsets_NN[4, 1] == (1 + ROWS - 1) * (2 * COLUMNS - 1) + -1 + COLUMNS - 1
     assert aligned.offsets_NN[4 - 1, 1 - 1] == (0 + ROWS - 1) * (2 * COLUMNS - 1) + 3 + COLUMNS - 1
 
@@ -185,7 +185,7 @@ def test_first_loss_is_far_above_uniform_as_released_and_near_it_with_small_embe
 
 
 def test_training_step_never_reads_a_value_back():
-    """On the meta device reading a tensor's value raises, as a device synchronisation on a GPU would wait."""
+    """On the meta device reading the value of a tensor raises; on a GPU it would synchronise."""
     with torch.device("meta"):
         model = small().train()
         indices = torch.zeros(2, TOKENS, dtype=torch.int64)
@@ -271,7 +271,7 @@ def test_wrong_options_are_refused(options, words):
         small(**options)
 
 
-def test_wrong_inputs_are_refused_with_what_was_expected():
+def test_wrong_inputs_are_refused_with_the_expected_ones():
     model = small()
     indices, text, mask = example()
     with pytest.raises(ValueError, match=r"indices \(3, 11\), expected \[B, 12\]"):

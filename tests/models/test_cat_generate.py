@@ -1,4 +1,4 @@
-"""Cached guided sampling of CAT against two full forward passes a token, and the work it does."""
+"""Cached guided sampling of CAT against two full forward passes per token, and its number of operations."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def filtered(logits, top_k, top_p):
 
 @torch.no_grad()
 def slow_samples(model, text, mask, *, guidance, top_k, top_p, temperature, seed):
-    """The official procedure: two full forward passes a token, no cache."""
+    """The official procedure: two full forward passes per token, without a cache."""
     generator = torch.Generator().manual_seed(seed)
     codes = torch.zeros(len(text), 0, dtype=torch.int64)
     nobody = torch.zeros(len(text), dtype=torch.bool)
@@ -67,7 +67,7 @@ def slow_samples(model, text, mask, *, guidance, top_k, top_p, temperature, seed
         {"guidance": 2.0, "top_k": 4, "top_p": 0.9, "temperature": 0.0},
     ],
 )
-def test_cached_sampling_is_two_full_passes_a_token(relative_position, key_value, options):
+def test_cached_sampling_equals_two_full_passes_per_token(relative_position, key_value, options):
     model = small(relative_position=relative_position, key_value=key_value).double()
     text, mask = texts()
     codes = model.generate(text.double(), mask, generator=torch.Generator().manual_seed(7), **options)
@@ -76,7 +76,7 @@ def test_cached_sampling_is_two_full_passes_a_token(relative_position, key_value
 
 
 def count_rows(model: CAT) -> dict[str, int]:
-    """Tokens that pass each feed-forward and each text key projection, counted by hooks."""
+    """Number of tokens in each feed-forward and each text key projection, counted by hooks."""
     rows = {"feedforward": 0, "text": 0}
 
     def add(key):
@@ -106,7 +106,7 @@ def test_samples_follow_the_generator_and_the_seed_decides():
     model = small()
     text, mask = texts()
     first = model.generate(text, mask, generator=torch.Generator().manual_seed(1))
-    torch.rand(5)  # the default generator plays no part
+    torch.rand(5)  # the default generator is not used
     again = model.generate(text, mask, generator=torch.Generator().manual_seed(1))
     other = model.generate(text, mask, generator=torch.Generator().manual_seed(2))
     assert torch.equal(first, again)
@@ -149,7 +149,7 @@ def test_sampling_under_bfloat16_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         codes = model.generate(text, mask, temperature=0.0)
     agreement = (codes == model.generate(text, mask, temperature=0.0)).float().mean()
-    assert agreement > 0.5  # of 13 codes; rounding may flip a near tie, and what follows it
+    assert agreement > 0.5  # of 13 codes; rounding may change a near tie, and the codes after it
 
 
 @pytest.mark.gpu

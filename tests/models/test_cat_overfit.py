@@ -1,4 +1,4 @@
-"""A tiny CAT learns real captioned faces by heart: each caption then draws its own image's tokens."""
+"""A tiny CAT overfits real captioned faces: each caption then samples the tokens of its own image."""
 
 import os
 from pathlib import Path
@@ -57,12 +57,12 @@ def test_captions_select_their_images(faces):
         order = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(which))
         ids, mask = text.tokenize([captions[i][which] for i in order])
         drawn = cat.generate(text.encode(ids), mask, guidance=1.0, temperature=0.0)
-        # share of equal tokens for every pair (drawn image, real image): its own is by heart, no other is near
+        # fraction of equal tokens for every pair (sampled image, real image): it is high for its own image only
         share = (drawn[:, None] == tokens[None]).float().mean(-1)
         own = share[torch.arange(IMAGES), order]
         assert own.min() > 0.95
         share[torch.arange(IMAGES), order] = 0
         assert share.max() < 0.5
-    # without the text no image can be told from another
+    # without the text, images cannot be distinguished
     blind = cat.generate(text.encode(ids), mask, guidance=0.0, temperature=0.0)
     assert torch.equal(blind, blind[:1].expand_as(blind))

@@ -20,7 +20,7 @@ def both(**options: object) -> tuple[ModulatedConv2d, ModulatedConv2d]:
 
 
 def by_loop(layer: ModulatedConv2d, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    """Equations 1 and 3 of the paper, kernel by kernel, zeros inserted by hand where the size doubles."""
+    """Equations 1 and 3 of the paper, kernel by kernel, zeros inserted by hand for doubling the size."""
     outputs = []
     for image, latent in zip(x, w, strict=True):
         style = layer.to_style.weight @ latent / math.sqrt(len(latent)) + layer.to_style.bias
@@ -68,7 +68,7 @@ def test_demodulation_keeps_unit_variance() -> None:
     assert y.std().item() == pytest.approx(0.98, abs=0.03)  # below 1: zeros beyond the border
 
 
-def test_a_doubled_style_changes_a_demodulated_output_by_nothing_and_doubles_another() -> None:
+def test_a_doubled_style_doubles_the_output_only_without_demodulation() -> None:
     torch.manual_seed(0)
     x, w = torch.randn(2, 8, 6, 6), torch.randn(2, 4)
     for demodulate, factor in ((True, 1.0), (False, 2.0)):
@@ -97,7 +97,7 @@ def test_equalised_layers_have_unit_weights_and_outputs_of_unit_variance() -> No
 
 
 @pytest.mark.parametrize("inputs", [4, 400])
-def test_a_step_of_adam_moves_an_equalised_layer_by_its_learning_rate_whatever_its_width(inputs: int) -> None:
+def test_a_step_of_adam_changes_an_equalised_layer_by_its_learning_rate_for_any_width(inputs: int) -> None:
     """Weights move by lr each, effective weights by lr * multiplier / sqrt(inputs)."""
     for multiplier in (1.0, 0.01):
         layer = EqualizedLinear(inputs, 3, lr_multiplier=multiplier)

@@ -11,14 +11,14 @@ def test_vanilla_autoencoder_has_the_published_size() -> None:
     model = VanillaAutoencoder()
     assert sum(p.numel() for p in model.parameters()) == 12_288 * 256 * 2 + 256 + 12_288  # 6.304 M
     image = torch.rand(2, 3, 64, 64) * 2 - 1
-    picture, posterior = model(image)
-    assert picture.shape == image.shape
+    output, posterior = model(image)
+    assert output.shape == image.shape
     assert posterior is None
     assert model.latent == 0
-    assert picture.abs().max() <= 1
+    assert output.abs().max() <= 1
     hidden = torch.relu(image.flatten(1) @ model.encoder.weight.T + model.encoder.bias)
     expected = torch.tanh(hidden @ model.decoder.weight.T + model.decoder.bias)
-    torch.testing.assert_close(picture.flatten(1), expected)
+    torch.testing.assert_close(output.flatten(1), expected)
     with pytest.raises(ValueError, match="no noise"):
         model(image, torch.zeros(2, 4))
 
@@ -30,9 +30,9 @@ def test_vae_goes_down_to_four_pixels_in_the_published_number_of_blocks(size: in
     assert [m.out_channels for m in convolutions] == [min(4 * 2**i, 32) for i in range(blocks)]
     assert sum(isinstance(m, nn.ConvTranspose2d) for m in model.decoder.modules()) == blocks
     image = torch.rand(2, 3, size, size) * 2 - 1
-    picture, posterior = model(image, torch.zeros(2, 8))
-    assert picture.shape == image.shape
-    assert picture.abs().max() <= 1
+    output, posterior = model(image, torch.zeros(2, 8))
+    assert output.shape == image.shape
+    assert output.abs().max() <= 1
     assert posterior is not None
     assert posterior.mean.shape == posterior.log_variance.shape == (2, 8)
 
@@ -47,7 +47,7 @@ def test_weights_start_as_in_the_official_code() -> None:
     assert all((m.bias == 0).all() for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d))
 
 
-def test_a_size_that_does_not_end_at_four_is_refused() -> None:
+def test_a_size_that_does_not_halve_down_to_four_is_refused() -> None:
     with pytest.raises(ValueError, match="power of two"):
         FflVAE(48)
     with pytest.raises(ValueError, match="power of two"):

@@ -42,7 +42,7 @@ def test_blur_is_a_direct_sum() -> None:
     torch.testing.assert_close(Fir("blur", padding=2, gain=4.0).double()(x), 4 * expected)
 
 
-def test_up_of_a_constant_is_that_constant_inside_and_loses_a_quarter_per_border() -> None:
+def test_up_of_a_constant_is_that_constant_away_from_the_border_and_loses_a_quarter_at_it() -> None:
     y = Fir("up")(torch.ones(1, 1, 8, 8))[0, 0]
     assert y.shape == (16, 16) and torch.equal(y[1:-1, 1:-1], torch.ones(14, 14))
     assert y[0, 5] == 0.75 and y[5, -1] == 0.75 and y[0, 0] == 0.5625
@@ -53,7 +53,7 @@ def test_down_of_a_constant_loses_an_eighth_per_border() -> None:
     assert y.shape == (4, 4) and y[1, 1] == 1 and y[0, 1] == 0.875 and y[0, 0] == 0.875**2
 
 
-def test_up_is_bilinear_interpolation_inside() -> None:
+def test_up_is_bilinear_interpolation_away_from_the_border() -> None:
     x = torch.randn(1, 2, 8, 8)
     bilinear = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     torch.testing.assert_close(Fir("up")(x)[..., 2:-2, 2:-2], bilinear[..., 2:-2, 2:-2], atol=1e-6, rtol=0)
@@ -66,7 +66,7 @@ def test_the_filter_can_be_differentiated_twice(resampling: str) -> None:
     assert torch.autograd.gradgradcheck(lambda t: fir(t).square(), x)
 
 
-def test_the_kernel_follows_the_device_and_is_no_state() -> None:
+def test_the_kernel_moves_with_the_device_and_is_not_saved() -> None:
     assert not Fir("up").state_dict() and Fir("up").to("meta").kernel.device.type == "meta"
 
 

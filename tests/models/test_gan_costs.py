@@ -1,4 +1,4 @@
-"""Multiply-accumulates per image, counted by torch on the meta device, are those counted on the official networks."""
+"""Multiply-accumulates per image, counted by torch on the meta device, equal those of the official networks."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,8 @@ def test_spade(channels: int, upsamplings: str, size: tuple[int, int], generator
 
 @pytest.mark.parametrize("modulation", ["scaled", "fused"])
 def test_stylegan2_f_at_256_pixels(modulation: str) -> None:
-    """The official discriminator takes 47.0: it filters its skips at full size, ours at the stride, to the same values."""
+    """The official discriminator takes 47.0: it filters its skips at full size, ours only at the stride, with the same
+    values."""
     with torch.device("meta"):
         generator = StyleGenerator(modulation=modulation).requires_grad_(False)  # type: ignore[arg-type]
         discriminator = StyleDiscriminator().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Steps of the three systems in their published order: they learn, and everything that must be resumed is saved."""
+"""Steps of the three systems in their published order: they learn, and everything needed to resume is saved."""
 
 import io
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class System:
     step: RealStep
 
     def saved(self) -> bytes:
-        """What a run keeps: states of modules and optimisers, and the random state."""
+        """The saved state of a run: modules, optimisers, and the random state."""
         parts = self.modules | self.optimizers
         buffer = io.BytesIO()
         torch.save({name: part.state_dict() for name, part in parts.items()} | {"rng": torch.get_rng_state()}, buffer)

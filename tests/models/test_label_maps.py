@@ -41,7 +41,7 @@ def test_edges_follow_the_classes_as_the_last_channel() -> None:
     assert maps.shape == (2, label_channels(3, edges=True), 4, 6) and torch.equal(maps[:, 3], torch.ones(2, 4, 6))
 
 
-def test_maps_that_are_no_class_indices_are_refused() -> None:
+def test_maps_that_are_not_class_indices_are_refused() -> None:
     with pytest.raises(ValueError, match=r"torch.float32 of shape \(1, 2, 2\); expected class indices"):
         label_input(torch.zeros(1, 2, 2), 3)
     with pytest.raises(ValueError, match="dont_care 'ignore'; expected one of refuse, channel, zeros"):

@@ -1,4 +1,4 @@
-"""pix2pix: parameter counts of the official networks, initialisation, dropout, and the two ways of testing."""
+"""pix2pix: parameter counts of the official networks, initialisation, dropout, and the two test modes."""
 
 import copy
 import math
@@ -42,7 +42,7 @@ def test_the_discriminator_has_the_official_number_of_parameters(base: int, coun
         assert parameters(PairDiscriminator(base_channels=base)) == count
 
 
-def test_the_official_networks_keep_256_pixels_and_judge_30_by_30_patches() -> None:
+def test_the_official_networks_keep_256_pixels_and_give_30_by_30_logits() -> None:
     with torch.device("meta"):
         generator, discriminator = UnetGenerator(), PairDiscriminator()
         x = torch.empty(2, 3, 256, 256)

@@ -66,7 +66,7 @@ def test_cosine_index_does_not_depend_on_the_length_of_z() -> None:
     assert torch.equal(quantizer(z).indices, quantizer(z * lengths).indices)
 
 
-def test_initial_cosine_codes_have_unit_length_and_euclidean_ones_lie_in_their_box() -> None:
+def test_initial_cosine_codes_have_unit_length_and_euclidean_ones_are_in_their_range() -> None:
     torch.testing.assert_close(make().codebook.norm(dim=1), torch.ones(K).double())
     assert make("euclidean").codebook.abs().max() <= 1 / K
 
@@ -144,7 +144,7 @@ def test_raw_codes_shrink_below_unit_length_and_normalized_output_does_not() -> 
 
 
 def test_the_public_package_agrees_on_unit_vectors() -> None:
-    """Its present release normalises z before everything; FA-VAE's copy does so for the choice of the code only."""
+    """Its current release normalises z first; FA-VAE's copy does so only for choosing the code."""
     ours = make().float()
     theirs = VectorQuantize(
         dim=C, codebook_size=K, use_cosine_sim=True, threshold_ema_dead_code=0, sample_codebook_temp=0.0,
@@ -166,7 +166,7 @@ def test_the_public_package_agrees_on_unit_vectors() -> None:
 @pytest.mark.parametrize("kind", ["cosine", "euclidean"])
 @pytest.mark.parametrize("dim", [None, C, 4])
 def test_latents_of_indices_are_what_quantising_gave(kind: str, dim: int | None) -> None:
-    """Also with a projection, which leads back from the code space in both."""
+    """Also with a projection, which both apply back from the code space."""
     quantizer, z = make(kind, dim=dim).eval(), latent()
     quantized = quantizer(z)
     assert quantizer.codebook.shape == (K, dim or C)
@@ -199,7 +199,7 @@ def test_autocast_and_16_bit_latents_keep_codebook_and_loss_in_single_precision(
     assert torch.equal(quantizer.codebook, reference.codebook)
 
 
-def test_never_waits_for_a_value_on_the_device() -> None:
+def test_the_quantiser_never_synchronises_the_device() -> None:
     with FakeTensorMode():
         quantizer = CosineQuantizer(C, K)
         z = torch.randn(2, C, 4, 4, requires_grad=True)
@@ -226,7 +226,7 @@ dist.destroy_process_group()
 
 
 def test_two_processes_learn_the_codebook_of_one_on_both_batches(tmp_path: Path) -> None:
-    """Ranks see different images, and different numbers of them, so that some codes are seen on one rank only."""
+    """Ranks have different images, and different numbers of them, so that some codes are used on one rank only."""
     single, batches = make(), [latent(batch=3, seed=step) for step in range(3)]
     torch.save({"codebook": single.codebook, "batches": batches}, tmp_path / "given.pt")
     ranks = [subprocess.Popen([sys.executable, "-c", _ONE_RANK, str(rank), str(tmp_path)]) for rank in range(2)]

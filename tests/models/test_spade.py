@@ -126,7 +126,7 @@ def test_nearest_resizing_keeps_a_one_hot_map_one_hot() -> None:
     assert torch.equal(small_map.sum(1), torch.ones(2, 2, 2)) and set(small_map.unique().tolist()) == {0.0, 1.0}
 
 
-def test_the_skip_of_a_block_is_learned_where_channels_change_only() -> None:
+def test_the_skip_of_a_block_is_learned_only_if_channels_change() -> None:
     assert len(SpadeBlock(4, 4, 5, 2, "batch").convolutions()) == 2
     block = SpadeBlock(4, 2, 5, 2, "batch")
     assert len(block.convolutions()) == 3 and block.conv_s.bias is None
@@ -160,7 +160,7 @@ def test_the_largest_singular_value_approaches_one() -> None:
 
 
 def test_spectral_norm_divides_by_the_largest_singular_value() -> None:
-    """An SVD is the reference; weights were scaled by 100 to show that the scale is divided out."""
+    """An SVD is the reference; weights were scaled by 100 to show that the scale has no effect."""
     torch.manual_seed(0)
     discriminator = small_discriminator()
     convolution = discriminator.scales[0].layers[1][0]
@@ -179,7 +179,7 @@ def test_each_forward_pass_in_training_is_one_power_iteration_and_none_in_eval()
     discriminator, x, maps = small_discriminator(), torch.randn(2, 3, 64, 64), label_map()
     parametrization = discriminator.scales[0].layers[1][0].parametrizations.weight
     with torch.no_grad():
-        parametrization.original.normal_()  # no longer what the vectors were iterated for
+        parametrization.original.normal_()  # no longer the weights for which the vectors were iterated
     matrix, (state,) = parametrization.original.detach().flatten(1), parametrization
     u, v = state._u.clone(), state._v.clone()
     discriminator.eval()(maps, x)
@@ -204,7 +204,7 @@ def test_weights_under_spectral_norm_keep_torch_s_initialisation_unless_xavier_i
     assert deviations["xavier"] == pytest.approx(0.02 * math.sqrt(2 / (2 * 9 * 256)), rel=0.02)
 
 
-def test_generated_and_real_images_are_judged_in_one_pass_without_mixing() -> None:
+def test_one_discriminator_pass_over_generated_and_real_images_does_not_mix_them() -> None:
     discriminator = small_discriminator().eval()
     maps, fake, real = label_map(), torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
     for together, alone in zip(discriminator.both(maps, fake, real), (fake, real), strict=True):
@@ -213,7 +213,7 @@ def test_generated_and_real_images_are_judged_in_one_pass_without_mixing() -> No
                 torch.testing.assert_close(output, reference, atol=1e-5, rtol=1e-4)
 
 
-def test_the_second_scale_sees_an_average_that_leaves_out_the_padding() -> None:
+def test_the_second_scale_is_an_average_without_the_padding() -> None:
     discriminator, ones = small_discriminator(), torch.ones(1, 3, 64, 64)
     seen: list[torch.Tensor] = []
     discriminator.scales[1].register_forward_hook(lambda _m, a, _o: seen.append(a[0]))
@@ -223,7 +223,7 @@ def test_the_second_scale_sees_an_average_that_leaves_out_the_padding() -> None:
 
 
 def test_running_statistics_move_at_each_pass_even_without_gradient() -> None:
-    """Two passes per training step (for G, then for D's fakes) move them twice, as released."""
+    """Two passes per training step (for G, then for D's fakes) update them twice, as released."""
     once, twice = small(), small()
     twice.load_state_dict(once.state_dict())
     maps = label_map()
@@ -236,7 +236,7 @@ def test_running_statistics_move_at_each_pass_even_without_gradient() -> None:
 
 
 @pytest.mark.parametrize("norm", ["batch", "sync_batch", "instance"])
-def test_all_norms_train_and_a_batch_of_one_class_is_no_exception(norm: str) -> None:
+def test_all_norms_train_also_with_a_batch_of_one_class(norm: str) -> None:
     generator, discriminator = small(norm=norm), small_discriminator()
     maps = torch.zeros(2, 5, 64, 64)
     maps[:, 1] = 1.0

@@ -11,7 +11,7 @@ from favae.models import Posterior, StftVAE
 from favae.models.stft_vae import DoublingConv, ParityConv, interleave
 
 
-def test_it_has_the_parameters_of_the_released_checkpoint() -> None:
+def test_the_model_has_the_parameters_of_the_released_checkpoint() -> None:
     assert sum(p.numel() for p in StftVAE().parameters()) == 69_989
 
 
@@ -62,7 +62,7 @@ def test_decoder_is_the_stack_that_the_paper_describes() -> None:
     torch.testing.assert_close(model.decode(z), 2 * h - 1)
 
 
-def test_kl_is_that_of_torch_and_samples_have_the_posteriors_moments() -> None:
+def test_kl_agrees_with_torch_and_samples_have_the_posterior_moments() -> None:
     torch.manual_seed(0)
     mean, log_variance = torch.randn(4, 2), torch.randn(4, 2)
     posterior = Posterior(mean, log_variance)
@@ -75,11 +75,11 @@ def test_kl_is_that_of_torch_and_samples_have_the_posteriors_moments() -> None:
 def test_without_noise_the_mean_is_decoded() -> None:
     torch.manual_seed(0)
     model, image = StftVAE(), torch.rand(2, 1, 28, 28) * 2 - 1
-    picture, posterior = model(image)
+    output, posterior = model(image)
     assert posterior is not None
-    torch.testing.assert_close(picture, model.decode(posterior.mean))
+    torch.testing.assert_close(output, model.decode(posterior.mean))
     noisy, _ = model(image, torch.ones(2, 2))
-    assert not torch.allclose(noisy, picture)
+    assert not torch.allclose(noisy, output)
 
 
 def test_bfloat16_stays_close() -> None:

@@ -145,7 +145,8 @@ def test_images_are_sums_over_resolutions_without_tanh() -> None:
             level.convolution.weight.zero_()
             level.bias.fill_(2.0)
         image = generator(z)
-    torch.testing.assert_close(image[..., 6:10, 6:10], torch.full((2, 3, 4, 4), 6.0))  # three resolutions, inside
+    # Three resolutions, away from the border.
+    torch.testing.assert_close(image[..., 6:10, 6:10], torch.full((2, 3, 4, 4), 6.0))
 
 
 def test_the_deviation_of_identical_images_is_that_of_its_epsilon() -> None:
@@ -163,7 +164,7 @@ def test_groups_are_interleaved_and_their_order_does_not_matter() -> None:
     torch.testing.assert_close(deviation[0], expected)
 
 
-def test_a_group_spread_over_ranks_sees_another_deviation() -> None:
+def test_a_group_that_is_split_over_ranks_has_another_deviation() -> None:
     x = torch.randn(8, 3, 4, 4)
     whole = minibatch_deviation(x, 4)[:, 3]
     assert not torch.allclose(torch.cat([minibatch_deviation(part, 4)[:, 3] for part in x.chunk(2)]), whole)

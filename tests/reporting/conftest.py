@@ -136,19 +136,19 @@ def project(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture
 def job(project: Path) -> Callable[[str], Job]:
-    """The reporting job of a stage, from the parameter files as they are now."""
+    """The reporting job of a stage, from the current parameter files."""
     return lambda stage: Grid("tiny").job(stage, "all")
 
 
 @pytest.fixture
 def edit(project: Path) -> Callable[..., None]:
-    """Replace text in a parameter file; fails where the text is not there."""
+    """Replace text in a parameter file; fails if the text is missing."""
 
     def replace(name: str, old: str, new: str) -> None:
         path = paths.params_file(name)
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
-        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # files are read again when their time changes
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # files are read again if their time changes
 
     return replace

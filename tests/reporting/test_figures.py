@@ -1,4 +1,4 @@
-"""Figures: they show the numbers of the result files, and are the same bytes on every run."""
+"""Figures show the numbers of the result files, and have the same bytes on every run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -128,7 +128,7 @@ def test_a_loss_of_weight_zero_is_not_drawn(axes_of: Callable[[str], list[Axes]]
     table.loc[table["val/image_ffl"].notna(), "val/image_ffl"] = 0.0
     table.to_csv(path, index=False)
     l1, ffl, _ = axes_of("learning_curves")
-    assert {"VQ-GAN, f = 4", "FA-VAE, f = 4"} <= {t.get_text() for t in l1.texts}  # other models than beside it
+    assert {"VQ-GAN, f = 4", "FA-VAE, f = 4"} <= {t.get_text() for t in l1.texts}  # other models than in the next panel
     assert "VQ-GAN, f = 4" not in {line.get_label() for line in ffl.lines}
 
 
@@ -169,7 +169,7 @@ def test_labels_keep_their_distance_and_their_order() -> None:
     placed = spread(wanted, gap=10, highest=100)
     assert (np.diff(placed) >= 10).all()
     assert placed.max() <= 100
-    assert placed[3] == 40  # nothing near: left where it was
+    assert placed[3] == 40  # no neighbour: not moved
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_mistakes_are_named(
     with pytest.raises(ConfigError) as caught:
         run_job(job("make_figures"))
     assert message in str(caught.value)
-    assert str(caught.value).startswith("params/figures.yaml: tiny")
+    assert str(caught.value).startswith("params/figures.yaml:")
 
 
 def test_a_model_without_sigmas_is_refused(job: Callable[[str], Job], edit: Callable[..., None]) -> None:

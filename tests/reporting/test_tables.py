@@ -1,4 +1,4 @@
-"""Tables: which number stands where, in words where there is none, and nothing in them that a rerun changes."""
+"""Tables: every number is in its place, missing ones are words, and a rerun changes nothing."""
 
 import json
 import re
@@ -82,7 +82,7 @@ def test_a_metric_without_weights_keeps_its_reason(entries: Callable[..., list[E
     assert rfid.note.startswith("not measured: weights")
 
 
-def test_a_metric_that_was_not_asked_for_is_not_measured(entries: Callable[..., list[Entry]]) -> None:
+def test_a_metric_outside_the_protocol_is_not_measured(entries: Callable[..., list[Entry]]) -> None:
     entry = entries(columns=["lpips_alex_test"], published_columns={})[0]
     assert (entry.reproduced, entry.note) == (None, "not measured: the evaluation's parameters do not ask for it")
 
@@ -126,7 +126,7 @@ def cells_of(text: str, row: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_words_stand_where_there_is_no_number(entries: Callable[..., list[Entry]], published: Published) -> None:
+def test_missing_numbers_are_replaced_by_words(entries: Callable[..., list[Entry]], published: Published) -> None:
     text = markdown(make_page(table(), published, entries()))
     psnr = measured(FAVAE, "psnr_test")["value"]
     assert cells_of(text, "both")[2:5] == ["21.70", f"{psnr:.2f}", f"{psnr - 21.703:+.2f}"]
@@ -155,7 +155,7 @@ def test_doubts_of_the_shown_rows_are_printed(entries: Callable[..., list[Entry]
     changes["published_columns"] = {"rfid_test": "rfid"}
     text = markdown(make_page(table(**changes), published, entries(**changes)))
     assert "Suspected copying error" in text
-    assert "Printed as about 10" not in text  # another row's
+    assert "Printed as about 10" not in text  # that of another row
 
 
 def test_protocol_and_runs_are_named(entries: Callable[..., list[Entry]], published: Published) -> None:
@@ -210,7 +210,7 @@ def test_make_tables_twice_gives_the_same_bytes(job: Callable[[str], Job]) -> No
     assert str(Path.cwd()) not in summary
 
 
-def test_a_row_is_added_in_yaml_alone(job: Callable[[str], Job], edit: Callable[..., None]) -> None:
+def test_a_row_can_be_added_in_yaml_only(job: Callable[[str], Job], edit: Callable[..., None]) -> None:
     line = f'- {{label: "FA-VAE, f = 4", published: favae-table2/r12, cell: {FAVAE}}}'
     edit("tables", line, f"{line}\n        - {{label: Later, published: favae-table2/r7, cell: null}}")
     run_job(job("make_tables"))
@@ -243,7 +243,7 @@ def test_mistakes_stop_before_anything_is_written(
     with pytest.raises(ConfigError) as caught:
         run_job(job("make_tables"))
     assert message in str(caught.value)
-    assert str(caught.value).startswith("params/tables.yaml: tiny")
+    assert str(caught.value).startswith("params/tables.yaml:")
     assert not TABLES.exists()
 
 
@@ -298,7 +298,7 @@ def entry(row: str, values: list[float], metric: str = "psnr_test") -> Entry:
         ([12.0, 12.1], [], "Not run"),
     ],
 )
-def test_a_claim_is_held_against_the_spread(ours: list[float], theirs: list[float], verdict: str) -> None:
+def test_a_claim_is_compared_with_the_spread_over_runs(ours: list[float], theirs: list[float], verdict: str) -> None:
     claim = {"text": "a beats b", "metric": "psnr_test", "row": "a", "better_than": ["b"]}
     rows = [{"label": "a", "cell": FAVAE}, {"label": "b", "cell": FAVAE}]
     config = table(rows=rows, claims=[claim])
@@ -307,7 +307,7 @@ def test_a_claim_is_held_against_the_spread(ours: list[float], theirs: list[floa
     assert re.search(verdict, sentence)
 
 
-def test_of_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
+def test_in_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
     claim = {"text": "a beats b and c", "metric": "rfid_test", "row": "a", "better_than": ["b", "c"]}
     config = table(rows=[{"label": label, "cell": FAVAE} for label in "abc"], claims=[claim])
     values = {"a": [5.0, 5.1], "b": [6.0, 6.1], "c": [4.0, 4.1]}
@@ -318,7 +318,7 @@ def test_of_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
 
 def test_a_claim_about_what_the_table_does_not_have_is_refused() -> None:
     claim = {"text": "a beats b", "metric": "psnr_test", "row": "both", "better_than": ["nobody"]}
-    with pytest.raises(ValueError, match="names the row 'nobody'"):
+    with pytest.raises(ValueError, match="row 'nobody'"):
         table(claims=[claim])
     with pytest.raises(ValueError, match="not in columns"):
         table(claims=[claim | {"metric": "ssim_test", "better_than": ["ours only"]}])

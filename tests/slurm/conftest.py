@@ -1,4 +1,4 @@
-"""Private clusters: one a worker of the test run, without accounting and with it."""
+"""Private clusters: one per worker of the test run, without accounting and with it."""
 
 import shutil
 from collections.abc import Iterator

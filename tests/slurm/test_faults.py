@@ -1,7 +1,8 @@
 """A bad night on a cluster without accounting: everything that can happen to three trainings happens, and Snakemake ends well.
 
 One training (LONG) is stopped by its time limit twice, by a signal, by preemption and by a node that fails; another (CANCELLED) is
-cancelled; a third (HUNGRY) asks for too little memory. Meanwhile the controller is away, and at the end the node is drained.
+cancelled; a third (HUNGRY) asks for too little memory. Meanwhile the controller is unavailable, and at the end the node
+is drained.
 """
 
 import json
@@ -42,7 +43,7 @@ def card(cell: str) -> str:
 
 
 def longer(finished: Path, folder: Path) -> Path:
-    """A project with prepared data, whose trainings are stale: they have become longer."""
+    """A project with prepared data and stale trainings, whose length was increased."""
     project = Path(shutil.copytree(finished, folder / "project", symlinks=True))
     numbers = project / "params/tiny.yaml"
     text = numbers.read_text()
@@ -54,7 +55,7 @@ def longer(finished: Path, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class End:
-    """What an interrupted training left behind, read when its process had gone."""
+    """The state of an interrupted training, read after the end of its process."""
 
     saved: int  # step of its newest checkpoint
     done: int  # last step in its learning curve
@@ -68,11 +69,11 @@ class End:
 
 @dataclass
 class Night:
-    """What came of it."""
+    """The outcome of the night."""
 
     workflow: Workflow
     uninterrupted: Path
-    ends: list["End"]  # of LONG, each by something else
+    ends: list["End"]  # of LONG, each for another reason
 
     def jobs(self, cell: str) -> list[dict[str, str]]:
         found = self.workflow.cluster.jobs(self.workflow.project)
@@ -101,7 +102,7 @@ def night(cluster: Cluster, finished: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def _trouble(cluster: Cluster, project: Path) -> list[End]:
-    """All that goes wrong; what LONG left behind each time."""
+    """Let everything go wrong; returns the state of LONG after each interruption."""
     cancelled = until(lambda: cluster.job(project, CANCELLED))["JobId"]
     cluster.ask("scancel", cancelled)
     number = until(lambda: cluster.job(project, LONG))["JobId"]
@@ -145,10 +146,10 @@ def _limit(cluster: Cluster, number: str) -> None:
 
 
 def _start_again(cluster: Cluster, number: str) -> None:
-    """Wait until a job is back in the queue, and spare it the two minutes that SLURM lets it wait there."""
+    """Wait until a job is requeued, and skip the two minutes for which SLURM delays it."""
     until(lambda: cluster.ask("squeue", "--noheader", "--jobs", number, "--format=%T").strip() == "PENDING")
     until(lambda: not still_ending(number))
-    time.sleep(5)  # slurmd forgets a job some moments after its last step; till then it holds it as "already running"
+    time.sleep(5)  # slurmd treats a job as "already running" until some moments after its last step
     _bring_back(cluster)
     cluster.ask("scontrol", "update", f"jobid={number}", "timelimit=60", "starttime=now")
 
@@ -157,7 +158,7 @@ def test_a_training_longer_than_its_limit_ends_with_the_weights_of_an_uninterrup
     assert read_card(night.workflow.project / card(LONG)) == read_card(night.uninterrupted / card(LONG))
 
 
-def test_it_resumed_in_one_job_each_time_from_its_newest_checkpoint(night: Night) -> None:
+def test_a_training_resumes_in_one_job_from_its_newest_checkpoint(night: Night) -> None:
     (job,) = night.jobs(LONG)
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "5")
     starts = [int(step) for step in re.findall(r"resuming from step (\d+) of", night.log(job))]
@@ -165,7 +166,7 @@ def test_it_resumed_in_one_job_each_time_from_its_newest_checkpoint(night: Night
     assert starts == sorted(set(starts)), "each start made steps of its own"
 
 
-def test_a_signal_cost_no_step_and_the_failed_node_no_more_than_one_checkpoint(night: Night) -> None:
+def test_a_signal_loses_no_step_and_a_failed_node_at_most_one_checkpoint_interval(night: Night) -> None:
     (job,) = night.jobs(LONG)
     *signalled, failed = night.ends
     stops = [int(step) for step in re.findall(r"stopped by a signal at step (\d+); saved", night.log(job))]
@@ -173,7 +174,7 @@ def test_a_signal_cost_no_step_and_the_failed_node_no_more_than_one_checkpoint(n
     assert failed.saved >= failed.done - CHECKPOINT_EVERY
 
 
-def test_the_cancelled_job_alone_was_submitted_again(night: Night) -> None:
+def test_only_the_cancelled_job_was_submitted_again(night: Night) -> None:
     assert [job["JobState"] for job in night.jobs(CANCELLED)] == ["CANCELLED", "COMPLETED"]
 
 

@@ -1,4 +1,5 @@
-"""One training in two processes, on one node and on two: torchrun, one task a node, meeting at the first node of the job."""
+"""One training in two processes, on one node and on two: torchrun, one task per node, rendezvous at the first node of
+the job."""
 
 import shutil
 from pathlib import Path
@@ -39,12 +40,10 @@ def test_two_processes_train_what_one_does(run: Workflow, finished: Path, cell: 
     curves = f"data/tiny/curves/train_autoencoder/{cell}.csv"
     together, alone = (pd.read_csv(folder / curves)["train/l1"].dropna() for folder in (run.project, finished))
     assert together.iloc[0] == pytest.approx(alone.iloc[0], rel=1e-4)
-    assert together.tolist() == pytest.approx(
-        alone.tolist(), rel=0.02
-    )  # Adam makes much of the last bits of a gradient
+    assert together.tolist() == pytest.approx(alone.tolist(), rel=0.02)  # Adam amplifies the last bits of a gradient
 
 
-def test_the_log_says_who_trains_and_by_what_rule(run: Workflow) -> None:
+def test_the_log_has_the_ranks_and_the_rule_of_the_learning_rate(run: Workflow) -> None:
     log = (run.project / f"data/tiny/logs/train_autoencoder/{TWO_NODES}.log").read_text()
     assert "2 processes on cpu1, cpu2" in log
     assert "4 images per step, 2 on each of 2 ranks; learning rate" in log

@@ -1,4 +1,4 @@
-"""Snakemake itself killed, interrupted, or waiting for what the cluster never gives; and `dvc repro` with the same profile."""
+"""Snakemake itself is killed, interrupted, or waits for a job that can never start; and `dvc repro` with the same profile."""
 
 import signal
 import subprocess
@@ -21,15 +21,13 @@ def card(cell: str) -> str:
 
 @pytest.fixture
 def stale(results: Path) -> Path:
-    """A project whose trainings have become longer, so that one of them can be held while things happen."""
+    """A project with longer trainings, so that one of them can be held during a test."""
     numbers = results / "params/tiny.yaml"
     numbers.write_text(numbers.read_text().replace("length: 6 steps", "length: 40 steps"))
     return results
 
 
-def test_after_kill_9_the_next_one_waits_for_the_job_that_still_runs_and_takes_its_result(
-    cluster: Cluster, stale: Path
-) -> None:
+def test_after_kill_9_the_next_workflow_uses_the_result_of_the_surviving_job(cluster: Cluster, stale: Path) -> None:
     edit_profile(stale)
     killed = Workflow(cluster, stale, "--", card(FIRST))
     process = hold(stale, FIRST)
@@ -52,7 +50,7 @@ def test_after_kill_9_the_next_one_waits_for_the_job_that_still_runs_and_takes_i
     assert record.slurm_job == orphan
 
 
-def test_ctrl_c_cancels_what_it_started(cluster: Cluster, stale: Path) -> None:
+def test_ctrl_c_cancels_the_jobs_that_it_started(cluster: Cluster, stale: Path) -> None:
     edit_profile(stale)
     workflow = Workflow(cluster, stale, "--", card(FIRST))
     process = hold(stale, FIRST)
@@ -64,7 +62,7 @@ def test_ctrl_c_cancels_what_it_started(cluster: Cluster, stale: Path) -> None:
     assert reached(stale, FIRST) > 0, "resume state is kept"
 
 
-def test_a_job_over_the_limits_of_its_partition_is_said(cluster: Cluster, stale: Path) -> None:
+def test_a_job_above_the_limits_of_its_partition_is_reported(cluster: Cluster, stale: Path) -> None:
     edit_profile(stale, {"slurm_extra:": "runtime: 9000\n    slurm_extra:"})
     workflow = Workflow(cluster, stale, "--", card(FIRST))
     try:

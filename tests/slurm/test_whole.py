@@ -1,4 +1,5 @@
-"""The literal `snakemake --profile slurm` on a cluster with accounting: the whole DAG, with a job cancelled and daemons away."""
+"""The literal `snakemake --profile slurm` on a cluster with accounting: the whole DAG, with a cancelled job and
+unavailable daemons."""
 
 import json
 import sqlite3
@@ -20,10 +21,11 @@ CANCELLED = "natural-f2-favae"
 
 @pytest.fixture(scope="module")
 def run(accounting: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """Everything has run. In the middle one training was cancelled; slurmdbd, then slurmctld, were away for 20 seconds each."""
+    """Everything has run. Meanwhile one training was cancelled; slurmdbd, then slurmctld, were unavailable for 20
+    seconds each."""
     project = copy_project(tmp_path_factory.mktemp("whole") / "project")
     edit_profile(project)
-    nowhere = "http://127.0.0.1:9"  # a compute node without internet: whatever would download, fails
+    nowhere = "http://127.0.0.1:9"  # a compute node without internet: every download fails
     workflow = Workflow(accounting, project, http_proxy=nowhere, https_proxy=nowhere)
     job = until(lambda: accounting.job(project, CANCELLED), 300)
     accounting.ask("scancel", job["JobId"])
@@ -41,7 +43,9 @@ def jobs(run: Workflow) -> dict[str, dict[str, str]]:
     return {"/".join(name): job for name, job in zip(names, done, strict=True)}
 
 
-def test_every_job_but_the_light_ones_went_through_sbatch(run: Workflow, jobs: dict[str, dict[str, str]]) -> None:
+def test_every_job_except_the_light_ones_was_submitted_by_sbatch(
+    run: Workflow, jobs: dict[str, dict[str, str]]
+) -> None:
     assert call(run.project, "favae", "status").returncode == 0
     expected = {f"{stage}/{cell}" for stage, cell in grid(run).jobs if stage not in LIGHT}
     assert jobs.keys() == expected
@@ -53,7 +57,7 @@ def grid(run: Workflow) -> Grid:
         return Grid("tiny")
 
 
-def test_each_job_was_given_what_its_parameters_ask_for(
+def test_each_job_got_the_resources_that_its_parameters_need(
     run: Workflow, jobs: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(run.project)
@@ -104,7 +108,7 @@ def test_run_records_and_mlflow_name_the_slurm_job(run: Workflow, jobs: dict[str
         assert record["slurm_job"] == job["JobId"] == shown[name]
 
 
-def test_the_cancelled_job_alone_was_tried_again(run: Workflow) -> None:
+def test_only_the_cancelled_job_was_tried_again(run: Workflow) -> None:
     tries = [
         j["Comment"].split("_tiny_")[1]
         for j in run.cluster.jobs(run.project)

@@ -1,4 +1,4 @@
-"""Steps that the contract's tests have in common."""
+"""Steps shared by the tests of the contract."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def edit(project: Path, file: str, old: str, new: str, after: str = "") -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file anew: the old one may share its bytes with other places."""
+    """Write a new file: the old one may be a hard link."""
     path.unlink()
     path.write_bytes(content)
 
@@ -28,6 +28,6 @@ def commit(project: Path, message: str) -> None:
 
 
 def started(project: Path) -> dict[str, str]:
-    """When each result was begun, by stage/cell."""
+    """Start time of each result, by stage/cell."""
     records = sorted((project / "data/tiny/runs").rglob("*.json"))
     return {f"{p.parent.name}/{p.stem}": json.loads(p.read_text())["started"] for p in records}

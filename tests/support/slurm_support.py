@@ -1,4 +1,4 @@
-"""A private SLURM for the tests, and Snakemake running on it while something goes wrong."""
+"""A private SLURM for the tests, and Snakemake that runs on it during failures."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ from tests_support import environment
 
 SCRIPT = Path(__file__).resolve().parent.parent / "slurm" / "cluster.sh"
 T = TypeVar("T")
-_DAEMONS = 20  # ports used, from the first
-_LAST = 60  # lines of the controller's log shown where a test fails
+_DAEMONS = 20  # number of ports, beginning with the first
+_LAST = 60  # lines of the controller's log that are shown if a test fails
 _LONG_LINES = ("reason: Params", "input:", "output:", "resources:", "shell:", "exec favae", "(command exited", "data/")
 
 
@@ -45,7 +45,7 @@ class Cluster:
 
     @classmethod
     def start(cls, *how: str) -> "Cluster":
-        # Not in pytest's folder: munge and MariaDB, other users, have to get through to it.
+        # Not in pytest's folder: munge and MariaDB run as other users and need access.
         folder = Path(tempfile.mkdtemp(prefix="favae-slurm-"))
         with (folder / "start.log").open("w") as log:  # a pipe would stay open with the daemons
             done = subprocess.run(
@@ -55,7 +55,9 @@ class Cluster:
         return cls(folder)
 
     def stop(self) -> None:
-        mine = [process for process in psutil.process_iter() if self._runs(process)]  # a failed node leaves them behind
+        mine = [
+            process for process in psutil.process_iter() if self._runs(process)
+        ]  # a failed node leaves such processes
         subprocess.run([SCRIPT, "stop", self.folder], check=False, timeout=120)
         for process in mine:
             with contextlib.suppress(psutil.Error):
@@ -80,14 +82,14 @@ class Cluster:
         return done.stdout
 
     def jobs(self, project: Path) -> list[dict[str, str]]:
-        """All jobs submitted from a folder, as `scontrol show job` has them, oldest first."""
+        """All jobs submitted from a folder, in the form of `scontrol show job`, oldest first."""
         lines = self.ask("scontrol", "--oneliner", "show", "job").splitlines()
         jobs = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
         return sorted((j for j in jobs if j.get("WorkDir") == str(project)), key=lambda j: int(j["JobId"]))
 
     @property
     def state(self) -> str:
-        """Nodes, queue, and what the controller logged of jobs and errors."""
+        """Nodes, queue, and the messages of the controller about jobs and errors."""
         asked = [self.ask("sinfo"), self.ask("squeue", "--format=%i %T %r %k")]
         log = (self.folder / "log/slurmctld.log").read_text().splitlines()
         told = [line for line in log if not re.search(r"select/cons|MPI|mpi/|Recovered|update_part", line)]
@@ -98,14 +100,14 @@ class Cluster:
         return next((j for j in reversed(self.jobs(project)) if j["Comment"].endswith(f"_{cell}")), None)
 
     def start_now(self, project: Path) -> None:
-        """Spare requeued jobs their two minutes of waiting. One that has started meanwhile refuses, and needs nothing."""
+        """Skip the two minutes of waiting of requeued jobs. The call fails for a job that has started, which is fine."""
         for job in self.jobs(project):
             if job["JobState"] == "PENDING" and job["Reason"] == "BeginTime":
                 update = ["scontrol", "update", f"jobid={job['JobId']}", "starttime=now"]
                 subprocess.run(update, env=self.variables, capture_output=True, timeout=60, check=False)
 
     def close(self, *partitions: str) -> None:
-        """Start no more jobs of these partitions; they wait in the queue."""
+        """Start no further jobs of these partitions; they wait in the queue."""
         for partition in partitions:
             self.ask("scontrol", "update", f"partitionname={partition}", "state=down")
 
@@ -117,8 +119,7 @@ class Cluster:
     def take_away(self, daemon: str, seconds: float = 20) -> None:
         """Stop a daemon, and start it again after a while.
 
-        Not slurmctld while a job is being started: its `srun` would find no controller and fail, as SLURM has it, and whether
-        a job is hit is chance.
+        slurmctld is not stopped while a job is starting, because its `srun` would fail without a controller, and at random.
         """
         partitions = self.ask("sinfo", "--noheader", "--format=%R").split() if daemon == "slurmctld" else []
         self.close(*partitions)
@@ -138,7 +139,7 @@ class Cluster:
 
 
 def edit_profile(project: Path, words: Mapping[str, str] | None = None) -> None:
-    """What a site does: name its partitions, and replace `words`. And what a test does: look at jobs often."""
+    """Adapt the profile as a site does (its partitions, and `words` to replace), with short polling intervals for tests."""
     path = project / "workflow/profiles/slurm/config.yaml"
     text = path.read_text()
     edits = {
@@ -155,7 +156,7 @@ def edit_profile(project: Path, words: Mapping[str, str] | None = None) -> None:
 
 
 class Workflow:
-    """`snakemake --profile slurm ...` in the background, in a session of its own."""
+    """`snakemake --profile slurm ...` in the background, in a separate session."""
 
     def __init__(self, cluster: Cluster, project: Path, *arguments: str, **extra: str) -> None:
         self.cluster, self.project = cluster, project
@@ -168,7 +169,7 @@ class Workflow:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                # Ctrl-C works here too when the tests run in a shell's background, where it is ignored and inherited so.
+                # Restore SIGINT, which is ignored if the tests run in the background of a shell.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
@@ -195,12 +196,12 @@ class Workflow:
 
     @property
     def account(self) -> str:
-        """What tells why a workflow failed: the cluster's state, the end of its log, and what Snakemake said."""
+        """The information about a failed workflow: the cluster's state, the end of its log, and the output of Snakemake."""
         return f"{self.cluster.state}\n{self.said}"
 
     @property
     def said(self) -> str:
-        """What Snakemake printed, without the parts that are long and the same for every job."""
+        """The output of Snakemake, without long parts that are the same for every job."""
         lines = self.log.read_text().splitlines()
         return "\n".join(line for line in lines if not line.lstrip().startswith(_LONG_LINES))
 
@@ -215,16 +216,16 @@ def until(what: Callable[[], T | None], seconds: float = 180, every: float = 0.3
 
 
 def reached(project: Path, cell: str) -> int:
-    """Step of the last checkpoint of a training that goes on; 0 before the first."""
+    """Step of the last checkpoint of a running training; 0 before the first."""
     saved = (project / "data/state/tiny/train_autoencoder" / cell).glob("*/step-*.pt")
     return max((int(path.stem.removeprefix("step-")) for path in saved), default=0)
 
 
 def hold(project: Path, cell: str) -> psutil.Process:
-    """Stop a training in the middle of new steps, so that things can happen to it.
+    """Suspend a training in the middle of new steps, so that a test can interrupt it.
 
-    `process.resume()` continues it, and so does SLURM where it ends a job: what a training has saved is known only once its
-    process has gone (`ended`). A signal that it is sent meanwhile waits (`awaits_signal`).
+    `process.resume()` continues it, and so does SLURM when it ends a job: what a training has saved is known only after
+    its process has ended (`ended`). A signal that is sent meanwhile is pending (`awaits_signal`).
     """
     before = reached(project, cell)
     process = until(lambda: _training(project, cell))
@@ -234,7 +235,7 @@ def hold(project: Path, cell: str) -> psutil.Process:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether a process has gone; one that nobody has waited for yet runs no more either."""
+    """Whether a process has ended, including processes that were not waited for."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -242,13 +243,13 @@ def ended(process: psutil.Process) -> bool:
 
 
 def resume(process: psutil.Process) -> None:
-    """Continue a held process, if it is still there."""
+    """Continue a suspended process, if it still exists."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.resume()
 
 
 def awaits_signal(process: psutil.Process, number: signal.Signals) -> bool:
-    """Whether a stopped process was sent a signal that it has not seen yet."""
+    """Whether a suspended process has a pending signal."""
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
     except OSError:
@@ -258,7 +259,7 @@ def awaits_signal(process: psutil.Process, number: signal.Signals) -> bool:
 
 
 def still_ending(number: str) -> bool:
-    """Whether a step of a job is still there: slurmd refuses to start the job again before it has gone."""
+    """Whether a step of a job still exists: slurmd does not start the job again before its end."""
     names = [process.info["cmdline"] or [""] for process in psutil.process_iter(["cmdline"])]
     return any(words[0].startswith(f"slurmstepd: [{number}.") for words in names)
 

@@ -1,4 +1,4 @@
-"""Throw-away projects: the real Snakefile and rules with parameters of the tests' own, run by the real commands."""
+"""Throw-away projects: the real Snakefile and rules with separate parameters for the tests, run by the real commands."""
 
 import contextlib
 import multiprocessing
@@ -15,7 +15,7 @@ from favae.jobs.grid import Grid
 ROOT = Path(__file__).resolve().parent.parent.parent
 _COPIED = ("Snakefile", "dvc.yaml", "workflow", "constraints.txt", ".dvc/config", ".dvcignore", ".gitignore")
 _OWN = Path(__file__).parent / "project/params"
-_FACTS = ("published.yaml", "weights.yaml", "versions.yaml")  # lists of the product that no test could have otherwise
+_FACTS = ("published.yaml", "weights.yaml", "versions.yaml")  # lists of the project that the tests need too
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["snakemake.cli"])
@@ -42,7 +42,7 @@ def call(
 
 
 def write_params(project: Path, *, product: bool = False) -> None:
-    """Write the parameter files of the tests (scales `tiny`, the active one, and `paper`), or those of the product."""
+    """Write the parameter files of the tests (scales `tiny`, the active one, and `paper`), or those of the project."""
     if product:
         shutil.copytree(ROOT / "params", project / "params")
         return
@@ -84,13 +84,13 @@ def jobs(project: Path) -> set[str]:
 
 
 def states(project: Path) -> dict[str, str]:
-    """What `favae status` says of each job, by stage/cell."""
+    """State of each job according to `favae status`, by stage/cell."""
     lines = call(project, "favae", "status", check=False).stdout.splitlines()
     return {line.split()[1]: line.split()[0] for line in lines}
 
 
 def plan(project: Path, *arguments: str) -> str:
-    """What `snakemake -n` prints, in a process that has imported it already: most of its time goes there."""
+    """Output of `snakemake -n`, in a process that has already imported it, which takes most of its time."""
     with tempfile.NamedTemporaryFile("r") as output:
         process = _FORKS.Process(target=_plan, args=(project, arguments, output.name, environment()))
         process.start()
@@ -118,7 +118,7 @@ def planned(project: Path, *arguments: str) -> set[str]:
 
 
 def planned_by_dvc(project: Path) -> set[str]:
-    """Stages that `dvc repro` would run, as stage/cell: the changed ones and, as Snakemake counts, all that depend on them."""
+    """Stages that `dvc repro` would run, as stage/cell: the changed ones and, as in Snakemake, all that depend on them."""
     lines = call(project, "dvc", "repro", "--dry", "--force-downstream").stdout.splitlines()
     stages = {line.split("'")[1] for line in lines if line.startswith("Running stage")}
     return {stage.replace("@", "/") for stage in stages if "@" in stage}

@@ -129,7 +129,7 @@ def test_vit_l14_text_tower_has_the_published_shape():
     assert type(tower.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
 
 
-def test_missing_weights_say_which_file_where_and_how(tmp_path):
+def test_the_error_of_missing_weights_names_file_and_source(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         build_text_encoder({"kind": "clip", "weights": str(tmp_path / "ViT-L-14.pt")})
     assert str(tmp_path / "ViT-L-14.pt") in str(error.value)

@@ -1,4 +1,5 @@
-"""The training loop: interrupted anywhere it ends with the same weights, diverging it stops, and it never trusts a broken file."""
+"""The training loop: interrupted at any point it ends with the same weights, it stops if a loss diverges, and it
+rejects damaged files."""
 
 import contextlib
 import json
@@ -99,11 +100,11 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize("step", range(0, 12))
 @pytest.mark.parametrize("how", ["interrupt_at", "fail_at"])
-def test_stopped_at_any_step_it_ends_with_the_same_weights(tmp_path: Path, step: int, how: str) -> None:
+def test_a_training_stopped_at_any_step_ends_with_the_same_weights(tmp_path: Path, step: int, how: str) -> None:
     whole, whole_task = train(tmp_path / "whole")
     with contextlib.suppress(Interrupted, KeyboardInterrupt):
         train(tmp_path / "parts", **{how: step})
-    torch.manual_seed(99)  # another process would not have this generator's state either
+    torch.manual_seed(99)  # another process would not have the state of this generator
     rest, rest_task = train(tmp_path / "parts")
     assert_same(rest.exported, whole.exported)
     assert_same(rest_task.model.state_dict(), whole_task.model.state_dict())
@@ -173,7 +174,7 @@ def test_only_two_checkpoints_are_kept_with_the_best_models_they_need(tmp_path: 
     assert [p.name for p in tmp_path.glob("best-*")] == ["best-000000008.pt"]
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
+def test_a_damaged_checkpoint_is_logged_and_the_previous_one_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole, _ = train(tmp_path / "whole")

@@ -1,4 +1,4 @@
-"""What ranks share among themselves: every image once, and no fraction of a batch."""
+"""Ranks together process every image once; batches must be divisible by their number."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from favae.training.distributed import Ranks
 @given(
     images=st.integers(1, 40), batch=st.integers(1, 9), world=st.integers(1, 5), count=st.none() | st.integers(1, 50)
 )
-def test_ranks_together_see_the_first_images_once_each(images: int, batch: int, world: int, count: int | None) -> None:
+def test_ranks_together_get_the_first_images_once_each(images: int, batch: int, world: int, count: int | None) -> None:
     class Split:
         def __len__(self) -> int:
             return images
@@ -35,7 +35,7 @@ def test_ranks_together_see_the_first_images_once_each(images: int, batch: int, 
 
 
 @given(batch=st.integers(1, 64), world=st.integers(1, 8))
-def test_a_batch_is_shared_whole_or_refused(batch: int, world: int) -> None:
+def test_a_batch_that_ranks_do_not_divide_is_refused(batch: int, world: int) -> None:
     ranks = Ranks(0, world, torch.device("cpu"))
     if batch % world:
         with pytest.raises(ValueError, match=f"batch_size {batch} is not divisible by {world} ranks"):
@@ -44,8 +44,7 @@ def test_a_batch_is_shared_whole_or_refused(batch: int, world: int) -> None:
         assert ranks.share(batch) * world == batch
 
 
-def test_torchrun_takes_no_option_of_a_rank_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(__file__).parents[2])
+def test_torchrun_does_not_read_the_options_of_a_rank(own_parameters: Path) -> None:
     job = load_grid("tiny").job("train_autoencoder", "natural-f4-favae")
     command = rank_command(job, Context(Path("state"), Path("state/build"), 2, Path("job.log")), threads=2)
     read = get_args_parser().parse_args(["--no-python", "--nproc-per-node=2", *command])

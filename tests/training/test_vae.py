@@ -1,4 +1,4 @@
-"""Training the autoencoders of the companion papers: the rate, the objective, a run that is interrupted, a set without val."""
+"""Training the autoencoders of the companion papers: learning rate, objective, an interrupted run, a data set without val."""
 
 import os
 import signal
@@ -113,7 +113,9 @@ def run(task: VaeTask, train: PreparedSplit, state: Path) -> Result:
     return Loop(task, Plan.of(config().training, 32), state, RANKS, config().training, "t").run(batches.iter_from)
 
 
-def test_interrupted_it_ends_with_the_same_weights(split: Callable[[str], PreparedSplit], tmp_path: Path) -> None:
+def test_an_interrupted_training_ends_with_the_same_weights(
+    split: Callable[[str], PreparedSplit], tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     whole = run(VaeTask(config(), split("train"), split("val"), RANKS), split("train"), tmp_path / "whole").exported
     torch.manual_seed(0)
@@ -131,7 +133,7 @@ class _Stopped(VaeTask):
         return super().train_step(batch, step)
 
 
-def test_without_val_the_last_step_is_kept_and_nothing_is_said_to_be_measured(
+def test_without_val_the_last_step_is_exported_and_no_metric_is_reported(
     split: Callable[[str], PreparedSplit], tmp_path: Path
 ) -> None:
     task = VaeTask(config(), split("train"), None, RANKS)
@@ -167,7 +169,7 @@ def test_a_window_larger_than_the_image_is_refused() -> None:
     assert problem and problem[0] == ("objective", "terms", "stft") and "at least 20 pixels" in problem[1]
 
 
-def test_a_plain_autoencoder_needs_no_val_to_show_images(split: Callable[[str], PreparedSplit]) -> None:
+def test_a_plain_autoencoder_shows_images_without_val(split: Callable[[str], PreparedSplit]) -> None:
     tree = {k: v for k, v in config().given().items() if k != "training"}
     tree["training"] = TRAINING
     tree["model"] = {"kind": "ffl_ae", "image_size": 16, "image_channels": 1, "hidden": 4}

@@ -1,4 +1,4 @@
-"""The whole DAG, tiny, through the real commands: what a user sees after `snakemake`."""
+"""The whole DAG, tiny, through the real commands: the results that a user has after `snakemake`."""
 
 import json
 import sqlite3
@@ -28,7 +28,7 @@ def test_nothing_is_left_to_do_for_any_tool(finished: Path) -> None:
     assert "Running stage" not in call(finished, "dvc", "repro", "--dry").stdout
 
 
-def test_resume_state_of_finished_jobs_is_gone(finished: Path) -> None:
+def test_resume_state_of_finished_jobs_is_removed(finished: Path) -> None:
     assert not list((finished / "data/state").rglob("*.pt"))
 
 
@@ -54,13 +54,11 @@ def test_tables_hold_what_the_evaluations_measured(finished: Path) -> None:
         card = read_card(finished / "data/tiny" / stage / name / "card.json")
         assert cell.split("@")[1] == card.key[:12]
         for row in rows.to_dict("records"):
-            value = measured.get(row["metric"], {"value": None})[
-                "value"
-            ]  # a metric that was not asked for has no value
+            value = measured.get(row["metric"], {"value": None})["value"]  # a metric outside the protocol has no value
             assert pd.isna(row["reproduced"]) if value is None else row["reproduced"] == value, row
 
 
-def test_a_metric_without_its_weights_says_so_and_has_no_value(finished: Path) -> None:
+def test_a_metric_with_missing_weights_has_a_reason_and_no_value(finished: Path) -> None:
     folder = finished / "data/tiny/evaluate_reconstruction/natural-f4-favae-on-natural"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["lpips_vgg_test"]["value"] is None
@@ -77,7 +75,7 @@ def test_figures_and_report_are_made(finished: Path) -> None:
     assert "Tables" in page
 
 
-def test_every_run_is_in_mlflow_with_what_an_auditor_asks(finished: Path) -> None:
+def test_every_run_is_in_mlflow_with_the_facts_for_an_audit(finished: Path) -> None:
     with sqlite3.connect(finished / "data/mlflow/mlflow.db") as database:
         runs = database.execute("select run_uuid, status from runs").fetchall()
         assert len(runs) == len(jobs(finished))
@@ -90,7 +88,7 @@ def test_every_run_is_in_mlflow_with_what_an_auditor_asks(finished: Path) -> Non
         assert curves == 3 * 3  # three models, three rows each
 
 
-def test_the_tool_list_is_quiet_about_a_second_run(finished: Path) -> None:
+def test_the_tool_list_does_not_show_a_second_run(finished: Path) -> None:
     done = call(finished, "snakemake")
     assert "Nothing to be done" in done.stdout + done.stderr
 

@@ -1,4 +1,4 @@
-"""A training killed by the operating system and started again ends with the same bytes as one that ran through."""
+"""A training killed by the operating system and started again ends with the same bytes as an uninterrupted one."""
 
 import shutil
 import signal
@@ -18,7 +18,7 @@ CELL = ("train_autoencoder", "natural-f4-favae")
 
 
 def longer(project: Path) -> None:
-    """Enough steps to be hit in the middle; the discriminator starts half-way."""
+    """Enough steps for an interruption in the middle; the discriminator starts half-way."""
     numbers = project / "params/tiny.yaml"
     text = (
         numbers.read_text().replace("length: 6 steps", "length: 60 steps").replace("start: 3 steps", "start: 30 steps")
@@ -27,7 +27,7 @@ def longer(project: Path) -> None:
 
 
 def forget(project: Path) -> None:
-    """Remove the result, and the copy kept of it, so that it has to be trained again."""
+    """Remove the result and its spare copy, so that it must be trained again."""
     shutil.rmtree(project / "data/tiny" / "/".join(CELL))
     shutil.rmtree(project / "data/state/tiny" / "/".join(CELL))
 
@@ -52,7 +52,7 @@ runpy.run_path(shutil.which("favae"), run_name="__main__")
 
 
 def start_and_pause(project: Path, step: int) -> subprocess.Popen[bytes]:
-    """A training that stands still, however fast the machine is, when `step` steps are done and the next has begun."""
+    """A training that stops, on a machine of any speed, after `step` steps and the start of the next."""
     process = subprocess.Popen(
         [sys.executable, "-c", PAUSED, str(step), "run", *CELL],
         cwd=project,
@@ -78,7 +78,7 @@ def prepared(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("number", "step", "saved"), [(signal.SIGKILL, 11, 10), (signal.SIGTERM, 20, 21), (signal.SIGKILL, 41, 40)]
 )
-def test_killed_and_started_again_it_ends_with_the_same_bytes(
+def test_a_killed_preparation_that_is_started_again_ends_with_the_same_bytes(
     prepared: Path, tmp_path: Path, number: signal.Signals, step: int, saved: int
 ) -> None:
     whole = read_card(prepared / "data/tiny" / "/".join(CELL) / "card.json")
@@ -96,7 +96,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
     assert again == whole
 
 
-def test_on_a_full_disk_the_checkpoint_before_stays_good(prepared: Path, tmp_path: Path) -> None:
+def test_on_a_full_disk_the_previous_checkpoint_stays_intact(prepared: Path, tmp_path: Path) -> None:
     whole = read_card(prepared / "data/tiny" / "/".join(CELL) / "card.json")
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
@@ -123,7 +123,7 @@ def test_on_a_full_disk_the_checkpoint_before_stays_good(prepared: Path, tmp_pat
     assert read_card(project / "data/tiny" / "/".join(CELL) / "card.json") == whole
 
 
-def test_stopped_in_two_processes_it_goes_on_in_one(prepared: Path, tmp_path: Path) -> None:
+def test_a_training_stopped_with_two_processes_resumes_with_one(prepared: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
     forget(project)
@@ -142,7 +142,7 @@ def test_stopped_in_two_processes_it_goes_on_in_one(prepared: Path, tmp_path: Pa
     assert card.summary["best_objective"] == pytest.approx(alone.summary["best_objective"], rel=0.05)
 
 
-def test_a_second_copy_of_a_job_leaves_with_a_clear_line(prepared: Path, tmp_path: Path) -> None:
+def test_a_second_copy_of_a_job_exits_with_a_clear_message(prepared: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(prepared, project, symlinks=True)
     forget(project)

@@ -78,7 +78,7 @@ def test_saved_and_loaded_weights_are_the_same_model(model: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 30), (5, 3)])
-def test_any_size_comes_back(model: Path, size: tuple[int, int]) -> None:
+def test_any_size_is_reconstructed(model: Path, size: tuple[int, int]) -> None:
     x = torch.rand(1, 3, *size) * 2 - 1
     out = reconstruct_any_size(load_autoencoder(model), x)
     assert out.shape == x.shape
@@ -89,7 +89,7 @@ def test_any_size_comes_back(model: Path, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "CMYK", "P"])
 def test_any_mode_is_reconstructed_by_the_command(model: Path, tmp_path: Path, mode: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (19, 23, 3), dtype=np.uint8)
-    path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
+    path = tmp_path / ("photo.jpg" if mode == "CMYK" else "photo.png")
     Image.fromarray(pixels).convert(mode).save(path)
     out = tmp_path / "out"
     done = call(ROOT, "favae", "reconstruct", str(path), "--model", str(model), "--out", str(out))
@@ -100,12 +100,12 @@ def test_any_mode_is_reconstructed_by_the_command(model: Path, tmp_path: Path, m
     ("images", "damage", "message"),
     [
         ("nowhere.png", None, "nowhere.png: missing"),
-        ("picture.png", "model.safetensors", "the model's files are damaged"),
-        ("picture.png", "config.json", "the model's files are damaged"),
+        ("photo.png", "model.safetensors", "the model's files are damaged"),
+        ("photo.png", "config.json", "the model's files are damaged"),
     ],
 )
 def test_errors_are_one_line(model: Path, tmp_path: Path, images: str, damage: str | None, message: str) -> None:
-    Image.new("RGB", (16, 16)).save(tmp_path / "picture.png")
+    Image.new("RGB", (16, 16)).save(tmp_path / "photo.png")
     if damage:
         (model / damage).write_bytes(b"{broken")
     done = call(
@@ -195,7 +195,7 @@ def test_images_that_cannot_be_told_apart_are_refused(image, tmp_path):
         plan([one, other], tmp_path / "out")
 
 
-def test_folders_keep_their_subfolders_and_are_walked_as_those_of_data_sets(image, tmp_path):
+def test_folders_keep_their_subfolders_and_are_searched_like_data_sets(image, tmp_path):
     for name in ("in/a.png", "in/sub/a.png", "in/sub/._a.png", "in/.Trash/b.png", "in/x.png/c.png", "in/@eaDir/d.png"):
         image(name)
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
@@ -283,7 +283,8 @@ def test_an_image_up_to_the_documented_size_is_reconstructed_in_one_piece(size):
 
 
 def _smooth(height: int, width: int) -> np.ndarray:
-    """A photograph's statistics: waves of all lengths whose strength falls with frequency, brighter on one side."""
+    """An image with the statistics of a photograph: waves of all lengths whose amplitude decreases with frequency,
+    brighter on one side."""
     rng = np.random.default_rng(0)
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
     falloff = 1 / np.maximum(np.hypot(fy, fx), 1 / max(height, width))
@@ -301,7 +302,7 @@ def test_steps_across_tile_borders_are_no_larger_than_inside_tiles():
     assert len(calls) == len(down.starts) * len(across.starts)
     for axis, tiling in ((0, down), (1, across)):
         steps = np.abs(np.diff(result, axis=axis)).mean(axis=(1 - axis, 2))  # between neighbouring lines
-        # A tile of f = 4 ends in the middle of a patch nowhere: borders are compared with lines of the same phase.
+        # A tile of f = 4 never ends in the middle of a patch: borders are compared with lines of the same phase.
         borders = sorted(set(tiling.starts[1:]) | {s + tiling.side for s in tiling.starts[:-1]})
         fades = {line for s in tiling.starts[1:] for line in range(s, s + round(tiling.side * 3 / 16) + 1)}
         inside = np.array([steps[i - 1] for i in range(4, len(steps), 4) if i not in fades])
@@ -309,7 +310,7 @@ def test_steps_across_tile_borders_are_no_larger_than_inside_tiles():
         assert np.mean([steps[i - 1] for i in fades if i % 4 == 0]) <= inside.mean() * 1.1
 
 
-def test_tiles_give_the_same_whatever_the_number_of_workers():
+def test_tiles_do_not_depend_on_the_number_of_workers():
     model, pixels = _model(), _smooth(600, 700)
     assert np.array_equal(reconstruct_pixels(model, pixels), reconstruct_pixels(model, pixels, workers=3))
 

@@ -1,4 +1,5 @@
-"""`sacct` and `sbatch` of the workflow, in front of commands that answer as SLURM's do when something is wrong; and the profile."""
+"""`sacct` and `sbatch` of the workflow, in front of fake commands that answer like those of SLURM during failures; and
+the profile."""
 
 import subprocess
 from pathlib import Path
@@ -33,17 +34,17 @@ def ask(tmp_path: Path):
     return run
 
 
-def test_states_come_from_accounting_without_the_name_of_who_cancelled(ask) -> None:
+def test_a_cancelled_state_is_reported_without_the_user_id(ask) -> None:
     done = ask("sacct", *QUERY, sacct=r'printf "7|CANCELLED by 1000\n8|RUNNING\n"', squeue="exit 9")
     assert (done.returncode, done.stdout) == (0, "7|CANCELLED\n8|RUNNING\n")
 
 
-def test_without_accounting_they_come_from_squeue(ask) -> None:
+def test_without_accounting_states_come_from_squeue(ask) -> None:
     done = ask("sacct", *QUERY, sacct=DISABLED, squeue='echo "$*" >$HERE/asked; echo "7|COMPLETED"')
     assert (done.returncode, done.stdout) == (0, "7|COMPLETED\n")
 
 
-def test_while_both_are_away_nothing_is_said_and_nothing_fails(ask) -> None:
+def test_while_both_are_unreachable_nothing_is_reported_and_nothing_fails(ask) -> None:
     done = ask("sacct", *QUERY, sacct=AWAY, squeue=AWAY)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -62,14 +63,14 @@ def test_a_preempted_job_that_left_the_queue_is_cancelled(ask, squeue: str, stat
     assert (done.returncode, done.stdout) == (0, f"7|{state}\n8|RUNNING\n")
 
 
-def test_a_reason_is_asked_of_squeue_once_where_there_is_no_accounting(ask) -> None:
+def test_without_accounting_the_reason_comes_from_squeue(ask) -> None:
     fakes = {"sacct": DISABLED, "squeue": "echo NonZeroExitCode"}
     assert ask("sacct", "-j", "7.0", "--format=Reason", "--noheader", **fakes).stdout == "NonZeroExitCode\n"
     later = ask("sacct", "-j", "7.1", "--format=Reason", "--noheader", **fakes)
     assert (later.returncode, later.stdout) == (0, "")
 
 
-def test_what_else_is_asked_of_sacct_is_answered_by_the_real_one(ask) -> None:
+def test_other_calls_of_sacct_go_to_the_real_command(ask) -> None:
     done = ask("sacct", "-j", "7", "-o", "nodelist", sacct='echo "real $*"; exit 3')
     assert (done.returncode, done.stdout) == (3, "real -j 7 -o nodelist\n")
 
@@ -80,20 +81,18 @@ def test_a_submission_waits_for_the_controller(ask, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "12\n", "")
 
 
-def test_a_submission_that_is_refused_says_why_at_once(ask) -> None:
+def test_a_refused_submission_gives_its_reason_at_once(ask) -> None:
     refusal = "sbatch: error: Batch job submission failed: Requested node configuration is not available"
     done = ask("sbatch", "--parsable", "--wrap=true", sbatch=f'echo "{refusal}" >&2; exit 1')
     assert (done.returncode, done.stdout, done.stderr.strip()) == (1, "", refusal)
 
 
-def test_jobs_append_to_their_log_and_may_put_themselves_back(ask) -> None:
+def test_jobs_append_to_their_log_and_may_requeue_themselves(ask) -> None:
     done = ask("sbatch", "--parsable", sbatch='echo "$FAVAE_REQUEUE $*"')
     assert done.stdout == "allowed --open-mode=append --parsable\n"
 
 
-def test_of_the_jobs_of_this_folder_those_that_cannot_start_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_of_this_folder_that_can_never_start_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = f"""7|PartitionTimeLimit|{tmp_path}|rule_a
 8|Priority|{tmp_path}|rule_b
 9|AssocMaxWallDurationPerJobLimit|{tmp_path}|rule_c
@@ -109,8 +108,8 @@ def test_of_the_jobs_of_this_folder_those_that_cannot_start_are_told(
     assert told["10"].endswith("To release it: scontrol release 10")
 
 
-def test_a_job_outside_of_slurm_or_not_of_a_workflow_is_never_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")  # nothing may be asked
+def test_only_slurm_jobs_of_a_workflow_are_requeued(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # no command may be called
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("FAVAE_REQUEUE", "allowed")
     assert not requeue()
@@ -119,7 +118,7 @@ def test_a_job_outside_of_slurm_or_not_of_a_workflow_is_never_put_back(monkeypat
     assert not requeue()
 
 
-def test_a_cancelled_job_is_not_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_job_is_not_requeued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, body in {"squeue": "echo COMPLETING", "scontrol": "touch $HERE/requeued"}.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
         (tmp_path / name).chmod(0o755)

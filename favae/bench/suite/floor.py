@@ -28,7 +28,7 @@ _GIGA = 1e9
 _SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
-class _Operations(TorchDispatchMode):
+class Operations(TorchDispatchMode):
     """Adds up torch's own counts of all that runs. (Its FlopCounterMode hooks modules, which gradients at one weight forbid.)"""
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
     yield "peak: copy", "", f"{bandwidth / _GIGA:.1f} GB/s", "", "", "", ""
     for name, run, operations, moved, dtype in _works(settings):
         if operations is None:
-            with _Operations() as counter:
+            with Operations() as counter:
                 run()
             operations = counter.total
         seconds = _seconds(run, settings)
