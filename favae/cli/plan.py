@@ -75,7 +75,7 @@ def _sizes(grid: "Grid") -> dict[str, "Sizes"]:
     from favae.jobs.resources import known_sizes
     from favae.results.cards import read_card
 
-    sizes: dict[str, Any] = known_sizes(grid)
+    sizes: dict[str, Any] = dict(known_sizes(grid))
     for cell in grid.cells("prepare_dataset"):
         card = grid.job("prepare_dataset", cell).card
         if card.exists():

@@ -111,14 +111,19 @@ def at(keys: Keys, message: str, where: str, sources: Sources = ()) -> str:
 
 
 def _line_of(path: Path, keys: Keys) -> tuple[int, int]:
-    """(number of leading `keys` that a file has, line of the last of these)."""
-    node, line, depth = YAML(typ="safe", pure=True).compose(path.read_text()), 0, 0
+    """(how many of the keys there are in a file, line of the last of these)."""
+    node, line, depth = _compose(path, path.stat().st_mtime_ns), 0, 0
     for key in keys:
         found = _child(node, key)
         if found is None:
             break
         (line, node), depth = found, depth + 1
     return depth, line
+
+
+@lru_cache(maxsize=64)
+def _compose(path: Path, mtime_ns: int) -> Node | None:
+    return YAML(typ="safe", pure=True).compose(path.read_text())
 
 
 def _child(node: Node | None, key: str | int) -> tuple[int, Node] | None:

@@ -3,9 +3,10 @@
 A memory map reads ahead of every page it misses: at random, that was 6 to 12 bytes read for each byte used.
 """
 
+import mmap
 import os
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ import numpy as np
 
 _THREADS = 8  # reads in flight; disks and network file systems answer several at once
 _PIECE = 4 << 20  # bytes of one read of consecutive images
-_WORTH_A_THREAD = 256 << 10  # bytes; less than this is read sooner than handed over
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)  # Linux
 _MOST_FILES = 256  # held open; opening a file again costs a round trip on a network file system
 
 
@@ -45,6 +46,7 @@ class _OpenFile:
     """A descriptor that is closed when nobody reads from it any more."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         if hasattr(os, "posix_fadvise"):  # Linux; no read-ahead: neighbours in a shard are no neighbours in a batch
             os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_RANDOM)
@@ -52,6 +54,13 @@ class _OpenFile:
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
             os.close(self.descriptor)
+
+
+def _map_without_read_ahead(path: Path) -> np.ndarray:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if hasattr(mmap, "MADV_RANDOM"):
+        array._mmap.madvise(mmap.MADV_RANDOM)
+    return array
 
 
 class ShardReader:
@@ -70,7 +79,9 @@ class ShardReader:
                 raise ValueError(f"{shard.path} holds images of {list(shard.shape[1:])}, but {first}; prepare again")
         self._image_bytes = int(np.prod(self.image_shape))
         self._starts = np.cumsum([0, *(shard.shape[0] for shard in shards)])
+        self._first_bytes = np.array([shard.start for shard in shards])
         self._file = lru_cache(maxsize=_files_to_keep())(_OpenFile)
+        self._map = lru_cache(maxsize=_files_to_keep())(_map_without_read_ahead)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Images uint8 [B,H,W,C] of `rows`, int64 [B] in ascending order.
@@ -80,39 +91,64 @@ class ShardReader:
             OSError: naming the file that cannot be read.
         """
         x_BHWC = np.empty((len(rows), *self.image_shape), dtype=np.uint8)
-        pieces = self._pieces(rows)
-        if len(pieces) < 2 or x_BHWC.nbytes < _WORTH_A_THREAD:
-            for piece in pieces:
-                self._read_piece(rows, x_BHWC, *piece)
-        else:
-            list(_threads().map(lambda piece: self._read_piece(rows, x_BHWC, *piece), pieces))
+        if not len(rows):
+            return x_BHWC
+        if self._image_bytes < mmap.PAGESIZE:
+            return self._read_small(rows, x_BHWC)
+        target = x_BHWC.data.cast("B")
+        waiting = [piece for piece in self._pieces(rows) if not _read_cached(target, piece)]
+        if len(waiting) > 1:
+            list(_threads().map(lambda piece: _read(target, piece), waiting))
+        elif waiting:
+            _read(target, waiting[0])
         return x_BHWC
 
-    def _pieces(self, rows: np.ndarray) -> list[tuple[int, int, int]]:
-        """(shard, first, last + 1) of the parts of `rows` that are one read: consecutive images of one shard."""
-        if not len(rows):
-            return []
+    def _read_small(self, rows: np.ndarray, x_BHWC: np.ndarray) -> np.ndarray:
+        """Images of less than a page: a map without read-ahead reads the same pages, without a call for each image."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
-        breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1
-        most = max(1, _PIECE // self._image_bytes)
-        pieces = []
-        for first, last in zip([0, *breaks.tolist()], [*breaks.tolist(), len(rows)], strict=True):
-            pieces += [(int(shards[first]), start, min(start + most, last)) for start in range(first, last, most)]
-        return pieces
+        for number in np.unique(shards):
+            chosen = np.flatnonzero(shards == number)
+            x_BHWC[chosen] = self._map(self._shards[number].path)[rows[chosen] - self._starts[number]]
+        return x_BHWC
 
-    def _read_piece(self, rows: np.ndarray, x_BHWC: np.ndarray, number: int, first: int, last: int) -> None:
-        shard = self._shards[number]
-        offset = shard.start + (int(rows[first]) - int(self._starts[number])) * self._image_bytes
-        target = x_BHWC[first:last].data.cast("B")
+    def _pieces(self, rows: np.ndarray) -> Iterator["_Piece"]:
+        """The parts of `rows` that are one read: consecutive images of one shard."""
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        offsets = self._first_bytes[shards] + (rows - self._starts[shards]) * self._image_bytes
+        breaks = (np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1).tolist()
+        most = max(1, _PIECE // self._image_bytes)
+        numbers, places = shards.tolist(), offsets.tolist()
+        for first, last in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+            file = self._file(self._shards[numbers[first]].path)
+            for start in range(first, last, most):
+                stop = min(start + most, last)
+                yield file, start * self._image_bytes, stop * self._image_bytes, places[start]
+
+
+_Piece = tuple[_OpenFile, int, int, int]  # file; first byte and last + 1 of the target; place in the file
+
+
+def _read_cached(target: memoryview, piece: _Piece) -> bool:
+    """Read a piece if that needs no waiting for a disk: it lies in memory."""
+    file, first, last, offset = piece
+    if not _NOWAIT:
+        return False
+    try:
+        return os.preadv(file.descriptor, (target[first:last],), offset, _NOWAIT) == last - first
+    except OSError:  # not in memory, or the file system cannot tell
+        return False
+
+
+def _read(target: memoryview, piece: _Piece) -> None:
+    file, first, last, offset = piece
+    while first < last:
         try:
-            file = self._file(shard.path)
-            while len(target):
-                count = os.preadv(file.descriptor, [target], offset)
-                if not count:
-                    raise ValueError(f"{shard.path} is damaged or cut short; fetch it or prepare the data set again")
-                target, offset = target[count:], offset + count
+            count = os.preadv(file.descriptor, (target[first:last],), offset)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(shard.path)) from error
+            raise OSError(error.errno, error.strerror, str(file.path)) from error
+        if not count:
+            raise ValueError(f"{file.path} is damaged or cut short; fetch it or prepare the data set again")
+        first, offset = first + count, offset + count
 
 
 def _files_to_keep() -> int:

@@ -100,7 +100,7 @@ class Grid:
 
     def cells(self, stage: str) -> list[str]:
         """Names of the cells of a stage, in file order."""
-        return [cell for name, cell in self.jobs if name == stage]
+        return list(self.cells_by_stage.get(stage, ()))
 
     def job(self, stage: str, cell: str) -> Job:
         """The job of one cell. Raises ConfigError with the closest names."""

@@ -12,7 +12,7 @@ within the name.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
@@ -25,6 +25,7 @@ from favae.runtime import paths
 
 _KEYS = ("recipe", "rows", "numbers", "name", "rename")
 _OWN = "own"
+_WILDCARD = re.compile(r"[*?[]")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -105,17 +106,23 @@ def rows_of(recipe: str) -> list[str]:
     return [name for name in read_yaml(paths.params_file(recipe)) if not name.startswith("_")]
 
 
-def chosen(wanted: Any, available: Iterable[str], where: str) -> list[str]:
-    """Names among `available` that match `wanted` (a name, a pattern, a list of them, or `all`), in the order of `available`.
+def chosen(wanted: Any, available: Collection[str], where: str) -> list[str]:
+    """Names among `available` that a name, a pattern, a list of them or `all` asks for, in the order of `available`.
 
     Raises ConfigError if a pattern matches nothing.
     """
-    names = list(available)
+    if wanted == "all" and available:
+        return list(available)
     patterns = ["*"] if wanted == "all" else _as_list(wanted)
+    found: set[str] = set()
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(f"{where}: nothing matches {pattern!r}; {closest(pattern, names)}")
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        # A plain name is looked up, not compared with every other: a grid may have a group for each of its cells.
+        plain = not _WILDCARD.search(pattern)
+        names = [pattern] if plain else [name for name in available if fnmatchcase(name, pattern)]
+        if not names or (plain and pattern not in available):
+            raise ConfigError(f"{where}: nothing is called {pattern!r}; {closest(pattern, available)}")
+        found.update(names)
+    return list(found) if len(found) == 1 else [name for name in available if name in found]
 
 
 def _as_list(value: Any) -> list[str]:

@@ -1,7 +1,8 @@
 """Resources that Snakemake requests for a job, from its estimate."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 from favae.config.dataset import DatasetConfig
 from favae.config.training import TrainingConfig
@@ -30,7 +31,7 @@ class Resources:
         return replace(self, mem_mb=self.mem_mb * attempt, runtime=self.runtime * attempt)
 
 
-@lru_cache(maxsize=1024)
+@cache
 def resources_of(job: Job) -> Resources:
     """Resources of a job: threads and ranks from its parameters, memory and twice the time (4 to 24 hours) of its estimate."""
     if job.stage.name in _LIGHT:
@@ -40,15 +41,16 @@ def resources_of(job: Job) -> Resources:
         tiles = isinstance(job.config, DatasetConfig) and job.config.layout.kind == "tiles"
         return Resources(1 if tiles else _PREPARE_THREADS, 4 * _BASE_MB, 8 * 60, 0)
     grid = load_grid(job.scale)
-    sizes = dict.fromkeys(grid.cells("prepare_dataset"), _NOMINAL) | known_sizes(grid)
+    sizes = {**dict.fromkeys(grid.cells("prepare_dataset"), _NOMINAL), **known_sizes(grid)}
     expected = estimate(grid, job, sizes)
     training: TrainingConfig | None = getattr(job.config, "training", None)
     ranks, threads = (training.ranks, training.threads) if training else (1, 1)
     return Resources(threads * ranks, _BASE_MB + ranks * _host_megabytes(expected), _minutes(expected, ranks), ranks)
 
 
-def known_sizes(grid: Grid) -> dict[str, Sizes]:
-    """Number of images per split, for each data set of the grid whose parameters declare it."""
+@cache
+def known_sizes(grid: Grid) -> Mapping[str, Sizes]:
+    """Splits of each data set of the grid whose size its parameters declare."""
     sizes = {}
     for cell in grid.cells("prepare_dataset"):
         config = grid.job("prepare_dataset", cell).config

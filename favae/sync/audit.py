@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -57,15 +58,18 @@ class Audit:
         return f"{line}; {absent} outputs are not shipped and known by their hash only" if absent else line
 
     def chain(self, number: Number) -> list[Evidence]:
-        """The evidence for the result that contains a number, and for everything it was made from, nearest first."""
-        cards = {item.job.card: name for name, item in self.evidence.items()}
+        """The result that holds a number and everything it was made from, nearest first."""
         names, waiting = [], [number.cell]
         while waiting:
             name = waiting.pop(0)
             if name not in names:
                 names.append(name)
-                waiting += [cards[card] for card in self.evidence[name].job.inputs.values()]
+                waiting += [self._by_card[card] for card in self.evidence[name].job.inputs.values()]
         return [self.evidence[name] for name in names]
+
+    @cached_property
+    def _by_card(self) -> dict[Path, str]:
+        return {item.job.card: name for name, item in self.evidence.items()}
 
 
 def audit(scale: str | None) -> Audit:

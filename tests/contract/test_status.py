@@ -53,6 +53,6 @@ def test_overheads_are_printed_and_nothing_is_changed(results: Path) -> None:
     assert [c[0] for c in cells][:3] == ["favae --help", "snakemake -n, scale paper", "snakemake -n, many cells"]
     with contextlib.chdir(results):
         paper = len(Grid("paper").jobs)
-    assert [c[1] for c in cells] == ["", str(paper), "500", *[str(len(jobs(results)))] * 3]
+    assert [c[1] for c in cells] == ["", str(paper), "2000", *[str(len(jobs(results)))] * 3]
     assert all(float(c[2]) > 0 for c in cells)
     assert call(results, "git", "status", "--porcelain").stdout == before

@@ -17,7 +17,7 @@ from favae.jobs.grid import load_grid
 from favae.runtime import paths
 
 _PROJECT = ("Snakefile", "workflow", "profiles", "params")
-_BULK_JOBS = 500
+_BULK_JOBS = 2000
 _REPEATS = 3
 _FAVAE = (sys.executable, "-c", "from favae.cli.main import entry; entry()")
 _SNAKEMAKE = (sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--config")
@@ -33,7 +33,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
         jobs = len(load_grid("paper").jobs)
         yield _row("snakemake -n, scale paper", jobs, _time(copy, repeats, *_SNAKEMAKE, "scale=paper"), 4.0)
         jobs = _write_bulk_grid(copy)
-        yield _row("snakemake -n, many cells", jobs, _time(copy, repeats, *_SNAKEMAKE, "scale=bulk"), 10.0)
+        yield _row("snakemake -n, many cells", jobs, _time(copy, repeats, *_SNAKEMAKE, "scale=bulk"), 15.0)
     jobs = len(load_grid(None).jobs)
     yield _row("favae status", jobs, _time(here, repeats, *_FAVAE, "status"), None)
     yield _row("favae status --fast", jobs, _time(here, repeats, *_FAVAE, "status", "--fast"), None)
@@ -54,7 +54,7 @@ def _copy(folder: Path) -> Path:
 
 
 def _write_bulk_grid(project: Path) -> int:
-    """Add a scale of 500 jobs to a copy: the paper's baseline again and again, each evaluated. Returns the number."""
+    """Add a scale of 2,000 jobs to a copy: the paper's baseline again and again, each evaluated. Returns the number."""
     grid = dict(read_yaml(paths.GRID))
     paper = load_grid("paper")
     fixed = len(paper.cells("prepare_dataset")) + len(paper.cells("compute_reference_statistics"))
