@@ -1,6 +1,6 @@
 """Claims of a paper checked with our numbers: "this row is better than those", judged by the spread over seeds.
 
-A difference whose interval over seeds (Welch's t, 95 %) contains 0 is none that can be told: the claim is not decided.
+A difference whose interval over seeds (Welch's t, 95 %) contains 0 is none: it is within the spread, and the claim is not decided.
 """
 
 from collections.abc import Iterable, Iterator
@@ -57,7 +57,7 @@ def _difference(ours: Entry, other: Entry) -> tuple[Word, str]:
     interval = difference_over_seeds(mine, theirs)
     text = f"{interval.estimate:+.3f} (over seeds {interval.low:+.3f} to {interval.high:+.3f}"
     if interval.contains(0):
-        return "Not decided", f"{text}: no difference; {_seeds(ours, other)})"
+        return "Not decided", f"{text}: within the spread; {_seeds(ours, other)})"
     return ("Holds" if interval.estimate > 0 else "Does not hold"), f"{text})"
 
 

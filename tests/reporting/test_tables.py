@@ -291,9 +291,13 @@ def entry(row: str, values: list[float], metric: str = "psnr_test") -> Entry:
         (
             [12.0, 12.4, 12.2],
             [12.1, 12.2, 12.5],
-            r"Not decided: PSNR .*: no difference; about \d+ seeds per row would decide",
+            r"Not decided: PSNR .*: within the spread; about \d+ seeds per row would decide",
         ),
-        ([12.0, 12.4], [12.0, 12.4], "Not decided: PSNR .*: no difference; more than 1000 seeds per row would decide"),
+        (
+            [12.0, 12.4],
+            [12.0, 12.4],
+            "Not decided: PSNR .*: within the spread; more than 1000 seeds per row would decide",
+        ),
         ([12.0], [11.0], r"Not decided: PSNR against b \+1\.000, single runs: the spread"),
         ([12.0, 12.1], [], "Not run"),
     ],
