@@ -102,6 +102,25 @@ def publish(scale: Annotated[str, typer.Argument(help="Scale in params/grid.yaml
     print(publish_results(scale).message)
 
 
+def compare(
+    scale: Annotated[str, typer.Argument(help="Scale in params/grid.yaml.")],
+    brief: Annotated[bool, typer.Option("--brief", help="Print the three closing lines only.")] = False,
+) -> None:
+    """Your own results (data/SCALE) beside the published ones (reports/SCALE): number by number, then claim by claim.
+
+    A number is equal to the bit, within the spread over seeds (of a single seed: within the interval over images),
+    outside, or not comparable. Exits 0 only if something is comparable, nothing is outside, and no claim is reversed.
+
+    Example: favae compare demo
+    """
+    from favae.sync.compare import compare as beside
+
+    result = beside(scale)
+    for line in [*([] if brief else result.lines()), *result.closing()]:
+        print(line)
+    raise typer.Exit(0 if result.reproduced else 1)
+
+
 def prune(
     scale: Scale = None, yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it, only list.")] = False
 ) -> None:
@@ -151,6 +170,6 @@ def graph(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (status, why, lock, adopt, audit, publish, prune, graph):
+    for command in (status, why, lock, adopt, audit, publish, compare, prune, graph):
         app.command()(command)
     app.command("mlflow-sync")(mlflow_sync)

@@ -8,11 +8,13 @@ import pandas as pd
 
 from favae.config.reporting import Published, TableConfig, TableRowConfig
 from favae.evaluation.protocol import MetricResult, describe
+from favae.reporting.intervals import Interval, mean_over_seeds
 from favae.reporting.results import Results
 
 NOT_RUN = "not run"
 NOT_REPORTED = "not reported"
 NOT_COMPARABLE = "not comparable"
+_NUMBERS = ("reported", "reproduced", "spread", "difference", "seeds_low", "seeds_high")
 _NOT_RUN = MetricResult(value=None, n=0, protocol={}, note=NOT_RUN)
 
 
@@ -24,14 +26,28 @@ class Entry:
     row: str
     metric: str
     reported: float | None
-    reported_source: str | None  # <published table>/<row>; if `reported` is None, no source has the paper's value
-    reproduced: float | None  # mean over runs
-    spread: float | None  # sample standard deviation over runs, if there are several
+    reported_source: str | None  # <published table>/<row>; with `reported` None the paper's value is in no source
+    values: tuple[float, ...]  # of each run; empty where one was not measured
     comparable: bool
     n: int | None  # images per run
     runs: tuple[str, ...]
     note: str | None
     protocol: dict[str, Any]
+
+    @property
+    def reproduced(self) -> float | None:
+        """Mean over runs."""
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation over runs, where there are several."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Interval of the mean over seeds, where there are several runs."""
+        return mean_over_seeds(self.values) if len(self.values) > 1 else None
 
     @property
     def difference(self) -> float | None:
@@ -57,15 +73,13 @@ def _entry(table: TableConfig, row: TableRowConfig, metric: str, published: Publ
         reported = published.find(row.published)[1].values.get(table.published_columns[metric])
     measured = [_measured(cell, row, metric, results) for cell in row.measured_by]
     values = [m["value"] for m in measured if m["value"] is not None]
-    complete = len(values) == len(measured)
     first = next((m for m in measured if m["value"] is None), measured[0]) if measured else _NOT_RUN
     return Entry(
         row=row.label,
         metric=metric,
         reported=reported,
         reported_source=row.published,
-        reproduced=statistics.fmean(values) if values and complete else None,
-        spread=statistics.stdev(values) if len(values) > 1 and complete else None,
+        values=tuple(values) if len(values) == len(measured) else (),
         comparable=table.comparable == "yes",
         n=first["n"] or None,
         runs=tuple(results.run(cell) for cell in row.measured_by),
@@ -87,7 +101,10 @@ def _measured(cell: str, row: TableRowConfig, metric: str, results: Results) -> 
 
 
 def tidy(entries: list[Entry]) -> pd.DataFrame:
-    """One row per entry, at full precision: the content of `<table>.csv`."""
+    """One line an entry, at full precision: the content of `<table>.csv`.
+
+    `seeds_low` and `seeds_high` are the ends of the 95 % interval of the mean over seeds (Student's t).
+    """
     return pd.DataFrame(
         {
             "row": entry.row,
@@ -102,6 +119,8 @@ def tidy(entries: list[Entry]) -> pd.DataFrame:
             "n": entry.n,
             "run": ", ".join(entry.runs) or None,
             "note": entry.note,
+            "seeds_low": entry.interval.low if entry.interval else None,
+            "seeds_high": entry.interval.high if entry.interval else None,
         }
         for entry in entries
-    ).astype({"reported": float, "reproduced": float, "spread": float, "difference": float, "n": "Int64"})
+    ).astype(dict.fromkeys(_NUMBERS, float) | {"n": "Int64"})

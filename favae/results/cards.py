@@ -103,8 +103,13 @@ def write_card(job: Job, key: str, hashes: dict[str, str], outputs: list[Path], 
         summary=summary,
         parameters=job.parameters,
     )
-    write_text(job.card, json.dumps(card.model_dump(), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_text(job.card, text_of(card))
     return card
+
+
+def text_of(card: Card) -> str:
+    """The content of its file."""
+    return json.dumps(card.model_dump(), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def read_card(path: Path) -> Card:

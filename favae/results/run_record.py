@@ -80,8 +80,13 @@ def _versions() -> Iterator[tuple[str, str]]:
 def write_run_record(record: RunRecord) -> Path:
     """Write the record of a finished job, atomically; returns its path."""
     path = paths.run_record(record.scale, record.stage, record.cell)
-    write_text(path, json.dumps(record.model_dump(), indent=1, sort_keys=True) + "\n")
+    write_text(path, text_of_record(record))
     return path
+
+
+def text_of_record(record: RunRecord) -> str:
+    """The content of its file."""
+    return json.dumps(record.model_dump(), indent=1, sort_keys=True) + "\n"
 
 
 def read_run_record(scale: str, stage: str, cell: str) -> RunRecord | None:

@@ -14,17 +14,18 @@ from favae.results.past import parameters_at
 from favae.results.run_record import RunRecord, read_record
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
-from favae.sync.evidence import SHORT, Evidence, record_problems
+from favae.sync.evidence import SHORT, Commits, Evidence, record_problems
 
 _CLOSE = 1e-9  # relative: a mean over images, added up in another order
 
 
 def gather_bundle(grid: Grid, bundle: Bundle) -> dict[str, Evidence]:
     """Evidence of every job of a scale, by `stage/cell`, inputs first."""
-    return {job.name: _evidence(job, bundle) for job in grid}
+    commits = Commits()
+    return {job.name: _evidence(job, bundle, commits) for job in grid}
 
 
-def _evidence(job: Job, bundle: Bundle) -> Evidence:
+def _evidence(job: Job, bundle: Bundle, commits: Commits) -> Evidence:
     try:
         card = read_card(bundle.locate(job.card))
     except FileNotFoundError:
@@ -36,7 +37,7 @@ def _evidence(job: Job, bundle: Bundle) -> Evidence:
         record = read_record(bundle.locate(paths.run_record(job.scale, job.stage.name, job.cell)))
     except ValueError:
         record = None
-    problems += record_problems(card, record, notes)
+    problems += record_problems(card, record, commits, notes)
     problems += _parameter_problems(job, card, record, notes)
     problems += _value_problems(job, record, bundle)
     absent = frozenset(name for name in card.outputs if not bundle.locate(Path(name)).exists())

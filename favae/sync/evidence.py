@@ -1,8 +1,7 @@
 """Evidence for one result: its card, its run record and its MLflow run, with all problems."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from favae.jobs.grid import Grid, Job
 from favae.results.cards import Card, read_card
@@ -10,7 +9,7 @@ from favae.results.git import commit_with, has_commit
 from favae.results.run_record import RunRecord, read_run_record
 from favae.results.status import State, statuses
 from favae.runtime import paths
-from favae.runtime.hashes import sha256_file
+from favae.runtime.hashes import canonical_json, sha256_file
 from favae.sync.experiment import Run, read_runs
 from favae.sync.mlflow import checkpoint_sha256
 
@@ -61,6 +60,7 @@ def gather(grid: Grid) -> dict[str, Evidence]:
         Unreachable: MLflow does not answer.
     """
     shown = read_runs(grid.scale, paths.mlflow_uri())
+    commits = Commits()
     found: dict[str, Evidence] = {}
     for job, state, reason in statuses(grid.scale, check="bytes"):
         card, record = _card(job), _record(job)
@@ -70,7 +70,7 @@ def gather(grid: Grid) -> dict[str, Evidence]:
         problems = [] if state is State.OK else [f"{state.value}: {reason}"]
         notes: list[str] = []
         if card is not None:
-            problems += record_problems(card, record, notes)
+            problems += record_problems(card, record, commits, notes)
         if state is State.OK and card:
             problems += _run_problems(job, card, runs)
         found[job.name] = Evidence(job, card, record, runs[0] if len(runs) == 1 else None, problems, notes)
@@ -91,7 +91,28 @@ def _record(job: Job) -> RunRecord | None:
         return None
 
 
-def record_problems(card: Card, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
+class Commits:
+    """What git says of commits, asked once per audit."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool | None] = {}
+        self._later: dict[tuple[str, str], str | None] = {}
+
+    def has(self, commit: str) -> bool | None:
+        """Whether the repository has it (`has_commit`)."""
+        if commit not in self._known:
+            self._known[commit] = has_commit(commit)
+        return self._known[commit]
+
+    def with_contents(self, commit: str, contents: Mapping[str, str]) -> str | None:
+        """The commit of an edit that ran before it was committed (`commit_with`)."""
+        key = commit, canonical_json(dict(contents))
+        if key not in self._later:
+            self._later[key] = commit_with(commit, contents)
+        return self._later[key]
+
+
+def record_problems(card: Card, record: RunRecord | None, commits: Commits, notes: list[str]) -> Iterator[str]:
     """Why a run record does not say when and from what code a result was made; what is good to know goes to `notes`."""
     if record is None:
         yield "no readable run record, so time and code of this result are unknown; run the cell again"
@@ -101,20 +122,17 @@ def record_problems(card: Card, record: RunRecord | None, notes: list[str]) -> I
     if record.git_commit is None:
         yield "made outside a git repository, or not by Snakemake: no commit is recorded"
         return
-    known = _has_commit(record.git_commit)
+    known = commits.has(record.git_commit)
     if known is False:
         yield f"made from the commit {record.git_commit[:SHORT]}, which this repository does not have"
     if record.git_dirty:
-        later = commit_with(record.git_commit, record.git_contents) if known and record.git_contents else None
+        later = commits.with_contents(record.git_commit, record.git_contents) if known and record.git_contents else None
         if later is None:
             yield f"made from a working tree with uncommitted changes: {', '.join(record.git_dirty)}"
         else:
             notes.append(
                 f"ran before it was committed: the commit {later[:SHORT]} has the code and parameters that ran"
             )
-
-
-_has_commit = lru_cache(has_commit)
 
 
 def _run_problems(job: Job, card: Card, runs: list[Run]) -> Iterator[str]:

@@ -2,16 +2,22 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from favae.jobs.grid import Grid, Job, load_grid
+from favae.reporting.results import Results
 from favae.results.bundle import MANIFEST, Bundle, Manifest
-from favae.results.cards import Output, describe, files_of, read_card, size_of
+from favae.results.cards import Output, content_key, describe, files_of, read_card, size_of, text_of
+from favae.results.git import working_tree
+from favae.results.run_record import RunRecord, environment, now, text_of_record
 from favae.results.status import State, statuses
 from favae.runtime import paths
 from favae.runtime.files import replacing, write_text
+from favae.runtime.hashes import sha256_file
+from favae.stages.make_tables import render
 from favae.sync.audit import audit_bundle
 
 LIMIT = 5_000_000  # bytes of a scale in git
@@ -38,6 +44,8 @@ class Published:
 def publish(scale: str | None, limit: int = LIMIT) -> Published:
     """Replace `reports/<scale>` by cards, run records, metrics, tables and figures of `data/<scale>`.
 
+    Where `data/` has no results, the tables of the published ones are written anew, from the metrics published with them.
+
     Per-image values, curves and examples are added as far as `limit` bytes go, small ones first; what other stages read (weights,
     shards) never. Pages that people wrote into the folder stay.
 
@@ -45,19 +53,65 @@ def publish(scale: str | None, limit: int = LIMIT) -> Published:
         ValueError: a result is not ok, or what would be published does not pass its audit; nothing is changed then.
     """
     grid = load_grid(scale)
+    bundle = Bundle.of(grid.scale)
+    if bundle.exists and not any(job.card.exists() for job in grid):
+        return _renew(grid, bundle)
     _refuse(
         [f"{job.name} is {state.value}: {reason}" for job, state, reason in statuses(scale) if state is not State.OK]
     )
-    bundle = Bundle.of(grid.scale)
+    return _replace(grid, bundle, lambda draft: _fill(grid, bundle, draft, limit), known=())
+
+
+def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], known: Collection[str]) -> Published:
+    """Fill a draft and take it for the bundle, if its audit finds nothing but what is `known`."""
     with replacing(bundle.root) as folder:
         draft = Bundle(grid.scale, folder)
-        folder.mkdir()
-        _keep_pages(bundle, draft)
-        manifest = _fill(grid, draft, limit)
+        manifest = fill(draft)
         write_text(folder / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True) + "\n")
-        problems = audit_bundle(grid.scale, draft).problems
-        _refuse([problem.replace(str(folder), str(bundle.root)) for problem in problems])
+        problems = [
+            problem.replace(str(folder), str(bundle.root)) for problem in audit_bundle(grid.scale, draft).problems
+        ]
+        _refuse([problem for problem in problems if problem not in known])
     return Published(bundle.root, manifest)
+
+
+def _renew(grid: Grid, bundle: Bundle) -> Published:
+    """Tables, their card and their run record anew, from what is published. No problem may come that was not there."""
+    known = audit_bundle(grid.scale, bundle).problems
+
+    def fill(draft: Bundle) -> Manifest:
+        shutil.copytree(bundle.root, draft.root)
+        _make_tables(grid.job("make_tables", "all"), draft)
+        cards = (read_card(draft.locate(job.card)) for job in grid)
+        outputs = {name: output for card in cards for name, output in card.outputs.items()}
+        absent = {name: output for name, output in outputs.items() if not draft.locate(Path(name)).exists()}
+        return Manifest(shipped=_listing(draft), not_shipped=absent)
+
+    return _replace(grid, bundle, fill, known)
+
+
+def _make_tables(job: Job, draft: Bundle) -> None:
+    """What the job does, in a bundle."""
+    started, tables = now(), draft.root / "tables"
+    texts = render(job, Results.of(job, draft.locate))
+    shutil.rmtree(tables, ignore_errors=True)
+    for name, text in texts.items():
+        write_text(tables / name, text)
+    hashes = {path.as_posix(): sha256_file(draft.locate(path)) for path in job.inputs.values()}
+    outputs = {paths.report_dir(job.scale, "tables").as_posix(): describe(tables)}
+    update: dict[str, Any] = {"key": content_key(job, hashes), "inputs": hashes, "outputs": outputs}
+    update |= {"parameters": job.parameters, "code_version": job.version}
+    card = read_card(draft.locate(job.card)).model_copy(update=update)
+    write_text(draft.locate(job.card), text_of(card))
+    path, tree = draft.locate(paths.run_record(job.scale, job.stage.name, job.cell)), working_tree()
+    origin = {f"git_{name}": tree[name] for name in ("commit", "dirty", "contents")}
+    times = {"started": started.isoformat(), "ended": now().isoformat(), "seconds": 0.0, "resumed": 0}
+    record = json.loads(path.read_text(encoding="utf-8")) | environment() | origin | times | {"key": card.key}
+    write_text(path, text_of_record(RunRecord.model_validate(record)))
+
+
+def _listing(draft: Bundle) -> dict[str, Output]:
+    return {path.relative_to(draft.root).as_posix(): describe(path) for path in draft.files()}
 
 
 def _refuse(problems: list[str]) -> None:
@@ -73,8 +127,10 @@ def _keep_pages(bundle: Bundle, draft: Bundle) -> None:
             shutil.copy(path, draft.root / path.name)
 
 
-def _fill(grid: Grid, draft: Bundle, limit: int) -> Manifest:
+def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     """Copy the files; returns the list of them."""
+    draft.root.mkdir()
+    _keep_pages(bundle, draft)
     needed = {path for job in grid for path in _needed(job)}
     for path in needed:
         _copy(path, draft)
@@ -87,8 +143,7 @@ def _fill(grid: Grid, draft: Bundle, limit: int) -> Manifest:
         _copy(path, draft)
         needed.add(path)
     absent = {name: output for name, output in outputs.items() if Path(name) not in needed}
-    shipped = {path.relative_to(draft.root).as_posix(): describe(path) for path in draft.files()}
-    return Manifest(shipped=shipped, not_shipped=absent)
+    return Manifest(shipped=_listing(draft), not_shipped=absent)
 
 
 def _needed(job: Job) -> Iterator[Path]:

@@ -204,16 +204,18 @@ def test_from_raw_digits_to_table_and_figures(small_stft: Grid) -> None:
     shards = Path("data/stft/prepare_dataset/mnist/shards")
     assert set(np.unique(np.load(shards / "train-00000.npy"))) == {0, 255}
     assert not (shards / "val-00000.npy").exists()
-    table = pd.read_csv("reports/stft/tables/table1.csv").set_index("metric")
+    table = pd.read_csv("data/stft/reports/tables/table1.csv").set_index("metric")
     psnr = [pd.read_csv(f"data/stft/{cell}/images.csv")["psnr"] for cell in SEEDS]
     assert table.loc["psnr_test", "reproduced"] == pytest.approx(np.mean([p.mean() for p in psnr]))
     assert table.loc["psnr_test", "spread"] == pytest.approx(np.std([p.mean() for p in psnr], ddof=1))
     assert table.loc["psnr_test", ["reported", "runs", "n"]].tolist() == [10.2, 2, 12]
     assert table.loc["psnr_test", "difference"] == pytest.approx(table.loc["psnr_test", "reproduced"] - 10.2)
-    with np.load("data/stft/evaluate_reconstruction/mnist-l2-s0-on-mnist/examples.npz") as examples:
-        assert examples["drawn"].shape == (64, 28, 28, 3)
-        assert examples["grid"].shape == (144, 28, 28, 3)
-    assert {p.name for p in Path("reports/stft/figures").iterdir()} == {f"{f['id']}.png" for f in FIGURES["figures"]}
+    with np.load("data/stft/evaluate_reconstruction/mnist-l2-s0-on-mnist/examples.npz") as pictures:
+        assert pictures["drawn"].shape == (64, 28, 28, 3)
+        assert pictures["grid"].shape == (144, 28, 28, 3)
+    assert {p.name for p in Path("data/stft/reports/figures").iterdir()} == {
+        f"{f['id']}.png" for f in FIGURES["figures"]
+    }
 
 
 def test_sampled_latents_do_not_depend_on_the_batch() -> None:

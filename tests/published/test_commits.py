@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,23 @@ def test_parameters_of_the_recorded_commit_are_as_good_as_todays(repository: Pat
     then = parameters_at(start, "tiny", "train_autoencoder", "natural-f4-favae")
     assert then is not None
     assert then["objective"]["spectrum"]["sigma"] == 3
+
+
+def test_tables_of_published_results_are_written_anew_where_nothing_else_is_there(repository: Path) -> None:
+    set_commit(git("rev-parse", "HEAD"), {})
+    publish("tiny")
+    shutil.rmtree("data")
+    path = Path("params/tables.yaml")
+    path.write_text(path.read_text().replace("Reconstruction of held-out", "Reconstructions of held-out"))
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    load_grid.cache_clear()
+    with pytest.raises(ValueError, match="uncommitted changes: params/tables"):
+        publish("tiny")
+    git("commit", "-qam", "other tables")
+    kept = {path: path.read_bytes() for path in Path("reports/tiny/results/evaluate_reconstruction").rglob("*.*")}
+    publish("tiny")
+    assert "Reconstructions of held-out" in Path("reports/tiny/tables/summary.md").read_text()
+    assert audit_bundle("tiny").problems == []
+    record = json.loads(Path("reports/tiny/results/runs/make_tables/all.json").read_text())
+    assert record["git_commit"] == git("rev-parse", "HEAD")
+    assert {path: path.read_bytes() for path in kept} == kept

@@ -219,3 +219,11 @@ def test_only_small_files_are_shipped_beyond_what_every_bundle_has(project: Path
     assert f"results/{EVALUATION}/images.csv" in manifest.shipped
     assert not any(name.endswith(("model.safetensors", "shards", ".npy")) for name in manifest.shipped)
     assert Bundle.of("tiny").manifest() == manifest
+
+
+def test_tables_are_not_written_anew_over_results_that_do_not_hold(clone: Path) -> None:
+    (ROOT / "results" / EVALUATION / "metrics.json").unlink()
+    before = snapshot(ROOT)
+    with pytest.raises((ValueError, FileNotFoundError), match=r"metrics\.json"):
+        publish("tiny")
+    assert snapshot(ROOT) == before

@@ -1,0 +1,215 @@
+"""Did I reproduce it? Own results of a scale beside the published ones: every number, then every claim."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from favae.config.errors import ConfigError
+from favae.config.load import validate
+from favae.config.reporting import Published, TableConfig, TableRowConfig, TablesConfig
+from favae.evaluation.protocol import MetricResult
+from favae.jobs.grid import Grid, Job, load_grid
+from favae.reporting.claims import Verdict, judge
+from favae.reporting.intervals import difference_over_seeds, mean_over_images
+from favae.reporting.results import Results
+from favae.reporting.tables import table_entries
+from favae.results.bundle import Bundle
+from favae.results.cards import read_card
+from favae.results.diff import first_difference
+from favae.runtime import paths
+
+Word = Literal["equal", "within", "outside", "not comparable"]
+_WORKERS = ("ranks", "threads")  # of a training: how its work is divided, not what it is
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number of a table on both sides; `why` says by what it was judged."""
+
+    name: str
+    ours: float | None
+    theirs: float | None
+    word: Word
+    why: str
+
+
+@dataclass(frozen=True)
+class ClaimLine:
+    """One claim on both sides."""
+
+    ours: Verdict
+    theirs: Verdict
+
+    @property
+    def reversed(self) -> bool:
+        """Whether one side decides for it and the other against it."""
+        return {self.ours.word, self.theirs.word} == {"Holds", "Does not hold"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All numbers and claims of a scale."""
+
+    scale: str
+    numbers: list[Line]
+    claims: list[ClaimLine]
+
+    @property
+    def counts(self) -> Counter[Word]:
+        """Numbers by their verdict."""
+        return Counter(line.word for line in self.numbers)
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether something is comparable, no number is outside, and no claim is reversed."""
+        counts = self.counts
+        return (
+            counts["equal"] + counts["within"] > 0
+            and not counts["outside"]
+            and not any(c.reversed for c in self.claims)
+        )
+
+    def lines(self) -> Iterator[str]:
+        """One line per number, then one per claim."""
+        for line in self.numbers:
+            yield f"{line.word:14} {line.name}: {_shown(line.ours)}, published {_shown(line.theirs)} ({line.why})"
+        for claim in self.claims:
+            same = "same verdict" if claim.ours.word == claim.theirs.word else f"published: {claim.theirs.word.lower()}"
+            yield f"claim          {claim.ours.claim}: {claim.ours.word.lower()} ({same}); {claim.ours.details}"
+
+    def closing(self) -> list[str]:
+        """Three lines: numbers, claims, conclusion."""
+        counts, same = self.counts, sum(c.ours.word == c.theirs.word for c in self.claims)
+        turned = sum(claim.reversed for claim in self.claims)
+        return [
+            f"{len(self.numbers)} numbers: {counts['equal']} equal to the bit, {counts['within']} within the spread, "
+            f"{counts['outside']} outside, {counts['not comparable']} not comparable",
+            f"{len(self.claims)} claims: {same} with the verdict of the published results, {turned} reversed",
+            f"{self.scale}: {'reproduced' if self.reproduced else 'not reproduced'}",
+        ]
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"
+
+
+def compare(scale: str | None) -> Comparison:
+    """Compare `data/<scale>` with `reports/<scale>`, row by row of today's tables.
+
+    Raises:
+        ConfigError: the scale has no tables, or one side has no results.
+    """
+    grid = load_grid(scale)
+    bundle = Bundle.of(grid.scale)
+    if not bundle.exists:
+        raise ConfigError(
+            f"{bundle.root}: no published results to compare with; `favae publish {grid.scale}` makes them"
+        )
+    if not grid.cells("make_tables"):
+        raise ConfigError(f"{paths.GRID}: the scale {grid.scale!r} has no make_tables: there is no table to compare")
+    job = grid.job("make_tables", "all")
+    sides = Results.of(job), Results.of(job, bundle.locate)
+    numbers: list[Line] = []
+    claims: list[ClaimLine] = []
+    published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
+    try:
+        for table in cast(TablesConfig, job.config).tables:
+            for row in table.rows:
+                numbers += _row(table, row, sides, _other_parameters(grid, row, bundle))
+            ours, theirs = (judge(table, table_entries(table, published, side)) for side in sides)
+            claims += [ClaimLine(mine, other) for mine, other in zip(ours, theirs, strict=True)]
+    except FileNotFoundError as error:
+        raise ConfigError(f"{error.filename}: missing; make it with `snakemake --config scale={grid.scale}`") from error
+    return Comparison(grid.scale, numbers, claims)
+
+
+def _row(table: TableConfig, row: TableRowConfig, sides: tuple[Results, Results], other: str | None) -> Iterator[Line]:
+    if not row.measured_by:
+        return
+    for metric in table.columns:
+        ours, theirs = ([side.metrics(cell).get(row.key(metric)) for cell in row.measured_by] for side in sides)
+        values = [_values(measured) for measured in (ours, theirs)]
+        if not any(values):
+            continue  # measured on neither side
+        word, why = ("not comparable", other) if other else _judge(row, metric, ours, theirs, sides)
+        means = [sum(v) / len(v) if v else None for v in values]
+        yield Line(f"{table.id}/{row.label}/{metric}", means[0], means[1], cast(Word, word), why)
+
+
+def _values(measured: list[MetricResult | None]) -> list[float]:
+    """The values of all seeds, or none where one is missing."""
+    values = [m["value"] for m in measured if m is not None and m["value"] is not None]
+    return values if len(values) == len(measured) else []
+
+
+def _judge(
+    row: TableRowConfig,
+    metric: str,
+    ours: list[MetricResult | None],
+    theirs: list[MetricResult | None],
+    sides: tuple[Results, Results],
+) -> tuple[Word, str]:
+    mine, published = _values(ours), _values(theirs)
+    if not mine or not published:
+        return "not comparable", "not measured here" if not mine else "not measured in the published results"
+    if difference := first_difference(_conditions(ours), _conditions(theirs)):
+        return (
+            "not comparable",
+            f"the protocol is another: {difference[0]} {difference[1]!r}, published {difference[2]!r}",
+        )
+    if mine == published:
+        return "equal", "every value"
+    if len(mine) > 1:
+        interval = difference_over_seeds(mine, published)
+        return ("within" if interval.contains(0) else "outside"), f"difference over {len(mine)} seeds {_ends(interval)}"
+    images = _images(sides[1], row.measured_by[0], metric)
+    if images is None:
+        return "not comparable", "one seed, and no published values per image"
+    interval = mean_over_images(images)
+    return (
+        "within" if interval.contains(mine[0]) else "outside"
+    ), f"one seed; published mean over images {_ends(interval)}"
+
+
+def _ends(interval: Any) -> str:
+    return f"{interval.low:.4g} to {interval.high:.4g}, {interval.level:.0%}"
+
+
+def _conditions(measured: list[MetricResult | None]) -> dict[str, Any]:
+    """What the values of a row depend on."""
+    return {str(i): {"n": m["n"], "protocol": m["protocol"]} for i, m in enumerate(measured) if m is not None}
+
+
+def _images(results: Results, cell: str, metric: str) -> list[float] | None:
+    """Values of a metric per image, or None where they are not shipped or it has none."""
+    try:
+        table = results.table(cell, paths.IMAGES)
+    except (FileNotFoundError, ValueError):
+        return None
+    column = table.get(metric.rpartition("_")[0])
+    return None if column is None or len(column) < 2 else [float(value) for value in column]
+
+
+def _other_parameters(grid: Grid, row: TableRowConfig, bundle: Bundle) -> str | None:
+    """Why a row is of another experiment than the published one; None where it is the same."""
+    for cell in row.measured_by:
+        for job in _chain(grid, grid.job(*cell.split("/", 1))):
+            own, published = (read_card(path).parameters for path in (job.card, bundle.locate(job.card)))
+            if difference := first_difference(_science(own), _science(published)):
+                return f"{job.name}: {difference[0]} is {difference[1]!r}, published {difference[2]!r}"
+    return None
+
+
+def _chain(grid: Grid, job: Job) -> Iterator[Job]:
+    """A job and all that it is made from."""
+    yield job
+    for role, cell in job.roles.items():
+        yield from _chain(grid, grid.job(job.stage.inputs[role], cell))
+
+
+def _science(parameters: dict[str, Any]) -> dict[str, Any]:
+    training = parameters.get("training")
+    if not isinstance(training, dict):
+        return parameters
+    return parameters | {"training": {k: v for k, v in training.items() if k not in _WORKERS}}
