@@ -17,8 +17,10 @@ from favae.config import ConfigError
 from favae.jobs.grid import load_grid
 from favae.jobs.resources import resources_of
 from favae.jobs.stages import STAGES
-from favae.sync.dvc_repro import run_together
+from favae.sync.dvc_entries import refuse_conflict
+from favae.sync.dvc_repro import restore_deleted, run_together
 from favae.sync.dvc_yaml import renew
+from favae.sync.snakemake import refuse_foreign
 from favae.results.project_lock import hold_project
 from favae.runtime import paths
 from favae.runtime.slurm_queue import watch_queue
@@ -36,12 +38,16 @@ try:
     GRID = load_grid(config.get("scale"))
     GRID.check()
     if workflow.is_main_process:
+        refuse_conflict()  # in dvc.lock
         renew()  # dvc.yaml
+        refuse_foreign(GRID)
 except ConfigError as error:
-    raise WorkflowError(f"parameters are not valid:\n{error}") from None
+    raise WorkflowError(str(error)) from None
 
-# `SNAKEMAKE_PROFILE=slurm dvc repro` asks for one cell after the other; here those of a stage run together.
+# `dvc repro` deletes what it asks for; what is whole is put back. `SNAKEMAKE_PROFILE=slurm dvc repro` asks for one cell after the other;
+# here those of a stage run together.
 if workflow.is_main_process:
+    restore_deleted(GRID)
     run_together(GRID)
 
 

@@ -198,6 +198,11 @@ def finish(scale: Scale = None) -> None:
     from favae.sync.dvc import lock_results
     from favae.sync.mlflow import sync
 
+    # The results are there, whatever follows: nothing from here on fails the run.
     if "DVC_STAGE" not in os.environ:  # inside `dvc repro`, DVC records the stage itself
-        print(lock_results(scale).message, file=sys.stderr)
+        try:
+            said = lock_results(scale).message
+        except (ValueError, OSError, RuntimeError) as error:
+            said = f"results not recorded in DVC ({error}); when that is mended: favae lock"
+        print(said, file=sys.stderr)
     print(sync(scale), file=sys.stderr)

@@ -18,7 +18,11 @@ def status(
 
     Example: favae status --scale demo
     """
+    import sys
+
+    from favae.config.errors import ConfigError
     from favae.results.status import statuses
+    from favae.sync.dvc import unrecorded
 
     if fast and full:
         raise typer.BadParameter("--fast and --full exclude each other")
@@ -26,7 +30,15 @@ def status(
     width = max(len(job.name) for job, _, _ in rows)
     for job, state, reason in rows:
         print(f"{state.value:8} {job.name:{width}}  {reason}".rstrip())
-    raise typer.Exit(0 if all(state.value == "ok" for _, state, _ in rows) else 1)
+    bad = {state.value for _, state, _ in rows} - {"ok"}
+    if "corrupt" in bad:
+        print("corrupt results: `favae adopt` removes their cards, then `snakemake` makes them again", file=sys.stderr)
+    try:
+        if new := unrecorded(scale):
+            print(f"results not recorded in DVC ({len(new)}, such as {new[0]}): favae lock", file=sys.stderr)
+    except ConfigError as error:
+        print(f"favae: {error}", file=sys.stderr)
+    raise typer.Exit(1 if bad else 0)
 
 
 def why(target: Annotated[str, typer.Argument(help="STAGE/CELL.")], scale: Scale = None) -> None:

@@ -120,7 +120,7 @@ def chosen(wanted: Any, available: Collection[str], where: str) -> list[str]:
         plain = not _WILDCARD.search(pattern)
         names = [pattern] if plain else [name for name in available if fnmatchcase(name, pattern)]
         if not names or (plain and pattern not in available):
-            raise ConfigError(f"{where}: nothing is called {pattern!r}; {closest(pattern, available)}")
+            raise ConfigError(f"{where}: nothing matches {pattern!r}; {closest(pattern, available)}")
         found.update(names)
     return list(found) if len(found) == 1 else [name for name in available if name in found]
 

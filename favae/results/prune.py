@@ -47,6 +47,7 @@ def _unwanted_states(grid: Grid) -> Iterator[Path]:
         if not all(path.exists() for path in job.inputs.values()):
             continue  # without inputs the key of a cell is unknown, so all its resume states are kept
         wanted = paths.state_dir(job.scale, job.stage.name, job.cell, resume_key(job, input_hashes(job)))
-        known = {wanted, paths.spare_dir(job.scale, job.stage.name, job.cell)}
+        copies = (paths.spare_dir, paths.kept_dir)
+        known = {wanted, *(copy(job.scale, job.stage.name, job.cell) for copy in copies)}
         if wanted.parent.is_dir():
             yield from (path for path in wanted.parent.iterdir() if path.is_dir() and path not in known)

@@ -1,16 +1,16 @@
 """Publishing a result: lock the cell, move the built files into place, write the card last, then link a spare copy.
 
-The spare copy is a set of hard links, which take no space. A job may outlive the Snakemake or DVC that started it (`kill -9`,
-a lost connection). The next Snakemake or DVC has no record that the job finished, deletes its outputs and starts it again;
-the job then restores the spare copy, if its content key is the same. Recording results in DVC removes the spare copies, so a
-rerun requested later really runs.
+The spare copy is a set of hard links, which cost no space. A job may outlive the Snakemake or DVC that started it (`kill -9`,
+a lost connection). The next one finds no record of its end, deletes its outputs and starts the job again; with the same
+content key, the job then restores the spare copy. When the results are locked in DVC, spare copies become kept copies, so that a
+rerun asked for after that is a rerun; only `dvc repro`, which deletes whole results when its cache is gone, takes kept copies.
 """
 
 import logging
 import os
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from favae.jobs.grid import Grid, Job
+from favae.jobs.grid import Job
 from favae.results.cards import Card, content_key, describe, files_of, read_card, write_card
 from favae.results.run_record import RunRecord, environment, now, write_run_record
 from favae.runtime import paths
@@ -121,16 +121,24 @@ def _most_resident() -> int:
 
 
 def restore_spare(job: Job, key: str) -> Card | None:
-    """Publish the spare copy again, card last. None without a spare copy of this key, or if it does not match its card."""
-    folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
+    """Publish the spare copy again, card last. None where it has another key, or its bytes are not those of its card."""
+    return _restore(job, key, paths.spare_dir(job.scale, job.stage.name, job.cell))
+
+
+def restore_kept(job: Job, key: str) -> Card | None:
+    """The same with the copy that is kept of a locked result. Not for a rerun that a person asked for."""
+    return _restore(job, key, paths.kept_dir(job.scale, job.stage.name, job.cell))
+
+
+def _restore(job: Job, key: str, folder: Path) -> Card | None:
     try:
         card = read_card(folder / job.card)
     except (FileNotFoundError, ValueError):
         return None
-    whole = all((folder / name).exists() and describe(folder / name) == output for name, output in card.outputs.items())
-    if card.key != key or not whole:
-        return None
     record = paths.run_record(job.scale, job.stage.name, job.cell)
+    whole = all((folder / name).exists() and describe(folder / name) == output for name, output in card.outputs.items())
+    if card.key != key or not whole or not (folder / record).exists():
+        return None
     for path in [*map(Path, card.outputs), record, job.card]:
         with replacing(path) as temporary:
             source = folder / path
@@ -141,19 +149,30 @@ def restore_spare(job: Job, key: str) -> Card | None:
     return card
 
 
-def drop_spares(grid: Grid) -> None:
-    """Remove the spare copies of a scale's published results. What is remembered of the results' hashes stays."""
-    for job in grid:
-        folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
-        spare = folder / job.card
-        if spare.exists() and job.card.exists() and spare.read_bytes() == job.card.read_bytes():
-            with links_only(copy.relative_to(folder) for copy in folder.rglob("*") if copy.is_file()):
-                shutil.rmtree(folder)
+def keep_copies(jobs: Iterable[Job]) -> None:
+    """Let the spare copies of published results become kept copies; link one where there is none (pulled, adopted)."""
+    for job in jobs:
+        spare, kept = (make(job.scale, job.stage.name, job.cell) for make in (paths.spare_dir, paths.kept_dir))
+        content = job.card.read_bytes()
+        if _holds(spare / job.card, content):
+            shutil.rmtree(kept, ignore_errors=True)
+            spare.rename(kept)
+        elif not _holds(kept / job.card, content):
+            _link_copy(job, read_card(job.card), kept)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.exists() and path.read_bytes() == content
 
 
 def _link_spare(job: Job, card: Card) -> None:
-    """Make the spare copy of a published result, card last. Without hard links in the file system, there is none."""
-    folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
+    """Link a published result aside; what was kept of the one before goes."""
+    shutil.rmtree(paths.kept_dir(job.scale, job.stage.name, job.cell), ignore_errors=True)
+    _link_copy(job, card, paths.spare_dir(job.scale, job.stage.name, job.cell))
+
+
+def _link_copy(job: Job, card: Card, folder: Path) -> None:
+    """Link a result into `folder`, its card last. Where the file system has no hard links, there is no copy."""
     shutil.rmtree(folder, ignore_errors=True)
     record = paths.run_record(job.scale, job.stage.name, job.cell)
     files = [file for name in card.outputs for file in files_of(Path(name))]

@@ -74,6 +74,11 @@ def spare_dir(scale: str, stage: str, cell: str) -> Path:
     return STATE / scale / stage / cell / "spare"
 
 
+def kept_dir(scale: str, stage: str, cell: str) -> Path:
+    """The same when the result is locked in DVC."""
+    return STATE / scale / stage / cell / "kept"
+
+
 def project_lock() -> Path:
     """Project lock, held by the Snakemake that runs jobs in this project."""
     return STATE / "workflow.lock"
@@ -82,6 +87,11 @@ def project_lock() -> Path:
 def dvc_lock() -> Path:
     """DVC lock, held while results are recorded in `dvc.lock`."""
     return STATE / "lock.lock"
+
+
+def dvc_memory(scale: str) -> Path:
+    """What `dvc.lock` is known to hold of a scale (`favae.sync.dvc_entries`)."""
+    return STATE / scale / "locked.json"
 
 
 def mlflow_lock() -> Path:

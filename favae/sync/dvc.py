@@ -1,5 +1,7 @@
 """Recording valid results in DVC: `dvc commit` for exactly the cells whose content key is current."""
 
+import ctypes
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -8,11 +10,14 @@ from pathlib import Path
 from filelock import FileLock
 from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
-from favae.jobs.grid import Grid, load_grid
-from favae.results.publish import drop_spares
+from favae.jobs.grid import load_grid
+from favae.results.publish import keep_copies
 from favae.results.status import State, statuses
 from favae.runtime import paths
-from favae.sync.dvc_yaml import CHECK, renew
+from favae.sync.dvc_entries import Recorded
+from favae.sync.dvc_yaml import renew
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -36,19 +41,29 @@ def _is_busy(done: subprocess.CompletedProcess[str]) -> bool:
 
 @retry(retry=retry_if_result(_is_busy), wait=wait_fixed(2), stop=stop_after_delay(600), retry_error_callback=_last)
 def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run DVC of this environment, after any other DVC in this folder has ended. Never call it in a job."""
-    return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    """Run DVC of this environment, after any other DVC here has ended. Only head-side commands may."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_die_with_parent)
+
+
+def _die_with_parent() -> None:
+    """In the child: let the kernel end it when this process ends, however that happens (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def unrecorded(scale: str | None) -> list[str]:
+    """Valid results that `favae lock` would record, as `stage/cell`. Raises ConfigError where dvc.lock has a merge conflict."""
+    grid = load_grid(scale)
+    if grid.scale != load_grid(None).scale or not Path(".dvc").is_dir():
+        return []
+    valid = [job for job, state, _ in statuses(grid.scale, check="sizes") if state is State.OK]
+    return [name.replace("@", "/") for name in Recorded(grid).new(valid) if "@" in name]
 
 
 def lock_results(scale: str | None) -> LockReport:
     """Record every cell that is ok in DVC; report the others. Raises RuntimeError with DVC's message if DVC fails."""
     grid = load_grid(scale)
-    report = _lock(grid)
-    drop_spares(grid)
-    return report
-
-
-def _lock(grid: Grid) -> LockReport:
     active = load_grid(None)
     if grid.scale != active.scale:
         other = f"nothing locked for {grid.scale!r} ({paths.GRID}: active)"
@@ -60,12 +75,15 @@ def _lock(grid: Grid) -> LockReport:
     with FileLock(lock):
         renew()
         rows = statuses(grid.scale)
-        valid = [f"{job.stage.name}@{job.cell}" for job, state, _ in rows if state is State.OK]
+        valid = [job for job, state, _ in rows if state is State.OK]
         refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
-        if valid:
-            # Do not link files from the cache again: that would change their modification times.
-            done = dvc("commit", "--force", "--no-relink", CHECK, *valid)
+        recorded = Recorded(grid)
+        if valid and (new := recorded.new(valid)):
+            # Re-linking would give files new times; the content is in the cache either way.
+            done = dvc("commit", "--force", "--no-relink", *new)
             if done.returncode:
                 raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")
+            recorded.remember(new)
+        keep_copies(valid)
     message = f"locked {len(valid)} of {len(rows)} cells"
     return LockReport(not refused, message + (f"; refused: {', '.join(refused)}" if refused else ""))

@@ -6,6 +6,7 @@ is older than the grid.
 """
 
 import io
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from favae.config.errors import ConfigError
-from favae.jobs.grid import Grid, load_grid
+from favae.jobs.grid import Grid, Job, load_grid
 from favae.jobs.groups import Cell
 from favae.jobs.stages import STAGES, Output, Stage
 from favae.runtime import paths
@@ -63,6 +64,20 @@ def renew() -> None:
 def is_current() -> bool:
     """Whether `dvc.yaml` agrees with the grid."""
     return PATH.is_file() and PATH.read_text(encoding="utf-8") == render(load_grid(None))
+
+
+def render_stage(name: str, grid: Grid) -> str:
+    """The body of a stage as JSON, for all its cells; `resolved` fills it in."""
+    return json.dumps(_stage(STAGES[name], grid)["do"])
+
+
+def resolved(body: str, grid: Grid, job: Job) -> dict[str, Any]:
+    """The body of a stage (`render_stage`) for one cell, its variables replaced as DVC does."""
+    cell = grid.cells_by_stage[job.stage.name][job.cell]
+    items = {f"item.{key}": getattr(cell, key) for key in _FIELDS} | {f"item.{k}": v for k, v in cell.roles.items()}
+    for name, value in (items | {"scale": grid.scale, "key": job.cell}).items():
+        body = body.replace(f"${{{name}}}", value)
+    return json.loads(body)
 
 
 def _flow(stage: str, cells: Mapping[str, Cell]) -> CommentedMap:

@@ -4,13 +4,42 @@ Snakemake records parameters and times of its own results in `.snakemake/`, whic
 `snakemake --touch` marks every existing result as current, so the cards of wrong results are removed first.
 """
 
+import os
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from pathlib import Path
 
+from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.results.project_lock import project_held
 from favae.results.status import State, state_of
+
+_ADOPTING = "FAVAE_ADOPTING"  # set in the Snakemake that `adopt` starts
+
+
+def refuse_foreign(grid: Grid) -> None:
+    """Stop where results of other parameters lie here of which Snakemake has no record: it would say "nothing to be done".
+
+    Such are those of a copy without hidden folders. Inside `dvc repro`, DVC has compared them.
+
+    Raises:
+        ConfigError: naming one, and what to type.
+    """
+    if _ADOPTING in os.environ or "DVC_STAGE" in os.environ:
+        return
+    foreign = [job for job in grid if job.card.exists() and not _has_record(job)]
+    stale = [job.name for job in foreign if state_of(job, verify_bytes=False)[0] is not State.OK]
+    if stale:
+        raise ConfigError(
+            f"{len(stale)} results are not current, such as {stale[0]}, and Snakemake has no record of them: favae adopt"
+        )
+
+
+def _has_record(job: Job) -> bool:
+    name = urlsafe_b64encode(job.card.as_posix().encode()).decode()
+    return any(Path(".snakemake", kind, name).exists() for kind in ("metadata", "incomplete"))
 
 
 @dataclass(frozen=True)
@@ -61,6 +90,6 @@ def _touch(scale: str) -> None:
     """Touch every existing file in the order of the graph, and update Snakemake's records."""
     options = ["--touch", "--forceall", "--no-hooks", "--cores", "1", "--quiet", "all", "--config"]
     command = [sys.executable, "-m", "snakemake", *options, f"scale={scale}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {_ADOPTING: "yes"})
     if done.returncode:
         raise RuntimeError(f"snakemake --touch failed: {(done.stderr or done.stdout).strip()}")

@@ -57,7 +57,7 @@ def test_a_job_that_outlives_its_snakemake_is_not_run_again(results: Path) -> No
     assert started(results)[FIGURES] == record
     assert planned(results) == set()
     assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
-    assert not list((results / "data/state").rglob("spare")), "a spare copy of a locked result"
+    assert not list((results / "data/state").rglob("spare")), "a spare copy of a locked result that is not only kept"
 
 
 def test_a_requested_rerun_really_runs(results: Path) -> None:

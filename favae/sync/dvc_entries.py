@@ -1,0 +1,130 @@
+"""Which results `dvc.lock` holds already: DVC takes minutes to find out for hundreds of cells that nothing is new.
+
+After each `dvc commit`, a digest of what a cell was made of and the text of its entry are remembered. As long as both are the
+same, and DVC's cache has the files, there is nothing to commit. Anything else is left to DVC.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from favae.config.errors import ConfigError
+from favae.config.load import read_yaml
+from favae.jobs.grid import Grid, Job
+from favae.runtime import paths
+from favae.runtime.files import write_text
+from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
+from favae.sync.dvc_yaml import CHECK, render_stage, resolved
+
+LOCK = Path("dvc.lock")
+_ENTRY = re.compile(r"^  (\S+):\n((?:    .*\n?)+)", re.MULTILINE)
+# A long path stands on a line of its own.
+_OUT = re.compile(r"^    - path:\s+(\S+)\n      hash: md5\n      md5: ([0-9a-f]{32})(\.dir)?$", re.MULTILINE)
+CONFLICT = (
+    "merge conflict in dvc.lock: type `git checkout --ours dvc.lock reports/`, `git add -A`, `dvc repro`; "
+    "results of the other branch: `dvc pull` or `dvc checkout` there, then `favae adopt`"
+)
+
+
+def entries() -> dict[str, str]:
+    """Text of each entry of `dvc.lock`, by `stage@cell`. Raises ConfigError where it has a merge conflict."""
+    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
+    refuse_conflict(text)
+    return dict(_ENTRY.findall(text))
+
+
+def refuse_conflict(text: str | None = None) -> None:
+    """Raise ConfigError that says what to type where `dvc.lock` has the marks of a merge conflict."""
+    if text is None:
+        text = LOCK.read_text(encoding="utf-8", errors="replace") if LOCK.is_file() else ""
+    if re.search(r"^(<<<<<<<|>>>>>>>) ", text, re.MULTILINE):
+        raise ConfigError(CONFLICT)
+
+
+class Recorded:
+    """What is known of the entries of a grid's cells. Reads all files once; `remember` after a commit."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._file = paths.dvc_memory(grid.scale)
+        self._entries = entries()
+        self._known = _read(self._file)
+        self._stages = {name: render_stage(name, grid) for name in grid.cells_by_stage if grid.cells_by_stage[name]}
+        self._grid = grid
+        self._cache = _cache_folder()
+        self._hashes: dict[Path, str] = {}
+
+    def new(self, jobs: Iterable[Job]) -> dict[str, str]:
+        """Digest of each entry that DVC must commit, by its name; `check_parameters` is among them where parameters changed."""
+        made = {CHECK: self._check()} | {_name(job): self._made_of(job) for job in jobs}
+        return {name: digest for name, digest in made.items() if not self._is_there(name, digest)}
+
+    def remember(self, committed: Mapping[str, str]) -> None:
+        """Note that DVC has just committed these."""
+        there = entries()
+        self._known |= {n: [digest, sha256_text(there[n])] for n, digest in committed.items() if n in there}
+        write_text(self._file, json.dumps(self._known, indent=0, sort_keys=True) + "\n")
+
+    def _is_there(self, name: str, digest: str) -> bool:
+        entry = self._entries.get(name)
+        if entry is None or self._known.get(name) != [digest, sha256_text(entry)]:
+            return False
+        return all(path.startswith(f"{paths.REPORTS}/") or self._cached(md5, bool(d)) for path, md5, d in _outs(entry))
+
+    def _cached(self, md5: str, is_folder: bool) -> bool:
+        """Whether DVC's cache has a file, or a folder with all its files."""
+        path = self._cache / md5[:2] / (md5[2:] + (".dir" if is_folder else ""))
+        if not path.exists():
+            return False
+        return not is_folder or all(self._cached(file["md5"], False) for file in json.loads(path.read_bytes()))
+
+    def _check(self) -> str:
+        files = sorted(path for path in paths.PARAMS.iterdir() if path.suffix == ".yaml")
+        return sha256_text(canonical_json({path.as_posix(): self._hash(path) for path in files}))
+
+    def _made_of(self, job: Job) -> str:
+        """Digest of all that DVC writes into an entry: command, parameters, inputs and results."""
+        body = resolved(self._stages[job.stage.name], self._grid, job)
+        parameters = [_values(file, keys) for entry in body.get("params", ()) for file, keys in entry.items()]
+        record = paths.run_record(job.scale, job.stage.name, job.cell)
+        files = {path.as_posix(): self._hash(path) for path in [job.card, record, *job.inputs.values()]}
+        folders = {
+            dep: sorted(p.name for p in Path(dep).iterdir()) for dep in body.get("deps", ()) if Path(dep).is_dir()
+        }
+        return sha256_text(canonical_json([body["cmd"], parameters, files, folders]))
+
+    def _hash(self, path: Path) -> str:
+        if path not in self._hashes:
+            self._hashes[path] = sha256_file(path) if path.exists() else "absent"
+        return self._hashes[path]
+
+
+def _name(job: Job) -> str:
+    return f"{job.stage.name}@{job.cell}"
+
+
+def _values(file: str, keys: list[str] | None) -> Any:
+    """What an entry holds of a parameter file."""
+    tree = read_yaml(Path(file))
+    return [file, tree if keys is None else {key: tree.get(key) for key in keys}]
+
+
+def _outs(entry: str) -> Iterator[tuple[str, str, str]]:
+    yield from _OUT.findall(entry.partition("    outs:\n")[2])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _cache_folder() -> Path:
+    """Where DVC keeps files by their hash."""
+    from dvc.config import Config
+
+    folder = Config(".dvc", validate=False).get("cache", {}).get("dir", "cache")
+    return Path(".dvc", folder, "files", "md5")
