@@ -30,7 +30,7 @@ def refuse_foreign(grid: Grid) -> None:
     if _ADOPTING in os.environ or "DVC_STAGE" in os.environ:
         return
     foreign = [job for job in grid if job.card.exists() and not _has_record(job)]
-    stale = [job.name for job in foreign if state_of(job, verify_bytes=False)[0] is not State.OK]
+    stale = [job.name for job in foreign if state_of(job, check="sizes")[0] is not State.OK]
     if stale:
         raise ConfigError(
             f"{len(stale)} results are not current, such as {stale[0]}, and Snakemake has no record of them: favae adopt"
