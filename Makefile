@@ -33,20 +33,20 @@ demo: setup  ## the whole DAG, small, on real photographs; tables and figures in
 	$(MAKE) --no-print-directory report SCALE=demo
 
 SCALE ?= demo
-report: setup  ## Snakemake's HTML report of a scale (SCALE=demo)
+report: setup  ## HTML report of a scale, made by Snakemake (SCALE=demo)
 	snakemake --config scale=$(SCALE) --report reports/$(SCALE)/report.html --quiet all
 	@echo "tables and figures: reports/$(SCALE)/   report: reports/$(SCALE)/report.html   runs: make ui"
 
 # A file's tests stay in one process, which shares its fixtures; tests/conftest.py orders the files.
 PYTEST := pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-test: setup  ## tests, the whole DAG on a tiny scale included (under ten minutes on two cores)
+test: setup  ## tests, including the whole DAG on a tiny scale (under ten minutes on two cores)
 	@echo 'not in `make test`, but in `make test-all`: kills at random moments, real faces, jobs on a private SLURM'
 	$(PYTEST)
 
 test-all: setup  ## all tests that this machine can run (under half an hour)
 	$(PYTEST) -m ''
 
-test-rest: setup  ## what `make test-all` adds to `make test`
+test-rest: setup  ## tests that `make test-all` adds to `make test`
 	$(PYTEST) -m 'slow or slurm'
 
 lint: setup  ## ruff, snakefmt, mypy
@@ -55,7 +55,7 @@ lint: setup  ## ruff, snakefmt, mypy
 	snakefmt --check Snakefile workflow
 	mypy
 
-bench: setup  ## measure losses, training step, sampling, evaluation and data path against peers (about ten minutes)
+bench: setup  ## measure losses, training step, sampling, evaluation and data path compared with other implementations (about ten minutes)
 	favae bench --write workflow/docs/benchmarks.md
 
 ui: setup  ## MLflow in a browser
