@@ -47,7 +47,7 @@ test: setup  ## all tests but those that run a whole DAG, kill it, or need SLURM
 test-all: setup  ## all tests that this machine can run (under half an hour)
 	$(PYTEST) -m ''
 
-test-rest: setup  ## what `make test-all` adds to `make test`
+test-rest: setup  ## tests that `make test-all` adds to `make test`
 	$(PYTEST) -m 'slow or slurm'
 
 lint: setup  ## ruff, snakefmt, mypy
@@ -56,7 +56,7 @@ lint: setup  ## ruff, snakefmt, mypy
 	snakefmt --check Snakefile workflow
 	mypy
 
-bench: setup  ## measure losses, training step, sampling, evaluation and data path against peers (about ten minutes)
+bench: setup  ## measure losses, training step, sampling, evaluation and data path compared with other implementations (about ten minutes)
 	favae bench --write workflow/docs/benchmarks.md
 
 ui: setup  ## MLflow in a browser

@@ -1,8 +1,8 @@
-# The DAG of the reproduction. Rules are in workflow/rules, decisions in the package: what a stage reads and writes (favae.jobs.stages),
-# which jobs exist and with which parameters (favae.jobs.grid), what a job does (favae.stages), what happens after a run (favae.sync).
+# The DAG of the reproduction. Rules are in workflow/rules, everything else in the package: inputs and outputs of each stage
+# (favae.jobs.stages), jobs and their parameters (favae.jobs.grid), the work of a job (favae.stages), and DVC and MLflow (favae.sync).
 #
 #   snakemake                          the active scale of params/grid.yaml, on this machine
-#   snakemake --config scale=paper -n  what the full reproduction would run
+#   snakemake --config scale=paper -n  the jobs of the full reproduction, without running them
 #   snakemake --profile slurm          the full reproduction on a cluster
 
 import os
@@ -25,7 +25,7 @@ from favae.results.project_lock import hold_project
 from favae.runtime import paths
 from favae.runtime.slurm_queue import watch_queue
 
-# First the safe `sacct` and `sbatch` of this project, then this interpreter's `favae`; jobs on other nodes read this line too.
+# First the `sacct` and `sbatch` wrappers of this project, then the `favae` of this interpreter. Jobs on other nodes run this line too.
 os.environ["PATH"] = os.pathsep.join(
     [
         os.path.join(workflow.basedir, "workflow/slurm-bin"),
@@ -63,7 +63,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
 
 
-# Every card, not only the leaves: Snakemake does not miss an intermediate file whose products are newer.
+# All cards, not only the last ones: Snakemake does not rebuild a missing intermediate file if the files that depend on it are newer.
 rule all:
     default_target: True
     input:
@@ -73,7 +73,7 @@ rule all:
 
 
 onstart:
-    # Here, not at the head: planning does without.
+    # Imported here, because planning does not need it.
     from favae.jobs.requirements import require
 
     hold_project()
@@ -84,7 +84,7 @@ onstart:
         for job in workflow.dag.needrun_jobs()
         if job.rule.name in STAGES
     )
-    # Messages of failed jobs are "rules" to Snakemake, and all that one sees of jobs elsewhere.
+    # Snakemake counts messages of failed jobs as `rules` output; for jobs on a cluster they are the only sign of a failure.
     if workflow.non_local_exec:
         workflow.output_settings.quiet.discard(Quietness.RULES)
         watch_queue(logger.warning)

@@ -1,1 +1,1 @@
-"""Measurements of the project itself."""
+"""Benchmarks of the project."""

@@ -1,6 +1,6 @@
-"""Ours against a peer: alternating in one process, median and spread of the ratio, peak memory, and the same result.
+"""Comparing our implementation with a peer: alternating runs in one process, ratio of times, peak memory, equal results.
 
-A benchmark is a module of `favae.bench.suite` with a `SECTION`; `comparison` makes one from cases.
+A benchmark is a module of `favae.bench.suite` with a `SECTION`; `comparison` makes a section from cases.
 """
 
 import math
@@ -17,7 +17,7 @@ import torch
 from favae.bench.memory import peak_of
 from favae.bench.section import Section, Settings
 
-_SHORTEST = 0.05  # seconds; what takes less is repeated within a round
+_SHORTEST = 0.05  # seconds; shorter work is repeated within a round
 _COLUMNS = (
     "work",
     "ours",
@@ -28,25 +28,25 @@ _COLUMNS = (
     "memory, ours",
     "memory, peer",
     "share",
-    "goal for it",
+    "goal for the share",
     "agreement",
     "GPU",
 )
 
 
 class Disagreement(RuntimeError):
-    """Ours and the peer did not compute the same thing: their times must not be compared."""
+    """Ours and the peer did not compute the same result, so their times must not be compared."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One piece of work, ready to be run: `ours` and `peer` do the same.
+    """One piece of work in two implementations.
 
     Attributes:
-        ours, peer: run once; both may be called any number of times.
-        agree: runs both, on smaller inputs where they take long, and says in a few words how well the results agree. It is
-            called first, once, and so warms up. Raises Disagreement.
-        peer_share: part of the work that `peer` does where all of it would take too long; its time is divided by this.
+        ours, peer: run the work once; both may be called any number of times.
+        agree: runs both, on smaller inputs if they take long, and describes briefly how well the results agree. It is
+            called once, first, so it also warms up. Raises Disagreement.
+        peer_share: fraction of the work that `peer` does if all of it would take too long; its time is divided by this.
     """
 
     ours: Callable[[], Any]
@@ -57,7 +57,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Case:
-    """Work with a name and goals: how many times faster than the peer, and at most which share of its memory."""
+    """A named benchmark with goals: the least speed-up over the peer, and the largest share of its memory."""
 
     name: str
     build: Callable[[Settings], AbstractContextManager[Work]]
@@ -68,7 +68,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, wall clock and CPU time of all threads and child processes, ours and the peer's."""
+    """Seconds per round, ours and the peer's: wall clock, and CPU time of all threads and child processes."""
 
     ours: list[float]
     peer: list[float]
@@ -77,12 +77,12 @@ class Timing:
 
     @property
     def ratio(self) -> float:
-        """How many times faster ours is: the median over rounds of the two neighbouring runs' ratio."""
+        """How many times faster ours is: the median over rounds of the ratio of two neighbouring runs."""
         return statistics.median(self._ratios(self.ours, self.peer))
 
     @property
     def cpu_ratio(self) -> float:
-        """The same in CPU time, which other programs on the machine disturb less."""
+        """The same for CPU time, which other programs on the machine affect less."""
         return statistics.median(self._ratios(self.ours_cpu, self.peer_cpu))
 
     @property
@@ -98,7 +98,7 @@ class Timing:
 
 
 def comparison(number: int, title: str, cases: Sequence[Case], note: str) -> Section:
-    """A section of the page with one row a case."""
+    """A section of the page with one row per case."""
 
     def rows(settings: Settings) -> Iterator[tuple[str, ...]]:
         for case in cases:
@@ -131,7 +131,7 @@ def _row(case: Case, settings: Settings) -> tuple[str, ...]:
 
 
 def alternate(work: Work, settings: Settings) -> Timing:
-    """Run ours and peer in turns, the order swapped every round, until the rounds or the case's seconds are used up."""
+    """Run ours and peer in turns, swapping the order every round, for the given rounds or seconds."""
     timing = Timing([], [], [], [])
     repeats = {"ours": 1, "peer": 1}
     start = time.perf_counter()
@@ -153,7 +153,7 @@ def alternate(work: Work, settings: Settings) -> Timing:
 def _time(run: Callable[[], Any], repeats: int, settings: Settings) -> tuple[float, float]:
     wait = torch.cuda.synchronize if settings.device.type == "cuda" else lambda: None
     wait()
-    cpu, wall = _cpu_seconds(), time.perf_counter()  # in this order: asking for children takes a millisecond
+    cpu, wall = _cpu_seconds(), time.perf_counter()  # in this order, because reading the children's time takes 1 ms
     for _ in range(repeats):
         run()
     wait()
@@ -161,7 +161,7 @@ def _time(run: Callable[[], Any], repeats: int, settings: Settings) -> tuple[flo
 
 
 def _cpu_seconds() -> float:
-    """CPU time of this process and of those it started, ended ones too."""
+    """CPU time of this process and of the processes that it started, including ended ones."""
     here = psutil.Process()
     ended = here.cpu_times()
     running = [child.cpu_times() for child in here.children(recursive=True)]
@@ -171,10 +171,10 @@ def _cpu_seconds() -> float:
 
 
 def largest_difference(ours: Sequence[torch.Tensor], peer: Sequence[torch.Tensor], tolerance: float, what: str) -> str:
-    """The largest difference of tensors, relative to the largest value of each peer's tensor, in words.
+    """Text with the largest difference of tensors, relative to the largest value of each of the peer's tensors.
 
     Raises:
-        Disagreement: it is above the tolerance, or there are not as many tensors.
+        Disagreement: the difference is above `tolerance`, or the numbers of tensors differ.
     """
     if len(ours) != len(peer):
         raise Disagreement(f"{what}: {len(ours)} tensors against {len(peer)}")
@@ -184,7 +184,9 @@ def largest_difference(ours: Sequence[torch.Tensor], peer: Sequence[torch.Tensor
     ]
     worst = float(torch.stack(differences).max())  # NaN if one is
     if not worst <= tolerance:
-        raise Disagreement(f"{what} differ by {worst:.1e} of the largest value; at most {tolerance:.0e} is rounding")
+        raise Disagreement(
+            f"{what} differ by {worst:.1e} of the largest value, more than the {tolerance:.0e} of rounding"
+        )
     return f"{what} within {worst:.0e}"
 
 

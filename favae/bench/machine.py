@@ -1,4 +1,4 @@
-"""Where a measurement was made."""
+"""Description of the machine of a measurement."""
 
 import datetime
 import os
@@ -25,19 +25,19 @@ _PACKAGES = (
 
 
 def use(settings: Settings) -> None:
-    """Set the number of threads, and refuse a device that is not there.
+    """Set the number of threads, and check that the device is available.
 
     Raises:
-        ValueError: a CUDA device is asked for and there is none.
+        ValueError: a CUDA device was requested and none is available.
     """
     if settings.device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("this machine has no CUDA device that torch can use; leave out --device")
+        raise ValueError("torch finds no CUDA device on this machine; remove --device cuda")
     use_threads(settings.threads)
-    torch.set_flush_denormal(True)  # as training does
+    torch.set_flush_denormal(True)  # as in training
 
 
 def describe(settings: Settings) -> dict[str, str]:
-    """Machine, software, state and date, in words."""
+    """Date, commit, machine and software, as (heading, text) of a table."""
     tree = working_tree()
     changes = f", {len(tree['dirty'])} files changed since" if tree["dirty"] else ""
     gpu = torch.cuda.get_device_name(settings.device) if settings.device.type == "cuda" else "none used"

@@ -1,10 +1,9 @@
-"""Peak memory of one piece of work: a process of its own a variant, so that neither finds what the other left.
+"""Peak memory of one piece of work, with each variant in its own process, so that neither reuses memory of the other.
 
-On a CPU it is the peak of the resident set while the work runs, above the resident set before, after one run to warm up:
-everything counts, also what libraries below torch allocate (FFT buffers, packed weights), which torch's profiler does not
-see. Freed blocks go back to the system at once (a fixed mmap threshold, no pool of MKL's), else the first run would hide
-what the second takes.
-On a GPU it is torch's own peak of allocated memory.
+On a CPU it is the peak of the resident set during the work, minus the resident set before it, after one warm-up run. This
+includes memory of the libraries below torch (FFT buffers, packed weights), which torch's profiler does not see. Freed blocks
+are returned to the system at once (a fixed mmap threshold, no memory pool in MKL); otherwise memory kept from the warm-up run
+would hide the needs of the second. On a GPU it is torch's peak of allocated memory.
 """
 
 import importlib
@@ -27,15 +26,15 @@ _RETURN_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "
 
 
 def peak_of(section: str, case: str, who: Who, settings: Settings) -> int | None:
-    """Bytes above the resting state at the worst moment of a case's work; None where the system cannot say (no Linux).
+    """Peak memory in bytes of a case's work, above the memory before it; None on systems other than Linux.
 
     Args:
         section: name of the module in `favae.bench.suite`.
-        case, who: which of its cases, which side.
+        case, who: name of the case, and the implementation.
         settings: as for the times.
 
     Raises:
-        RuntimeError: the process failed, with its message.
+        RuntimeError: the process failed; with its message.
     """
     if settings.device.type == "cpu" and not _CLEAR.exists():
         return None
@@ -44,10 +43,10 @@ def peak_of(section: str, case: str, who: Who, settings: Settings) -> int | None
 
 
 def in_own_process(module: str, order: Mapping[str, Any]) -> dict[str, float]:
-    """Run `python -m module ORDER` (JSON in, JSON out), with freed memory given back at once.
+    """Run `python -m module ORDER` (JSON in, JSON out), with freed memory returned to the system at once.
 
     Raises:
-        RuntimeError: the process failed, with its message.
+        RuntimeError: the process failed; with its message.
     """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", module, json.dumps(order)],
@@ -62,7 +61,7 @@ def in_own_process(module: str, order: Mapping[str, Any]) -> dict[str, float]:
 
 
 def peak_while(run: Callable[[], Any], device: torch.device) -> int:
-    """Bytes above the present state at the worst moment of `run()`."""
+    """Peak memory in bytes during `run()`, above the memory before it."""
     if device.type == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -76,13 +75,13 @@ def peak_while(run: Callable[[], Any], device: torch.device) -> int:
 
 
 def resident(field: Literal["VmRSS", "VmHWM"]) -> int:
-    """Resident set of this process in bytes, now (VmRSS) or at its largest since `forget_peak` (VmHWM)."""
+    """Resident set of this process in bytes: current (VmRSS), or the peak since `forget_peak` (VmHWM)."""
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024
 
 
 def forget_peak() -> None:
-    """Set VmHWM to the present resident set."""
+    """Reset VmHWM to the current resident set."""
     _CLEAR.write_text("5")
 
 

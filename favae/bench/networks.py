@@ -1,4 +1,4 @@
-"""Networks, training tasks and batches for the benchmarks: models as `params/` describes them, or a toy of the paper's f = 16."""
+"""Networks, training tasks and batches for the benchmarks: models of `params/`, or a toy version of them."""
 
 import copy
 import warnings
@@ -40,12 +40,12 @@ _TOY = {
 
 
 def training_spec(quick: bool, **changes: Any) -> FavaeConfig:
-    """FA-VAE f = 16 on CelebA-HQ (Table 2, DSL with k = 9, convolutional FCM), or a toy of it, with changes merged in."""
+    """FA-VAE f = 16 on CelebA-HQ (Table 2, DSL with k = 9, convolutional FCM), or a toy version, with `changes` merged in."""
     return _spec(_PAPER, _TOY if quick else {}, changes)
 
 
 def demo_model(quick: bool) -> FAVAE:
-    """The demo's f = 4 model, or a toy of it, with random weights, in evaluation mode."""
+    """The demo's f = 4 model, or a toy version, with random weights, in evaluation mode."""
     torch.manual_seed(0)
     return build_networks(_spec(_DEMO, _TOY if quick else {})).model.eval()
 
@@ -56,12 +56,12 @@ def _spec(numbers: tuple[str, str], *changes: dict[str, Any]) -> FavaeConfig:
 
 
 def random_lpips() -> LPIPS:
-    """LPIPS on a VGG16 with random weights: as fast as the real one, which is not on every machine."""
+    """LPIPS on a VGG16 with random weights, as fast as with the real weights, which not every machine has."""
     ensure_torchvision()
     import lpips
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # lpips builds its backbone through an argument torchvision has deprecated
+        warnings.simplefilter("ignore")  # lpips uses a deprecated argument of torchvision
         with torch.device("meta"):  # drawing the weights of VGG's unused classifier would take seconds
             network = lpips.LPIPS(pretrained=False, net="vgg", pnet_rand=True, verbose=False)
     network = network.to_empty(device="cpu")
@@ -74,31 +74,31 @@ def random_lpips() -> LPIPS:
 
 
 def training_task(config: FavaeConfig, device: torch.device) -> AutoencoderTask:
-    """A task whose discriminator takes part from the first step on; it can train, not validate."""
+    """A task with the discriminator from the first step on. It can train but not validate."""
     torch.manual_seed(0)
     return AutoencoderTask(config, cast(Any, None), Ranks(0, 1, device), 0, random_lpips().to(device))
 
 
 def stft_vae_spec(row: str, precision: str) -> CompanionConfig:
-    """A row of the STFT-VAE's Table 1, as the scale `stft` trains it, in that precision."""
+    """A row of Table 1 of the STFT-VAE paper with the numbers of the scale `stft`, in the given precision."""
     trees = [subtree(paths.params_file("stft_vae"), row), subtree(paths.params_file("stft"), "seed-0")]
     return validate(CompanionConfig, deep_merge([*trees, {"training": {"precision": precision}}]), "benchmark")
 
 
 def stft_vae_task(config: CompanionConfig, device: torch.device) -> VaeTask:
-    """A task that can train, not draw samples."""
+    """A task that can train but not draw samples."""
     return VaeTask(config, cast(Any, None), None, Ranks(0, 1, device))
 
 
 def random_digits(count: int) -> Batch:
-    """Stored strokes, black and white: uint8 [count, 1, 28, 28]."""
+    """Random black-and-white strokes: uint8 [count, 1, 28, 28], 0 or 255."""
     coarse = torch.rand(count, 1, 6, 6, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.interpolate(coarse, (28, 28), mode="bicubic")
     return Batch((smooth > 0.7).to(torch.uint8) * 255, torch.arange(count).numpy(), [])
 
 
 def random_batch(count: int, side: int) -> Batch:
-    """Stored images, coarse noise made smooth: uint8 [count, 3, side, side]."""
+    """Random smooth images: uint8 [count, 3, side, side]."""
     coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
     return Batch((smooth * 255).to(torch.uint8), torch.arange(count).numpy(), [])

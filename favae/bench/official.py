@@ -1,6 +1,6 @@
-"""Straightforward references, written as the official code does things, for benchmarks and tests of equality.
+"""Plain implementations that follow the official code, for benchmarks and for tests of equality.
 
-Each says what it does the slow way. Nothing else in the package imports them (`tests/test_layering.py`).
+Each docstring lists what makes it slow. Nothing else in the package imports them (`tests/test_layering.py`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from favae.models import FAVAE, PatchDiscriminator
 
 
 def depthwise_blur(x_BCHW: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
-    """Gaussian blur as one two-dimensional k x k depth-wise convolution after reflect padding: k^2 products a pixel."""
+    """Gaussian blur as one two-dimensional k x k depth-wise convolution after reflect padding: k^2 products per pixel."""
     kernel_k = gaussian_kernel_1d(kernel_size, sigma)
     kernel_C1kk = torch.outer(kernel_k, kernel_k).expand(x_BCHW.shape[1], 1, -1, -1)
     padded = F.pad(x_BCHW, (kernel_size // 2,) * 4, mode="reflect")
@@ -24,8 +24,8 @@ def depthwise_blur(x_BCHW: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
 
 
 class OfficialSpectrumLoss(nn.Module):
-    """Dynamic spectrum loss with both features of a pair blurred one by one, and each pair's FFL computed twice, the second
-    time for the log. Two-sided spectra (the FFL package)."""
+    """Dynamic spectrum loss that blurs both features of a pair separately and computes the FFL of each pair twice, the second
+    time for the log. Uses two-sided spectra (the FFL package)."""
 
     def __init__(self, kernel_size: int, sigma: float = 3.0, weight: float = 0.01) -> None:
         super().__init__()
@@ -50,17 +50,17 @@ def gradients(loss: Tensor, of: Sequence[Tensor]) -> list[Tensor]:
 
 
 class OfficialStep:
-    """One training step of FA-VAE as released, for networks of ours.
+    """One training step of FA-VAE as in the official code, with networks of this package.
 
-    What it does the slow way: autograd's anomaly detection is on; the reconstruction is made a second time for the
-    discriminator's step, in training mode, so the codebook moves twice; the adaptive weight takes gradients through
-    LPIPS and discriminator that the backward pass takes again; the generator's backward pass also fills the
-    discriminator's gradients; every spectral loss is computed a second time for the log; ten losses are read one by one.
+    What makes it slow: autograd's anomaly detection is on; the reconstruction is computed again for the discriminator's
+    step, in training mode, so the codebook is updated twice; the adaptive weight computes gradients through LPIPS and
+    discriminator that the backward pass computes again; the generator's backward pass also computes gradients of the
+    discriminator; every spectral loss is computed a second time for the log; ten losses are read one by one.
 
     Args:
-        model, discriminator, lpips: networks of ours, the same operations in both.
+        model, discriminator, lpips: networks of this package, the same in both implementations.
         kernel_size: of the spectrum loss.
-        rate, betas: of both Adams.
+        rate, betas: of both Adam optimisers.
         adversarial_weight: lambda_d.
     """
 

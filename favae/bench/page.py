@@ -1,4 +1,4 @@
-"""The page of results: Markdown tables, and images of some."""
+"""The page of results: Markdown tables, some with a bar chart."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,10 +9,11 @@ from favae.runtime.files import write_text
 
 _TITLE = """# Benchmarks
 
-Written by `favae bench --write` (all of it, about ten minutes); nothing here is typed. Times are medians of rounds in which ours and
-the peer alternate, in one process; "times faster" is the median over rounds, with quartiles; CPU time is that of all threads. Memory
-is the peak of the resident set above the resting state, of a process a variant (`favae/bench/memory.py`). A benchmark in which both
-did not compute the same stops. A goal met is no promise: a machine with other work on it disturbs times by tens of percent."""
+Written by `favae bench --write` (all benchmarks, about ten minutes); no number is typed by hand. Times are medians of rounds in
+which our implementation and the peer alternate, in one process; "times faster" is the median over rounds, with quartiles; CPU time
+is the sum over all threads. Memory is the peak of the resident set above its size before the work, with each variant in its own
+process (`favae/bench/memory.py`). A benchmark fails if both do not compute the same result. Times vary by tens of percent on a
+machine with other work, so meeting a goal once is no guarantee."""
 
 
 def heading(section: Section) -> str:
@@ -31,13 +32,13 @@ def write_page(
     tables: Sequence[tuple[Section, Sequence[Row], str]],
     not_run: Sequence[str],
 ) -> None:
-    """Write the page, and beside it an image `<page>-<name>.png` of every section that has bars.
+    """Write the page, and beside it an image `<page>-<name>.png` for every section that has bars.
 
     Args:
-        path: of the page.
-        machine: where it was measured.
+        path: path of the page.
+        machine: description of the machine (`favae.bench.machine.describe`).
         tables: section, its rows, its name.
-        not_run: names of the benchmarks that are not among them.
+        not_run: names of the benchmarks that were not run.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [_TITLE, "\n".join([line(("", "")), line(("---", "---")), *(line(item) for item in machine.items())])]
@@ -56,7 +57,7 @@ def write_page(
 
 
 def _draw(section: Section, rows: Sequence[Row], path: Path) -> None:
-    """Horizontal bars, the columns stacked; rows that lack a number are left out."""
+    """Horizontal bars with the columns stacked; rows without a number are left out."""
     from favae.reporting.style import drawing, new_figure, save
 
     columns = [section.columns.index(name) for name in section.bars]

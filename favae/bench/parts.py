@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, by part of the networks and losses."""
+"""Time of a training step by part of the networks and losses."""
 
 import time
 from collections import defaultdict
@@ -20,9 +20,9 @@ Parts = Sequence[tuple[str, nn.Module]]  # several modules may share a name
 
 
 def rows_by_part(step: Callable[[], object], parts: Parts, steps: int = 1) -> Iterator[Row]:
-    """Rows of a profile of `step`, means over `steps` of them after one to warm up; parts in their order.
+    """Rows of a profile of `step`: means over `steps` calls after one warm-up call, parts in the given order.
 
-    The modules keep the profiler's hooks.
+    The modules keep the profiler's hooks afterwards.
     """
     step()
     for name, module in parts:
@@ -50,7 +50,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _mark(name: str, module: nn.Module) -> None:
-    """Make the profiler see the module's forward pass under the part's name."""
+    """Record the module's forward pass in the profiler under the part's name."""
     open_spans: list[Any] = []
 
     def enter(*_: Any) -> None:
@@ -65,7 +65,7 @@ def _mark(name: str, module: nn.Module) -> None:
 
 
 def _by_part(events: Any) -> dict[str, list[float]]:
-    """Forward passes are the marked spans; a node of the backward pass belongs to the part whose forward pass made it."""
+    """(forward, backward) seconds per part. A node of the backward pass belongs to the part whose forward pass created it."""
     seconds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     maker: dict[int, str] = {}
     for event in events:

@@ -1,6 +1,6 @@
-"""The STFT-VAE as one would write it first: transposed convolutions, full complex spectra, autograd through all of it.
+"""A straightforward STFT-VAE: transposed convolutions, full complex spectra, autograd through all of it.
 
-What the benchmark of that model compares with; nothing else may use it.
+The peer in the benchmark of that model; nothing else may use it.
 """
 
 import math
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class PlainStftVae(nn.Module):
-    """The network of `favae.models.stft_vae`, parameters of the same names. Images are [B,1,28,28] in [0, 1]."""
+    """The network of `favae.models.stft_vae`, with the same parameter names. Images are [B,1,28,28] in [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def negative_ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def stft_distance(output: Tensor, image: Tensor, amplitude: float, phase: float) -> Tensor:
-    """Sum over 16x16 Hann windows every 4 pixels, all frequencies; mean over images."""
+    """Sum over all frequencies of 16x16 Hann windows every 4 pixels; mean over images."""
     n = torch.arange(16)
     hann = 0.5 * (1 - torch.cos(2 * math.pi * n / 16))
     frequencies = torch.fft.fftfreq(16)

@@ -1,4 +1,4 @@
-"""What a benchmark is to the command: a table with a title and a note, whose rows come as they are measured."""
+"""Sections of the benchmark page: a table with a title and a note, whose rows are yielded as they are measured."""
 
 import importlib
 import pkgutil
@@ -13,14 +13,14 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and on what to measure.
+    """Sizes, duration and device of the measurements.
 
     Attributes:
-        size: "quick" takes toy sizes (a test of the benchmarks, its numbers mean nothing); "full" those of the page.
-        rounds, least_rounds: at most and at least so many alternations of ours and peer.
-        seconds: a case takes no further round after this.
+        size: "quick" uses toy sizes (a test of the benchmarks; the numbers mean nothing), "full" those of the page.
+        rounds, least_rounds: largest and smallest number of rounds of ours and peer.
+        seconds: time after which a case starts no further round.
         threads: CPU threads of torch.
-        device: where tensors lie.
+        device: device of the tensors.
     """
 
     size: str = "full"
@@ -32,14 +32,14 @@ class Settings:
 
     @property
     def quick(self) -> bool:
-        """Whether only to see that everything runs."""
+        """Whether to use toy sizes, to check that everything runs."""
         return self.size == "quick"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One table of the page. `number` gives the order; `note` explains, in Markdown; `cases` are for the memory runs;
-    `bars` names columns of numbers that the page also draws, one bar a row."""
+    """One table of the page. `number` gives the order; `note` is an explanation in Markdown; `cases` are for memory runs;
+    `bars` names columns of numbers that the page also draws, one bar per row."""
 
     number: int
     title: str

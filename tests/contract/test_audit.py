@@ -95,7 +95,9 @@ def test_a_deleted_run_and_a_second_one_are_named(here: Path) -> None:
     mlflow.set_terminated(copy)
     problems = audit(None).problems
     behind = sum(any(item.job.name == MODEL for item in result.chain(n)) for n in result.numbers)
-    assert any(p.startswith(f"{MODEL}: no valid run in MLflow") and f"(behind {behind} numbers)" in p for p in problems)
+    assert any(
+        p.startswith(f"{MODEL}: no valid run in MLflow") and f"(affects {behind} numbers)" in p for p in problems
+    )
     assert any(p.startswith(f"{EVALUATION}: 2 valid runs in MLflow") for p in problems)
     assert len(problems) == 2
 
@@ -113,7 +115,7 @@ def test_one_flipped_byte_of_a_checkpoint_is_named(here: Path) -> None:
     content[-1] ^= 1
     replace(weights, bytes(content))
     problems = audit(None).problems
-    assert any(p.startswith(f"{MODEL}: corrupt: data/tiny/{MODEL}/model.safetensors differs from") for p in problems)
+    assert any(p.startswith(f"{MODEL}: corrupt: data/tiny/{MODEL}/model.safetensors does not match") for p in problems)
     assert any(p.startswith(f"{EVALUATION}: stale: its input {MODEL} is not ok") for p in problems)
     assert not any(p.startswith("prepare_dataset") for p in problems)
 

@@ -1,8 +1,9 @@
-# What a rule asks of the grid. Functions take wildcards only, so that Snakemake tracks what they return.
+# Inputs, outputs, resources and parameters of the rules, from the grid. The returned functions take wildcards only, so that Snakemake
+# tracks their values.
 
 
 def job_of(stage, wildcards):
-    """The job of a rule; a stage that makes one thing per scale has no wildcard for the cell."""
+    """The job of a rule. A stage with one cell per scale has no wildcard for the cell."""
     return load_grid(wildcards.scale).job(stage.name, wildcards.get("cell", "all"))
 
 
@@ -19,7 +20,7 @@ def cards(stage):
 
 
 def artefacts(stage):
-    """The large files that a job reads. Only their cards decide whether it is current: times of large files mean nothing."""
+    """The large files that a job reads; `ancient`, because only the cards decide whether a job is current."""
     return lambda wildcards: [
         ancient(str(job_of(stage, wildcards).inputs[role].parent / output.name))
         for role, source in stage.inputs.items()
@@ -43,7 +44,7 @@ def outputs_of(stage):
 
 
 def shown(folder, what):
-    """A folder of tables or figures in Snakemake's report."""
+    """Add a folder of tables or figures to Snakemake's report."""
     one, suffix = {"tables": ("table", "md"), "figures": ("figure", "png")}[what]
     return report(
         folder,
@@ -72,7 +73,7 @@ def identity(stage):
 
 
 def cell_name(stage):
-    """The cell, for the command: it is compiled once for all rules of a loop, so it names no variable of the loop."""
+    """The cell, for the shell command, which is compiled once for all rules of the loop and so cannot use the loop's variables."""
     return lambda wildcards: job_of(stage, wildcards).cell
 
 
@@ -81,6 +82,6 @@ def threads_of(stage):
 
 
 def name_of(stage):
-    """`stage/cell`, as it is called everywhere."""
+    """`stage/cell`, the name of a job."""
     cell = "all" if stage.collects else "{wildcards.cell}"
     return f"{stage.name}/{cell}"

@@ -1,4 +1,4 @@
-# One rule per stage of favae/jobs/stages.py, which says what each reads and writes.
+# One rule per stage of favae/jobs/stages.py, which states the inputs and outputs of each stage.
 for stage in STAGES.values():
 
     rule:

@@ -1,1 +1,1 @@
-"""The benchmarks: one module each, with a `SECTION`; `favae.bench.section.sections` finds them."""
+"""The benchmarks: one module per benchmark, with a `SECTION`; `favae.bench.section.sections` finds them."""

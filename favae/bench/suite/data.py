@@ -1,4 +1,4 @@
-"""Preparation of a data set, and reading it in training, against Pillow on single files."""
+"""Preparation of a data set, and reading it in training, compared with Pillow on single files."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ _DIFFERENT, _BATCH = 16, 8
 
 
 def _write_images(folder: Path, count: int, side: int) -> list[Path]:
-    """`count` JPEG files, most of them links to the first few; one more for the validation split."""
+    """`count` JPEG files, most of them links to the first few, and one more for the validation split."""
     train, val = folder / "images" / "train", folder / "images" / "val"
     train.mkdir(parents=True)
     val.mkdir()
@@ -134,7 +134,7 @@ SECTION = comparison(
         Case("1024 images of 256 pixels, batches of 8", _input, faster=3, measures_memory=False),
     ],
     "Peer: Pillow on single files, one process. Ours also checks, hashes and indexes every file (`prepare`, in threads), and reads "
-    "training batches from memory-mapped shards in a thread; both end with uint8 batches, since conversion to float is the training "
-    "device's work. The goal of 1.8 for preparation is that of two free cores. The row after it says how much of that this machine "
-    "gave at the time: there the peer is Pillow alone in as many processes, started beforehand.",
+    "training batches from memory-mapped shards in a thread. Both end with uint8 batches, because the training device converts them "
+    "to float. The goal of 1.8 for preparation assumes two free cores. The row after it shows how much the second core really "
+    "helped at the time: there the peer is plain Pillow with one process per core, started beforehand.",
 )

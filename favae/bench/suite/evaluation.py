@@ -1,4 +1,4 @@
-"""Evaluation of reconstructions in one pass, against images on disk that every tool reads again."""
+"""Evaluation of reconstructions in one pass, compared with tools that each read images from disk."""
 
 import contextlib
 import io
@@ -29,7 +29,7 @@ _BATCH = 8
 
 
 class _FidNetwork(nn.Module):
-    """Features in the form in which pytorch-fid asks for them."""
+    """Features in the form that pytorch-fid expects."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _FidNetwork(nn.Module):
 
 
 class _Tools:
-    """Write both images as PNG, then let each tool read them: scikit-image, NumPy, pytorch-fid."""
+    """Write originals and reconstructions as PNG, then measure with scikit-image, NumPy and pytorch-fid."""
 
     def __init__(self, folder: Path, protocol: EvaluationConfig, side: int) -> None:
         self.original, self.reconstruction = folder / "original", folder / "reconstruction"
@@ -51,7 +51,7 @@ class _Tools:
         self.rings = RadialSpectrum(side, side, protocol.spectrum)
 
     def write(self, first: int, images: Tensor, reconstructions: Tensor) -> None:
-        """Both batches as PNG files."""
+        """Write both batches as PNG files."""
         stored = images.permute(0, 2, 3, 1).numpy(), to_uint8(reconstructions).numpy()
         for folder, batch in zip((self.original, self.reconstruction), stored, strict=True):
             for i, image in enumerate(batch, first):
@@ -62,7 +62,7 @@ class _Tools:
             yield tuple(np.asarray(Image.open(f / path.name)) for f in (self.original, self.reconstruction))  # type: ignore[misc]
 
     def measure(self) -> dict[str, float]:
-        """Every metric by its tool, each reading the files again."""
+        """Every metric by its tool; each tool reads the files again."""
         from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
         window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
@@ -81,7 +81,7 @@ class _Tools:
 
     @staticmethod
     def _lfd(a: np.ndarray, b: np.ndarray) -> float:
-        """As the focal frequency loss paper defines it: the spectra of both images."""
+        """LFD as the focal frequency loss paper defines it, from the spectra of both images."""
         distance = np.abs(np.fft.fft2(a, axes=(0, 1)) - np.fft.fft2(b, axes=(0, 1))) ** 2
         return float(np.log(distance.mean() + 1))
 
@@ -103,7 +103,7 @@ class _Tools:
 
 
 def _as_loaded(model: FAVAE) -> FAVAE:
-    """The model as every stage gets it from disk."""
+    """The model saved and loaded, as every stage loads it."""
     with TemporaryDirectory() as folder:
         save_weights(Path(folder), model.state_dict(), {"kind": "autoencoder", "model": model.config})
         return load_autoencoder(Path(folder))
@@ -112,7 +112,7 @@ def _as_loaded(model: FAVAE) -> FAVAE:
 def _case(
     count: int, side: int, model_of: Callable[[bool], FAVAE] | None
 ) -> Callable[[Settings], AbstractContextManager[Work]]:
-    """`model_of` makes the model from `quick`; None: reconstructions are given, only the metrics are measured."""
+    """`model_of` makes the model, given `quick`. None: only the metrics are measured, on given reconstructions."""
 
     @contextmanager
     def build(settings: Settings) -> Iterator[Work]:
@@ -127,7 +127,7 @@ def _case(
         given = to_float(smooth) + 0.05 * torch.randn(smooth.shape, generator=generator)
 
         def stored() -> Iterator[Tensor]:
-            """Images as they come from a shard: none is kept."""
+            """Images as read from a shard; none is cached."""
             for first in range(0, _BATCH if settings.quick else count, _BATCH):
                 yield smooth.roll(7 * first, -1)
 
@@ -174,11 +174,11 @@ SECTION = comparison(
     [
         Case("encode, decode, metrics: the demo's model, 48 pixels, 250 images", _case(250, 48, demo_model), faster=2),
         Case("the same, 1000 images", _case(1000, 48, demo_model), faster=2),
-        Case("metrics alone, 256 pixels, 24 images", _case(24, 256, None), faster=2, measures_memory=False),
+        Case("only metrics, 256 pixels, 24 images", _case(24, 256, None), faster=2, measures_memory=False),
     ],
-    "Peer: originals and reconstructions written as PNG, read again by scikit-image, NumPy and pytorch-fid for each metric. "
-    "Encoding and decoding are the same in both: with the paper's model, which takes seconds an image on a CPU, they hide all else. "
-    "Networks with pretrained weights (LPIPS, Inception) are left out for the same reason; Frechet distances are those of "
-    "`randconv`. Ours in four times the images should need no more memory; the peer keeps its images on disk, and works on "
-    f"one at a time where ours takes {_BATCH}.",
+    "Peer: originals and reconstructions are written as PNG and read again by scikit-image, NumPy and pytorch-fid for each metric. "
+    "Encoding and decoding are the same in both; with the paper's model, which takes seconds per image on a CPU, they would take "
+    "almost all of the time. Networks with pretrained weights (LPIPS, Inception) are left out for the same reason; Frechet distances "
+    "use `randconv`. Our memory must not grow with the number of images; the peer keeps its images on disk and processes one at a "
+    f"time, ours {_BATCH}.",
 )

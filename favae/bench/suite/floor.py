@@ -1,4 +1,4 @@
-"""What this machine can do at best, and how far the work of the benchmarks is from it."""
+"""Lower bounds of the benchmarks' times on this machine (roofline), and how far each benchmark is from them."""
 
 import statistics
 import time
@@ -43,7 +43,7 @@ class Operations(TorchDispatchMode):
 
 
 def _seconds(run: Callable[[], Any], settings: Settings) -> float:
-    """Median of the runs within two seconds, after one to warm up; at least one."""
+    """Median time of the runs within two seconds, at least one, after a warm-up run."""
     run()
     seconds: list[float] = []
     begin = time.perf_counter()
@@ -68,14 +68,14 @@ def _peaks(settings: Settings) -> tuple[dict[torch.dtype, float], float]:
 
 
 def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float | None, float, torch.dtype]]:
-    """Name, work, FLOPs (None: to be counted), bytes that must at least be moved (inputs, outputs, weights, once each), and
-    the type of number whose peak it is held against."""
+    """Name, work, FLOPs (None: to be counted), least bytes to move (inputs, outputs and weights, once each), and the data type
+    whose peak rate is the bound."""
     quick, device = settings.quick, settings.device
     shape = (1, 3, 32, 32) if quick else (8, 3, 256, 256)
     pred, target = (torch.randn(shape, device=device) for _ in range(2))
     pred.requires_grad_()
     ffl = FocalFrequencyLoss()
-    # Two real transforms of n points each, 2.5 n log2 n operations (half of a complex one's).
+    # Two real transforms of n points with 2.5 n log2 n operations each (half of a complex transform).
     transforms = 2 * 2.5 * pred.numel() * torch.tensor(shape[-1] * shape[-2]).log2().item()
     yield (
         "focal frequency loss, 8x3x256x256",
@@ -161,7 +161,8 @@ SECTION = Section(
     "Floor",
     ("work", "operations", "bytes", "floor by operations", "floor by bytes", "measured", "times the floor"),
     _rows,
-    "Peaks are measured here: a product of 3072x3072 matrices, a copy of 256 MiB. Operations are counted by torch (matrix products "
-    "and convolutions; transforms by 2.5 n log2 n); bytes are inputs, outputs, weights and optimiser state, each moved as "
-    "often as it must be. The larger of the two is the floor. Convolutions reach a large matrix product's rate at best.",
+    "Peak rates are measured on this machine: a product of 3072x3072 matrices, a copy of 256 MiB. Operations are counted by torch "
+    "(matrix products and convolutions) or computed (2.5 n log2 n per transform); bytes are inputs, outputs, weights and optimiser "
+    "state, each moved as often as necessary. The larger of the two times is the floor. Convolutions are at best as fast as a large "
+    "matrix product.",
 )

@@ -1,4 +1,4 @@
-"""Focal frequency loss against its authors' package."""
+"""Focal frequency loss, compared with its authors' package."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -43,5 +43,5 @@ SECTION = comparison(
         Case("1x128x256x256", _case(1, 128, 256, 256), faster=4, memory=0.4),
         Case("2x512x16x16", _case(2, 512, 16, 16), faster=2, memory=0.4),
     ],
-    "Peer: `focal-frequency-loss` from PyPI. fp32, the gradient with respect to the reconstruction.",
+    "Peer: `focal-frequency-loss` from PyPI. fp32, gradient with respect to the reconstruction.",
 )

@@ -1,4 +1,4 @@
-"""What the workflow costs beside its jobs: planning, asking for the state, starting a command."""
+"""Overhead of the workflow: planning, status, start of a command."""
 
 import shutil
 import statistics
@@ -25,7 +25,7 @@ _DVC = (sys.executable, "-m", "dvc")
 
 
 def _rows(settings: Settings) -> Iterator[Row]:
-    """One after the other. Raises RuntimeError where a command fails, with its message."""
+    """Run the commands one after the other. Raises RuntimeError with the message of a command that fails."""
     here, repeats = Path(), 1 if settings.quick else min(settings.rounds, _REPEATS)
     yield _row("favae --help", None, _time(here, repeats, *_FAVAE, "--help"), 0.3)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def _write_bulk_grid(project: Path) -> int:
 
 
 def _time(folder: Path, repeats: int, *command: str) -> float:
-    """Median seconds of a command. Exit code 1 of a state that is not clean is an answer, not a failure."""
+    """Median seconds of a command. Exit code 1 of a status command means that something is not current, not a failure."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -90,6 +90,6 @@ SECTION = Section(
     "Overheads of the workflow",
     ("command", "jobs", "seconds", "goal"),
     _rows,
-    "Median of three. Planning is measured in a copy without results, so that every job is planned; the states are those of the "
-    "active scale. Nothing in the project is changed.",
+    "Median of three runs. Planning is measured in a copy of the project without results, so that every job is planned; the status "
+    "commands use the active scale. Nothing in the project is changed.",
 )

@@ -1,4 +1,4 @@
-"""Where the time of FA-VAE's training step goes."""
+"""Profile of a training step of FA-VAE."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from favae.training.autoencoder import AutoencoderTask
 
 
 def _parts(task: AutoencoderTask) -> Iterator[tuple[str, nn.Module]]:
-    """Name and modules of every part, in the order in which an image meets them."""
+    """Name and modules of every part, in the order of the forward pass."""
     encoder, decoder = task.model.encoder, task.model.decoder
     yield "encoder, finest level", encoder.conv_in
     for number, layer in enumerate(encoder.down):
@@ -41,6 +41,6 @@ SECTION = Section(
     COLUMNS,
     _rows,
     "FA-VAE f = 16 with discriminator and LPIPS-VGG, one image of 128 pixels, fp32, under torch's profiler (which costs a few "
-    "percent). Forward of `everything else` is all that no part claims, gradients' accumulation and the image's own arithmetic.",
+    "percent). `everything else` is what belongs to no part, such as the accumulation of gradients and operations on the image.",
     bars=BARS,
 )

@@ -1,4 +1,4 @@
-"""Where the time of the STFT-VAE's training step goes."""
+"""Profile of a training step of the STFT-VAE."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -37,7 +37,7 @@ SECTION = Section(
     "Where a training step of the STFT-VAE goes",
     COLUMNS,
     _rows,
-    "As the scale `stft` trains it: SSIM and short-time Fourier loss, batch 50 of 28 pixels, bf16, one thread. The profiler costs "
-    "more here: it is paid for each of some hundred small operations.",
+    "Settings of the scale `stft`: SSIM and short-time Fourier loss, batch 50 of 28 pixels, bf16, one thread. The overhead of the "
+    "profiler is larger here, because the step consists of hundreds of small operations.",
     bars=BARS,
 )

@@ -1,4 +1,4 @@
-"""Cosine quantiser against vector-quantize-pytorch, the library that the official code carries a copy of."""
+"""Cosine quantiser, compared with vector-quantize-pytorch, of which the official code has a copy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ def _build(settings: Settings) -> Iterator[Work]:
     start = ours.codebook.clone()
 
     def agree() -> str:
-        """One pass of both with the same codebook; z of unit length, because the newer library compares that with it."""
+        """One pass of both with the same codebook. z has unit length, because newer versions of the library normalise it."""
         ours.codebook.copy_(start)
         peer._codebook.embed.copy_(start[None])
         unit_BChw = F.normalize(z_BChw, dim=1)
@@ -54,6 +54,6 @@ SECTION = comparison(
     "Cosine quantiser, forward and moving average",
     [Case("2048 vectors, 16384 codes of 256", _build, faster=1.5, memory=0.5)],
     "Peer: `vector-quantize-pytorch` from PyPI, `use_cosine_sim`, the same decay, deterministic choice, no dead codes "
-    "replaced. Its present rule for the moving average is another one; that of the official code is tested by hand in "
+    "replaced. The current version updates the moving average by another rule than the official code, whose rule is tested in "
     "`tests/models/test_quantizers.py`.",
 )

@@ -1,4 +1,4 @@
-"""Sampling from CAT with classifier-free guidance, against two full forward passes a token."""
+"""Sampling from CAT with classifier-free guidance, compared with two full forward passes per token."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from favae.models import CAT
 from favae.models.sampling import sample_codes, top_k_filter, top_p_filter
 
 _GUIDANCE, _TOP_K, _TOP_P = 3.0, 500, 0.95
-_EVERY = 64  # the peer's cost is measured at every 32nd token, in the middle of its stretch
+_EVERY = 64  # the peer is measured at one token in 64, the middle one
 
 
 @torch.inference_mode()
 def _next_codes(model: CAT, codes_Bn: Tensor, text_BTD: Tensor, mask_BT: Tensor, temperature: float) -> Tensor:
-    """The official way: the conditional and the unconditional pass over all tokens so far, of which the last logits are used."""
+    """As in the official code: a conditional and an unconditional pass over all tokens so far; only the last logits are used."""
     hidden_B = torch.zeros(len(codes_Bn), dtype=torch.bool, device=codes_Bn.device)
     conditional_BK = model.prefix_logits(codes_Bn, text_BTD, mask_BT)[:, -1]
     null_BK = model.prefix_logits(codes_Bn, text_BTD, mask_BT, hidden_B)[:, -1]
@@ -46,7 +46,7 @@ def _build(settings: Settings) -> Iterator[Work]:
         return [_next_codes(model, codes_BN[:, :n], text_BTD, mask_BT, temperature) for n in positions]
 
     def agree() -> str:
-        """Where nothing is left to chance, both must choose the same codes after the same ones."""
+        """Without randomness both must choose the same code after the same prefix."""
         same = torch.stack(run_peer(0.0), dim=1) == codes_BN[:, list(positions)]
         if same.float().mean() < 0.98:  # ties in rounding
             raise Disagreement(f"{int(same.sum())} of {same.numel()} most probable codes are equal")
@@ -59,6 +59,6 @@ SECTION = comparison(
     5,
     "Sampling 256 tokens with guidance",
     [Case("CAT of width 1536, 1 of 24 layers, batch 8", _build, faster=20, measures_memory=False)],
-    "Peer: for each token one pass with and one without text over all tokens so far, as the official code does. It is measured at "
-    f"every {_EVERY}th token and multiplied: all of it takes minutes. fp32, random weights.",
+    "Peer: for each token one pass with and one without text over all tokens so far, as in the official code. It is measured at "
+    f"every {_EVERY}th token and scaled up, because a complete run takes minutes. fp32, random weights.",
 )

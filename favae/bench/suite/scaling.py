@@ -1,4 +1,4 @@
-"""Time and memory of a training step against sizes, and with each of its options."""
+"""Time and memory of a training step for several sizes and options."""
 
 import json
 import statistics
@@ -16,7 +16,7 @@ from favae.runtime.cpu import use_threads
 
 _STEPS = 2
 _HALF_WIDTH = 64
-# What differs from one image of 128 pixels, 1024 codes, k = 9, fp32.
+# Differences from one image of 128 pixels, 1024 codes, k = 9, fp32.
 _POINTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("1 image of 128 pixels, 1024 codes, k = 9, fp32", {}),
     ("batch 2", {"batch": 2}),
@@ -69,11 +69,16 @@ def _measure(order: dict[str, Any]) -> dict[str, float]:
 SECTION = Section(
     23,
     "Scaling and options of a training step",
-    ("one image of 128 pixels, 1024 codes, k = 9, fp32, but", "ms a step", "images/s", "peak memory of a step, MiB"),
+    (
+        "one image of 128 pixels, 1024 codes, k = 9, fp32, except",
+        "ms per step",
+        "images/s",
+        "peak memory of a step, MiB",
+    ),
     _rows,
-    "FA-VAE f = 16 at half the paper's width (64 channels), with discriminator and LPIPS-VGG; each row a process of its own, the "
-    "median of two steps. Memory is what a step takes beside weights, gradients and Adam. `compile: default` is not run here: "
-    "compiling takes minutes and pays on a GPU.",
+    "FA-VAE f = 16 at half the paper's width (64 channels), with discriminator and LPIPS-VGG; each row in its own process, median of "
+    "two steps. Memory is what a step takes in addition to weights, gradients and Adam. `compile: default` is not run here, because "
+    "compiling takes minutes and helps only on a GPU.",
 )
 
 

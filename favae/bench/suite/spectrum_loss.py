@@ -1,4 +1,4 @@
-"""The whole dynamic spectrum loss on the four pairs of an f = 16 model at 256 pixels."""
+"""The dynamic spectrum loss on all four pairs of features of an f = 16 model at 256 pixels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +41,6 @@ SECTION = comparison(
     2,
     "Dynamic spectrum loss, forward and backward",
     [Case("four pairs of f = 16 at 256 pixels, k = 9, batch 1", _build, faster=5)],
-    "Peer: `favae.bench.official.OfficialSpectrumLoss`: a 2-D depth-wise convolution for each feature, the FFL package "
-    "twice a pair. Gradients with respect to all eight features and the four sigmas.",
+    "Peer: `favae.bench.official.OfficialSpectrumLoss`: one 2-D depth-wise convolution per feature, the FFL package "
+    "twice per pair. Gradients with respect to all eight features and the four sigmas.",
 )

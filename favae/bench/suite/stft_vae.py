@@ -1,4 +1,4 @@
-"""Training the STFT-VAE on digits, against a plain PyTorch loop over a DataLoader."""
+"""Training the STFT-VAE on digits, compared with a plain PyTorch loop over a DataLoader."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -43,7 +43,7 @@ def _prepare(digits: Tensor, folder: Path) -> PreparedSplit:
 
 
 class _PlainLoop:
-    """One epoch as in a tutorial: fp32, Adam, a DataLoader in this process, losses read at every step."""
+    """Training as in a tutorial: fp32, Adam, a DataLoader in this process, losses read at every step."""
 
     def __init__(self, config: CompanionConfig, weights: dict[str, Tensor], digits: Tensor) -> None:
         self.config = config
@@ -54,7 +54,7 @@ class _PlainLoop:
         self.loader = DataLoader(TensorDataset(images), _BATCH, shuffle=True, drop_last=True)
 
     def objective(self, image: Tensor, noise: Tensor) -> Tensor:
-        """L of a batch in [0, 1]."""
+        """The objective for a batch of images in [0, 1]."""
         restored, kl = self.model(image, noise)
         total = self.config.objective.kl * kl.mean()
         for term in self.config.objective.terms.values():
@@ -80,7 +80,7 @@ class _PlainLoop:
 
 
 class _Ours:
-    """One of the trainings that run side by side, with a core each, as `snakemake -c 2` runs the scale."""
+    """One of several trainings that run in parallel with one core each, as `snakemake -c 2` runs the scale."""
 
     def __init__(self, config: CompanionConfig, shards: Path, device: torch.device) -> None:
         use_cpu_for_training(1)
@@ -116,7 +116,7 @@ def _case(row: str, precision: str) -> Callable[[Settings], AbstractContextManag
         trainings = settings.threads if settings.device.type == "cpu" else 1
         with TemporaryDirectory() as name:
             split = _prepare(digits, Path(name))
-            torch.manual_seed(1)  # with weights of seed 0 a unit lies so near 0 that rounding decides whether it is on
+            torch.manual_seed(1)  # with seed 0 one unit is so close to 0 that rounding decides its sign
             exact = stft_vae_task(stft_vae_spec(row, "fp32"), settings.device)
             weights = {name: value.clone() for name, value in exact.model.state_dict().items()}
             plain = _PlainLoop(exact.config, weights, digits)
@@ -139,7 +139,7 @@ def _case(row: str, precision: str) -> Callable[[Settings], AbstractContextManag
                     plain.objective(batch.images.float() / 255, torch.randn(_BATCH, 2)).backward()
                     named = [dict(model.named_parameters()) for model in (exact.model, plain.model)]
                     pairs = [[parameters[key].grad for key in sorted(named[1])] for parameters in named]
-                    # A phase jumps by 2 pi where the imaginary part changes its sign: rounding decides there.
+                    # A phase jumps by 2 pi where the imaginary part changes its sign, so rounding may change it by 2 pi.
                     rounding = 1e-2 if "stft" in exact.terms else 1e-4
                     said = largest_difference(pairs[0], pairs[1], rounding, "gradients in fp32")  # type: ignore[arg-type]
                     run_ours()
@@ -152,13 +152,13 @@ def _case(row: str, precision: str) -> Callable[[Settings], AbstractContextManag
 
 SECTION = comparison(
     8,
-    "STFT-VAE on digits, as many epochs of 2000 as there are cores",
+    "STFT-VAE on digits, one epoch of 2000 images per core",
     [
         Case("mean squared error, bf16", _case("l2", "bf16"), faster=3, measures_memory=False),
         Case("mean squared error, fp32", _case("l2", "fp32"), faster=3, measures_memory=False),
         Case("SSIM and short-time Fourier loss, bf16", _case("stft-ssim", "bf16"), faster=3, measures_memory=False),
     ],
     "Peer: `favae.bench.plain_vae`: transposed convolutions and full complex spectra, fp32, a loop over a `DataLoader`, one training "
-    "after the other on all cores. Ours: one training a core, side by side, as the scale `stft` runs them, in its bf16 (convolutions "
-    "only, losses stay in fp32). Batch 50, the learning rates of the paper.",
+    "after the other on all cores. Ours: one training per core, in parallel, as in the scale `stft`, with its bf16 (convolutions "
+    "only; losses are fp32). Batch 50, the learning rates of the paper.",
 )

@@ -1,4 +1,4 @@
-"""One full training step, generator and discriminator, against the same step written the official way."""
+"""One full training step, generator and discriminator, compared with the same step as in the official code."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,8 +49,8 @@ SECTION = comparison(
     4,
     "Training step of FA-VAE f = 16 at 256 pixels",
     [Case("generator and discriminator, batch 1, fp32", _build, faster=1.3)],
-    "Peer: `favae.bench.official.OfficialStep`, the same networks, LPIPS-VGG with random weights in both. Agreement is that of "
-    "the generator's losses and gradients in the first step; the discriminators differ by design, since the peer makes the "
-    "reconstruction again after the generator has moved (`adversarial.reconstruction: recompute` does so here). "
-    "Two thirds or more of either step are the convolutions of the same networks: see the profile below.",
+    "Peer: `favae.bench.official.OfficialStep` with the same networks, and LPIPS-VGG with random weights in both. Agreement is "
+    "that of the generator's losses and gradients in the first step. The discriminators differ by design, because the peer computes "
+    "the reconstruction again after the generator's update (here an option, `adversarial.reconstruction: recompute`). "
+    "Two thirds or more of either step are convolutions of the same networks; see the profile below.",
 )
