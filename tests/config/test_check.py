@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from tests_support import write_params
 
 from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid
@@ -21,15 +22,15 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
     """The grid `tiny` with values set in blocks of its parameter files: `{"tiny.yaml": {"f4": {"model": {...}}}}`."""
 
     def edit(changes: dict[str, Any], scale: str = "tiny") -> Grid:
-        params = tmp_path / "params"
-        params.mkdir()
+        write_params(tmp_path, product=scale != "tiny")
         yaml = YAML(typ="safe", pure=True)
-        for file in Path("params").glob("*.yaml"):
-            tree = yaml.load(file.read_text())
-            _set(tree, changes.get(file.name, {}))
-            with (params / file.name).open("w") as handle:
+        for name, values in changes.items():
+            file = tmp_path / "params" / name
+            tree = yaml.load(file.read_text(encoding="utf-8"))
+            _set(tree, values)
+            with file.open("w", encoding="utf-8") as handle:
                 yaml.dump(tree, handle)
-        monkeypatch.setattr(paths, "PARAMS", params)
+        monkeypatch.chdir(tmp_path)
         return Grid(scale)
 
     return edit
@@ -126,6 +127,7 @@ def test_a_problem_of_many_cells_is_reported_once(edited: Edit) -> None:
     assert re.search(r"evaluation\.yaml|tiny\.yaml:\d+: batch_size: .*greater than 0.* and \d+ more\)$", line)
 
 
+@pytest.mark.usefixtures("own_parameters")
 def test_facts_are_cached_and_a_damaged_cache_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from favae.jobs import facts as module
     from favae.jobs.facts import facts, training_request

@@ -68,7 +68,7 @@ def test_settings_are_recorded_with_the_metric_they_decide() -> None:
     [
         ({"metric": ["psnr"]}, "Extra inputs"),
         ({"metrics": ["fid"]}, "frechet"),
-        ({"metrics": ["psnr", "psnr"]}, "twice"),
+        ({"metrics": ["psnr", "psnr"]}, "duplicates"),
         ({"feature_networks": []}, "feature_networks is empty"),
         ({"lpips_nets": []}, "lpips_nets is empty"),
         ({"n": 0}, "greater than 0"),

@@ -176,7 +176,7 @@ def test_labels_keep_their_distance_and_their_order() -> None:
     ("old", "new", "message"),
     [
         ("cell: train_cat/natural-f4-cat", "cell: train_cat/other", "no cell 'train_cat/other'"),
-        ("kind: sigma", "kind: samples", "a figure of kind 'samples' shows cells of generate_images"),
+        ("kind: sigma", "kind: samples", "a figure of kind 'samples' needs cells of generate_images"),
         ("palette: colorblind", "pallette: colorblind", "style.pallette: unknown key"),
     ],
 )

@@ -232,7 +232,7 @@ def test_a_row_can_be_added_in_yaml_only(job: Callable[[str], Job], edit: Callab
         ),
         ("{fid_test: fid}", "{rfid_test: fid}", "published_columns has 'rfid_test', which is not in columns"),
         (", guidance: 1.0}", "}", "guidance must be given exactly for cells of generate_images"),
-        ("comparable: no", "comparable: perhaps", "comparable: Input should be 'yes' or 'no'"),
+        ("comparable: no", "comparable: perhaps", "comparable: found 'perhaps'"),
         ("id: zero_shot", "id: reconstruction", "two tables have the id 'reconstruction'"),
     ],
 )
