@@ -24,7 +24,11 @@ def state_of(job: Job, *, verify_bytes: bool = True) -> tuple[State, str]:
     try:
         card = read_card(job.card)
     except FileNotFoundError:
-        return State.MISSING, "no card"
+        former = _former_name(job)
+        return (
+            State.MISSING,
+            f"no card (renamed? {former} left the grid and has the same parameters)" if former else "no card",
+        )
     except ValueError as error:
         return State.CORRUPT, str(error)
     try:
@@ -40,6 +44,18 @@ def state_of(job: Job, *, verify_bytes: bool = True) -> tuple[State, str]:
         if (describe(path) != output) if verify_bytes else (size_of(path) != output.size):
             return State.CORRUPT, f"{name} differs from what its card says"
     return State.OK, ""
+
+
+def _former_name(job: Job) -> str | None:
+    """A cell of the same stage that left the grid, and whose result has the parameters of `job`: it was renamed."""
+    known = job.cells[job.stage.name]
+    for path in sorted(job.card.parent.parent.glob(f"*/{job.card.name}")):
+        try:
+            if path.parent.name not in known and read_card(path).parameters == job.parameters:
+                return path.parent.name
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def statuses(scale: str | None, *, verify_bytes: bool = True) -> list[tuple[Job, State, str]]:
