@@ -31,7 +31,11 @@ def state_of(job: Job, *, check: Check = "remembered") -> tuple[State, str]:
     try:
         card = read_card(job.card)
     except FileNotFoundError:
-        return State.MISSING, "no card"
+        former = _former_name(job)
+        return (
+            State.MISSING,
+            f"no card (renamed? {former} left the grid and has the same parameters)" if former else "no card",
+        )
     except ValueError as error:
         return State.CORRUPT, str(error)
     try:
@@ -49,19 +53,20 @@ def state_of(job: Job, *, check: Check = "remembered") -> tuple[State, str]:
     return State.OK, ""
 
 
-def _differs(path: Path, output: Output, check: Check) -> bool:
-    if check == "sizes":
-        return size_of(path) != output.size
-    if check == "remembered" and describe(path) == output:
-        return False
-    return describe(path, again=True) != output  # no result is called corrupt from memory
+def _former_name(job: Job) -> str | None:
+    """A cell of the same stage that left the grid, and whose result has the parameters of `job`: it was renamed."""
+    known = job.cells[job.stage.name]
+    for path in sorted(job.card.parent.parent.glob(f"*/{job.card.name}")):
+        try:
+            if path.parent.name not in known and read_card(path).parameters == job.parameters:
+                return path.parent.name
+        except (OSError, ValueError):
+            continue
+    return None
 
 
-def statuses(scale: str | None, *, check: Check = "remembered") -> list[tuple[Job, State, str]]:
-    """Every job of a scale with its state and the reason. A cell is also stale if one of its inputs is not ok.
-
-    `check` is that of `state_of`.
-    """
+def statuses(scale: str | None, *, verify_bytes: bool = True) -> list[tuple[Job, State, str]]:
+    """Every job of a scale with its state and the reason. A cell below a stale or missing one is stale too."""
     rows: list[tuple[Job, State, str]] = []
     bad: dict[str, str] = {}  # card path -> name of the job that is not ok
     for job in load_grid(scale):

@@ -32,7 +32,7 @@ def run(job: Job, context: Context) -> Outcome:
         counts = f"CAT has {cat.cat.codes} codes but the decoder {decoder.quantizer.codes}"
         raise ValueError(f"{job.where}: {counts}; both must come from the same FA-VAE")
     split = inputs.split(config.protocol.split)
-    prompts = _prompts(split, config)
+    prompts = prompts_of(split, config)
     shown = _shown(split, prompts, config.examples)
     examples: dict[str, list[Any]] = {
         "caption": [prompts[i][1] for i in shown],
@@ -90,7 +90,7 @@ def _chosen(image: Tensor, first: int, shown: Collection[int]) -> list[np.ndarra
     return [levels for i, levels in enumerate(to_uint8(image).numpy(), first) if i in shown]
 
 
-def _prompts(split: PreparedSplit, config: GenerateConfig) -> list[tuple[int, str]]:
+def prompts_of(split: PreparedSplit, config: GenerateConfig) -> list[tuple[int, str]]:
     """(row, caption) pairs: `captions_per_image` captions per held-out image, `n` of the protocol in total."""
     prompts = [(row, caption) for row in range(len(split)) for caption in _captions(split, row, config)]
     wanted = len(prompts) if config.protocol.n == "all" else config.protocol.n

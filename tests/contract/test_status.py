@@ -45,6 +45,13 @@ def test_a_card_cut_short_is_corrupt_not_a_crash(here: Path) -> None:
     assert states("remembered")[MODEL] is State.CORRUPT
 
 
+def test_a_renamed_cell_is_said(here: Path) -> None:
+    folder = here / "data/tiny" / MODEL
+    folder.rename(folder.with_name("called-otherwise-before"))
+    reasons = {job.name: reason for job, _, reason in statuses(None, verify_bytes=False)}
+    assert reasons[MODEL] == "no card (renamed? called-otherwise-before left the grid and has the same parameters)"
+
+
 def test_overheads_are_printed_and_nothing_is_changed(results: Path) -> None:
     before = call(results, "git", "status", "--porcelain").stdout
     printed = call(results, "favae", "bench", "overheads", "--repeats", "1").stdout.splitlines()

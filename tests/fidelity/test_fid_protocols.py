@@ -19,7 +19,7 @@ from favae.pretrained.features import load_feature_network
 from favae.pretrained.weights import load_catalogue
 from favae.stages.compute_reference_statistics import run
 from favae.stages.context import Context
-from favae.stages.generate_images import _prompts
+from favae.stages.generate_images import prompts_of
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("own_parameters")
@@ -77,7 +77,7 @@ class Captioned:
 def prompts(count: int = 400, **changes: Any) -> list[tuple[int, str]]:
     protocol = {"split": "test", "metrics": ["frechet"], "n": changes.pop("n", "all")}
     options = {"seed": 0, "guidance": [1.0], "top_k": None, "top_p": None, "batch_size": 8, "protocol": protocol}
-    return _prompts(Captioned(count), GenerateConfig.model_validate(options | changes))  # type: ignore[arg-type]
+    return prompts_of(Captioned(count), GenerateConfig.model_validate(options | changes))  # type: ignore[arg-type]
 
 
 def test_first_captions_and_random_ones() -> None:
