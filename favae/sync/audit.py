@@ -111,11 +111,19 @@ def audit_bundle(scale: str | None, bundle: Bundle | None = None) -> Audit:
 
 
 def audits(scale: str | None) -> list[Audit]:
-    """Of the results in `data/`, if there are any, and of the published ones; of `data/` where there are neither."""
+    """Of the results in `data/` and of the published ones.
+
+    Raises:
+        Unreachable: there are results in `data/`, and MLflow cannot be asked.
+        ConfigError: there are neither, the parameters are not valid, or the scale has no tables.
+    """
     grid = load_grid(scale)
+    bundle = Bundle.of(grid.scale)
     own = any(job.card.exists() for job in grid)
-    published = Bundle.of(grid.scale).exists
-    return [*([audit(scale)] if own or not published else []), *([audit_bundle(scale)] if published else [])]
+    if not own and not bundle.exists:
+        made = f"`snakemake --config scale={grid.scale}` makes results"
+        raise ConfigError(f"neither {paths.DATA / grid.scale} nor {bundle.results} has a result to audit; {made}")
+    return [*([audit(scale)] if own else []), *([audit_bundle(scale)] if bundle.exists else [])]
 
 
 def _trace(result: Audit, tables: Job, results: Results, folder: Path) -> None:
@@ -203,6 +211,10 @@ def _differences(tables: Job, results: Results, folder: Path) -> Iterator[str]:
 
 def _different_numbers(file: Path, expected: str) -> Iterator[str]:
     ours, theirs = (list(csv.DictReader(io.StringIO(text))) for text in (expected, file.read_text()))
+    if ours and theirs and ours[0].keys() != theirs[0].keys():
+        odd = ", ".join(str(name) for name in ours[0] if name not in theirs[0]) or "none"
+        yield f"{file}: has other columns than the results give; missing: {odd}"
+        return
     if len(ours) != len(theirs):
         yield f"{file}: {len(theirs)} lines, according to the results {len(ours)}"
     for mine, found in zip(ours, theirs, strict=False):

@@ -11,6 +11,7 @@ import pytest
 from published_support import write_result
 from tests_support import environment
 
+from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, load_grid
 from favae.results.bundle import MANIFEST, Bundle
 from favae.sync.audit import audit_bundle, audits, find
@@ -41,6 +42,12 @@ def test_a_clean_clone_audits_what_was_published_and_changes_nothing(clone: Path
     (number,) = find(result, "reconstruction/natural-f4-favae-on-natural/psnr_test")
     (weights,) = [item for item in result.chain(number) if item.job.name == "train_autoencoder/natural-f4-favae"]
     assert any("model.safetensors (not shipped)" in line for line in weights.lines())
+
+
+def test_where_there_are_no_results_one_line_says_so(project: Path) -> None:
+    shutil.rmtree("data")
+    with pytest.raises(ConfigError, match="neither data/tiny nor reports/tiny/results has a result to audit"):
+        audits("tiny")
 
 
 def test_own_and_published_results_are_both_audited(project: Path) -> None:
@@ -227,3 +234,10 @@ def test_tables_are_not_written_anew_over_results_that_do_not_hold(clone: Path) 
     with pytest.raises((ValueError, FileNotFoundError), match=r"metrics\.json"):
         publish("tiny")
     assert snapshot(ROOT) == before
+
+
+def test_a_table_of_other_columns_is_named_once(clone: Path) -> None:
+    table = ROOT / "tables/reconstruction.csv"
+    table.write_text(table.read_text().replace("seeds_high", "other", 1))
+    expected = f"{table}: has other columns than the results give; missing: seeds_high"
+    assert [problem for problem in problems() if problem.startswith(f"{table}: has")] == [expected]
