@@ -232,7 +232,7 @@ def test_a_row_is_added_in_yaml_alone(job: Callable[[str], Job], edit: Callable[
         ),
         ("{fid_test: fid}", "{rfid_test: fid}", "published_columns has 'rfid_test', which is not in columns"),
         (", guidance: 1.0}", "}", "guidance must be given exactly for cells of generate_images"),
-        ("comparable: no", "comparable: perhaps", "comparable: Input should be 'yes' or 'no'"),
+        ("comparable: no", "comparable: perhaps", "comparable: found 'perhaps'; did you mean 'yes'"),
         ("id: zero_shot", "id: reconstruction", "two tables have the id 'reconstruction'"),
     ],
 )
@@ -318,7 +318,7 @@ def test_of_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
 
 def test_a_claim_about_what_the_table_does_not_have_is_refused() -> None:
     claim = {"text": "a beats b", "metric": "psnr_test", "row": "both", "better_than": ["nobody"]}
-    with pytest.raises(ValueError, match="names the row 'nobody'"):
+    with pytest.raises(ValueError, match="names the unknown row 'nobody'"):
         table(claims=[claim])
     with pytest.raises(ValueError, match="not in columns"):
         table(claims=[claim | {"metric": "ssim_test", "better_than": ["ours only"]}])
