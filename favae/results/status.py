@@ -65,8 +65,19 @@ def _former_name(job: Job) -> str | None:
     return None
 
 
-def statuses(scale: str | None, *, verify_bytes: bool = True) -> list[tuple[Job, State, str]]:
-    """Every job of a scale with its state and the reason. A cell below a stale or missing one is stale too."""
+def _differs(path: Path, output: Output, check: Check) -> bool:
+    if check == "sizes":
+        return size_of(path) != output.size
+    if check == "remembered" and describe(path) == output:
+        return False
+    return describe(path, again=True) != output  # no result is called corrupt from memory
+
+
+def statuses(scale: str | None, *, check: Check = "remembered") -> list[tuple[Job, State, str]]:
+    """Every job of a scale with its state and the reason. A cell is also stale if one of its inputs is not ok.
+
+    `check` is that of `state_of`.
+    """
     rows: list[tuple[Job, State, str]] = []
     bad: dict[str, str] = {}  # card path -> name of the job that is not ok
     for job in load_grid(scale):

@@ -170,7 +170,7 @@ def test_missing_weights_are_reported_and_other_statistics_are_computed(
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("grid.yaml", "dataset: natural, reference: natural", "dataset: natural, reference: scientific", "not 'natural'"),
+        ("grid.yaml", "cat: natural-f4-cat,", "cat: natural-f4-cat, reference: scientific,", "not 'natural'"),
         ("evaluation.yaml", "images: [test, all]", "images: [test]", "no statistics of 'all'"),
         ("evaluation.yaml", "images: [test, all]", "images: [all]", "no statistics of 'test'"),
         ("evaluation.yaml", "  n: all", "  n: 8", "n is 8, but reference 'natural' has n = all"),

@@ -232,7 +232,7 @@ def test_a_row_can_be_added_in_yaml_only(job: Callable[[str], Job], edit: Callab
         ),
         ("{fid_test: fid}", "{rfid_test: fid}", "published_columns has 'rfid_test', which is not in columns"),
         (", guidance: 1.0}", "}", "guidance must be given exactly for cells of generate_images"),
-        ("comparable: no", "comparable: perhaps", "comparable: found 'perhaps'"),
+        ("comparable: no", "comparable: perhaps", "comparable: found 'perhaps'; did you mean 'yes'"),
         ("id: zero_shot", "id: reconstruction", "two tables have the id 'reconstruction'"),
     ],
 )
@@ -326,7 +326,7 @@ def test_in_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
 
 def test_a_claim_about_what_the_table_does_not_have_is_refused() -> None:
     claim = {"text": "a beats b", "metric": "psnr_test", "row": "both", "better_than": ["nobody"]}
-    with pytest.raises(ValueError, match="row 'nobody'"):
+    with pytest.raises(ValueError, match="names the unknown row 'nobody'"):
         table(claims=[claim])
     with pytest.raises(ValueError, match="not in columns"):
         table(claims=[claim | {"metric": "ssim_test", "better_than": ["ours only"]}])

@@ -105,7 +105,9 @@ class _Tools:
 def _as_loaded(model: FAVAE) -> FAVAE:
     """The model saved and loaded, as every stage loads it."""
     with TemporaryDirectory() as folder:
-        save_weights(Path(folder), model.state_dict(), {"kind": "autoencoder", "model": model.config})
+        save_weights(
+            Path(folder), model.state_dict(), {"kind": "autoencoder", "model": {"kind": model.kind, **model.config}}
+        )
         return load_autoencoder(Path(folder))
 
 
