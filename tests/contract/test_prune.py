@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+from contract_support import edit
 from tests_support import call, planned
 
 
 def test_prune_lists_then_removes_what_no_cell_asks_for(results: Path) -> None:
-    for name in ("grid.yaml", "tables.yaml", "figures.yaml"):
+    one, but = "numbers: evaluation, model: all, dataset: all}", "recipe: evaluation, rows: reconstruction"
+    others = f'numbers: evaluation, model: "natural-f4-*", dataset: all}}\n    - {{{but}, numbers: evaluation, '
+    edit(results, "grid.yaml", one, f"{others}model: natural-f2-favae, dataset: natural}}")
+    for name in ("tables.yaml", "figures.yaml"):
         file = results / "params" / name
         kept = [line for line in file.read_text().splitlines() if "natural-f2-favae-on-scientific" not in line]
         file.write_text("\n".join(kept) + "\n")
