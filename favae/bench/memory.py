@@ -76,13 +76,13 @@ def peak_while(run: Callable[[], Any], device: torch.device) -> int:
 
 def resident(field: Literal["VmRSS", "VmHWM"]) -> int:
     """Resident set of this process in bytes: current (VmRSS), or the peak since `forget_peak` (VmHWM)."""
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(field))
+    line = next(line for line in _STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024
 
 
 def forget_peak() -> None:
     """Reset VmHWM to the current resident set."""
-    _CLEAR.write_text("5")
+    _CLEAR.write_text("5", encoding="utf-8")
 
 
 def _measure(order: Mapping[str, Any]) -> int:

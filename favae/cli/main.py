@@ -72,7 +72,7 @@ def run(
         os.environ["OMP_NUM_THREADS"] = str(threads)  # read by NumPy and torch when they are imported
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("")
+        log.write_text("", encoding="utf-8")
         _also_into(log)
     job = load_grid(scale).job(stage, cell)
     from favae.results.publish import CellBusy

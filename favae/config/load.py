@@ -26,9 +26,13 @@ S = TypeVar("S", bound=BaseModel)
 def _read(path: Path, mtime_ns: int) -> dict[str, Any]:
     try:
         # The pure loader follows YAML 1.2: 2e-6 is a number and `on` a string, as in DVC.
-        loaded = YAML(typ="safe", pure=True).load(path.read_text())
+        loaded = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: byte {error.start}: not UTF-8 text ({error.reason}); save the file as UTF-8"
+        ) from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: expected a mapping at the top level, found {type(loaded).__name__}")
     return whole_numbers(loaded)
@@ -123,7 +127,7 @@ def _line_of(path: Path, keys: Keys) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def _compose(path: Path, mtime_ns: int) -> Node | None:
-    return YAML(typ="safe", pure=True).compose(path.read_text())
+    return YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8"))
 
 
 def _child(node: Node | None, key: str | int) -> tuple[int, Node] | None:

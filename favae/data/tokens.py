@@ -26,7 +26,7 @@ class TokenSplit:
                 raise ValueError(f"{folder}: no tokens of the {split} split")
             self.tokens = torch.from_numpy(arrays[split].astype(np.int64))
             self.codes, self.grid = int(arrays["codes"]), (int(arrays["grid"][0]), int(arrays["grid"][1]))
-        with (folder / paths.CAPTIONS).open(newline="") as handle:
+        with (folder / paths.CAPTIONS).open(newline="", encoding="utf-8") as handle:
             self.pairs = [(int(r["row"]), r["caption"]) for r in csv.DictReader(handle) if r["split"] == split]
         if not self.pairs:
             raise ValueError(

@@ -132,14 +132,14 @@ def _build(request: Request) -> Facts:
 def _sources() -> str:
     """Hash of everything except parameters that facts depend on: the source files and the version of torch."""
     parts = [path for name in _SOURCES for path in sorted((_PACKAGE / name).rglob("*.py")) or [_PACKAGE / name]]
-    texts = [path.read_text() for path in [*parts, *(_PACKAGE / name for name in _TRAININGS)]]
+    texts = [path.read_text(encoding="utf-8") for path in [*parts, *(_PACKAGE / name for name in _TRAININGS)]]
     return sha256_text("\0".join([importlib.metadata.version("torch"), *texts]))
 
 
 def _read() -> dict[str, Facts]:
     """The facts in the cache file, or none if the sources have changed since."""
     try:
-        tree = json.loads(paths.facts().read_text())
+        tree = json.loads(paths.facts().read_text(encoding="utf-8"))
         if tree["sources"] != _sources():
             return {}
         return {key: _from_json(entry) for key, entry in tree["facts"].items()}

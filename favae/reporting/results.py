@@ -42,7 +42,7 @@ class Results:
         """`metrics.json` of an evaluation. Raises ValueError if it is not JSON."""
         path = self.folders[name] / paths.METRICS
         try:
-            return json.loads(path.read_text())
+            return json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}: not JSON ({error}); remove the folder and run the cell again") from error
 

@@ -115,6 +115,6 @@ def text_of(card: Card) -> str:
 def read_card(path: Path) -> Card:
     """Read a card. Raises FileNotFoundError, or ValueError naming the file if it is not a valid card."""
     try:
-        return Card.model_validate_json(path.read_text())
+        return Card.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ValueError(f"{path}: not a valid card ({error.error_count()} problems); remove it") from error

@@ -82,6 +82,6 @@ def write_git_record() -> None:
 def read_git_record() -> dict[str, Any]:
     """The record that the head process wrote, or an empty mapping."""
     try:
-        return json.loads(paths.git_record().read_text())
+        return json.loads(paths.git_record().read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return {}

@@ -29,7 +29,7 @@ def _grid_at(commit: str, scale: str) -> dict[tuple[str, str], dict[str, Any]] |
     except (OSError, subprocess.SubprocessError):
         return None
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        with tarfile.open(fileobj=io.BytesIO(done.stdout), encoding="utf-8") as archive:
             archive.extractall(folder, filter="data")
         with contextlib.chdir(Path(folder)):
             try:

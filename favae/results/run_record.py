@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from favae.config.base import Schema
 from favae.results.git import read_git_record
 from favae.runtime import paths
@@ -96,4 +98,7 @@ def read_run_record(scale: str, stage: str, cell: str) -> RunRecord | None:
 
 def read_record(path: Path) -> RunRecord | None:
     """A record, or None where there is none. Raises ValueError where it is not one."""
-    return RunRecord.model_validate_json(path.read_text()) if path.exists() else None
+    try:
+        return RunRecord.model_validate_json(path.read_bytes()) if path.exists() else None
+    except ValidationError as error:
+        raise ValueError(f"{path}: not a valid run record ({error.error_count()} problems); remove it") from error

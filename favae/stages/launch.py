@@ -53,7 +53,7 @@ def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outc
             signal.signal(number, handler)
     if not report.exists():
         raise RuntimeError(f"the {training.ranks} training processes ended without a result; see their messages above")
-    said = json.loads(report.read_text())
+    said = json.loads(report.read_text(encoding="utf-8"))
     if "interrupted" in said:
         raise Interrupted(said["interrupted"])
     return Outcome(**said)

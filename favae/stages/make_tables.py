@@ -19,7 +19,7 @@ def run(job: Job, context: Context) -> Outcome:
     with replacing(target) as folder:
         folder.mkdir()
         for name, text in render(job).items():
-            (folder / name).write_text(text)
+            (folder / name).write_text(text, encoding="utf-8")
     rows = {table.id: len(table.rows) for table in config_of(job, TablesConfig).tables}
     return Outcome({"rows": rows}, published=[target.as_posix()])
 

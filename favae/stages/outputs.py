@@ -24,7 +24,7 @@ from favae.training.loop import Result
 def write_metrics(folder: Path, results: Mapping[str, MetricResult], crop: str) -> None:
     """Write `metrics.json`, with `crop` (`DatasetConfig.resize` of the data set) added to the protocol of each metric."""
     complete = {name: {**result, "protocol": {**result["protocol"], "crop": crop}} for name, result in results.items()}
-    (folder / paths.METRICS).write_text(json.dumps(complete, indent=1, sort_keys=True) + "\n")
+    (folder / paths.METRICS).write_text(json.dumps(complete, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def values_of(results: Mapping[str, MetricResult]) -> dict[str, float]:

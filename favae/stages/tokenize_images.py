@@ -25,7 +25,7 @@ def run(job: Job, context: Context) -> Outcome:
     model = inputs.tokenizer(device)
     codes, grid = model.quantizer.codes, (model.latent_size, model.latent_size)
     arrays: dict[str, np.ndarray] = {"codes": np.array(codes), "grid": np.array(grid)}
-    with (context.build / paths.CAPTIONS).open("w", newline="") as handle:
+    with (context.build / paths.CAPTIONS).open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(["split", "row", "caption"])
         for name in config.splits:

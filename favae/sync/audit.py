@@ -205,12 +205,12 @@ def _differences(tables: Job, results: Results, folder: Path) -> Iterator[str]:
         file = folder / name
         if name not in there:
             yield f"{file}: missing"
-        elif file.read_text() != text:
+        elif file.read_text(encoding="utf-8") != text:
             yield from _different_numbers(file, text) if file.suffix == ".csv" else _different_line(file, text)
 
 
 def _different_numbers(file: Path, expected: str) -> Iterator[str]:
-    ours, theirs = (list(csv.DictReader(io.StringIO(text))) for text in (expected, file.read_text()))
+    ours, theirs = (list(csv.DictReader(io.StringIO(text))) for text in (expected, file.read_text(encoding="utf-8")))
     if ours and theirs and ours[0].keys() != theirs[0].keys():
         odd = ", ".join(str(name) for name in ours[0] if name not in theirs[0]) or "none"
         yield f"{file}: has other columns than the results give; missing: {odd}"
@@ -225,7 +225,7 @@ def _different_numbers(file: Path, expected: str) -> Iterator[str]:
 
 
 def _different_line(file: Path, expected: str) -> Iterator[str]:
-    ours, theirs = expected.splitlines(), file.read_text().splitlines()
+    ours, theirs = expected.splitlines(), file.read_text(encoding="utf-8").splitlines()
     pairs = enumerate(zip(ours, theirs, strict=False), 1)
     line = next((number for number, (mine, found) in pairs if mine != found), min(len(ours), len(theirs)) + 1)
     yield f"{file}: line {line} does not agree with the results"

@@ -39,6 +39,13 @@ def test_unreadable_files_are_named(tmp_path: Path, text: str) -> None:
         read_yaml(path)
 
 
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes("a: é".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"bad\.yaml: byte 3: not UTF-8 text"):
+        read_yaml(path)
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: file not found"):
         read_yaml(tmp_path / "nowhere.yaml")

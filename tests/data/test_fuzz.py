@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from favae.config.dataset import ListFilesConfig
+from favae.config.load import read_yaml
 from favae.data.images import image_size, read_image
 from favae.data.mnist import check_md5, read_images, read_labels
 from favae.data.texts import Texts
 from favae.inference.export import CONFIG, WEIGHTS, load_any_autoencoder, save_weights
 from favae.models import FAVAE
+from favae.results.cards import read_card
+from favae.results.run_record import read_record
 
 MODEL = {
     "image_size": 8,
@@ -105,6 +108,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "mapping": lambda path: Texts().mapping(path),
     "numbers": lambda path: Texts().number_lists(ListFilesConfig(train=path.name, test=path.name), path.parent),
     "json": lambda path: Texts().ffhq_json(path),
+    "parameters": read_yaml,
+    "card": read_card,
+    "run record": read_record,
 }
 quick = settings(
     max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None

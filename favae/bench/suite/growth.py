@@ -102,7 +102,9 @@ def _forget_pages(folder: Path) -> None:
 
 
 def _bytes_read() -> int:
-    return int(next(line for line in _IO.read_text().splitlines() if line.startswith("read_bytes")).split()[1])
+    return int(
+        next(line for line in _IO.read_text(encoding="utf-8").splitlines() if line.startswith("read_bytes")).split()[1]
+    )
 
 
 def _reads(settings: Settings) -> Iterator[Row]:
@@ -203,7 +205,7 @@ def _memory(shards: Path, who: Literal["ours", "peer"]) -> float:
 
 def _own_share() -> int:
     """Bytes of this process, a page that n processes share counted as 1/n."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("Pss:")).split()[1])
 
 
