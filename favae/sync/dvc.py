@@ -15,7 +15,7 @@ from favae.results.publish import keep_copies
 from favae.results.status import State, statuses
 from favae.runtime import paths
 from favae.sync.dvc_entries import Recorded
-from favae.sync.dvc_yaml import renew
+from favae.sync.dvc_yaml import CHECK, renew
 
 _PR_SET_PDEATHSIG = 1
 
@@ -78,7 +78,10 @@ def lock_results(scale: str | None) -> LockReport:
         valid = [job for job, state, _ in rows if state is State.OK]
         refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
         recorded = Recorded(grid)
-        if valid and (new := recorded.new(valid)):
+        new = recorded.new(valid)
+        if refused:  # nothing says that the parameters were checked while results of others are here
+            new.pop(CHECK, None)
+        if valid and new:
             # Re-linking would give files new times; the content is in the cache either way.
             done = dvc("commit", "--force", "--no-relink", *new)
             if done.returncode:

@@ -51,7 +51,7 @@ def sync(scale: str | None) -> str:
             added = sum(_show(experiment, job, card, record) for job, card, record in found)
     except Unreachable as error:
         advice = "`favae mlflow-sync` tries again" if error.passing else "the results are whole, only this view is not"
-        return f"mlflow: could not be brought up to date ({error}); {advice}"
+        return f"mlflow: could not be updated ({error}); {advice}"
     return f"mlflow: {added} new of {len(found)} runs in experiment favae-{grid.scale} ({shown(uri)})"
 
 

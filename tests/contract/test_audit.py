@@ -80,9 +80,9 @@ def test_a_value_edited_in_a_table_is_named(here: Path) -> None:
     replace(summary, summary.read_bytes().replace(shown, b" 31.50 "))
     problems = audit(None).problems
     where = "data/tiny/reports/tables/reconstruction.csv: FA-VAE, f = 2/psnr_test"
-    assert f"{where}: reproduced is '31.5', the results give '{value}'" in problems
+    assert f"{where}: reproduced is '31.5', according to the results '{value}'" in problems
     assert any(p.startswith("data/tiny/reports/tables/summary.md: line ") for p in problems)
-    assert any(p.startswith("make_tables/all: corrupt: data/tiny/reports/tables differs") for p in problems)
+    assert any(p.startswith("make_tables/all: corrupt: data/tiny/reports/tables does not match") for p in problems)
     assert len(problems) == 3
 
 

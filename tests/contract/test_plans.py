@@ -105,10 +105,10 @@ def test_cosmetic_edits_run_nothing(results: Path) -> None:
     edit(results, "text_to_image.yaml", "  seed: 0\n", "", after="sampling:")
     edit(results, "text_to_image.yaml", "  top_k: 500\n", "  top_k: 500  # first\n  seed:   0\n", after="sampling:")
     edit(results, "evaluation.yaml", "n: all", 'n: "all"')
-    rules = results / "workflow/rules/cat.smk"
-    rules.write_text(
-        rules.read_text().replace('"exec favae run train_cat', '# said twice\n        "exec favae  run train_cat')
-    )
+    rules = results / "workflow/rules/stages.smk"
+    command = '"exec favae run {rule}'
+    assert command in rules.read_text()
+    rules.write_text(rules.read_text().replace(command, '# said twice\n            "exec favae  run {rule}'))
     (results / "workflow/docs/structure.md").write_text("Other words.\n")
     assert planned(results) == set() == planned_by_dvc(results)
 

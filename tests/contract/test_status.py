@@ -48,7 +48,7 @@ def test_a_card_cut_short_is_corrupt_not_a_crash(here: Path) -> None:
 def test_a_renamed_cell_is_said(here: Path) -> None:
     folder = here / "data/tiny" / MODEL
     folder.rename(folder.with_name("called-otherwise-before"))
-    reasons = {job.name: reason for job, _, reason in statuses(None, verify_bytes=False)}
+    reasons = {job.name: reason for job, _, reason in statuses(None, check="sizes")}
     assert reasons[MODEL] == "no card (renamed? called-otherwise-before left the grid and has the same parameters)"
 
 

@@ -43,6 +43,7 @@ def test_prepared_data_are_a_few_files(finished: Path) -> None:
             "index.csv",
             "captions.csv",
             "bad_images.csv",
+            "raw.csv",
         }
 
 

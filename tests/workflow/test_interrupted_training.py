@@ -117,7 +117,7 @@ def test_on_a_full_disk_the_previous_checkpoint_stays_intact(prepared: Path, tmp
     )
     assert full.returncode == 1
     assert "cannot be written" in full.stderr
-    assert "free some space and start again" in full.stderr
+    assert "make room and start again" in full.stderr
     assert {path.name: path.read_bytes() for path in states.glob("*/step-*.pt")} == before
     call(project, "favae", "run", *CELL)
     assert read_card(project / "data/tiny" / "/".join(CELL) / "card.json") == whole
