@@ -142,7 +142,7 @@ def test_in_a_moved_or_copied_project_artifacts_are_those_of_its_own_folder(resu
         ("postgresql://ada:s3c/r@et@example.org/runs?password=s3cret", "postgresql://example.org/runs"),
         ("http://s3cret@example.org", "http://example.org"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
-        ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
+        ("sqlite:////srv/a@b/mlflow.db", "sqlite:////srv/a@b/mlflow.db"),
     ],
 )
 def test_user_and_password_of_an_address_are_not_shown(uri: str, printed: str) -> None:
