@@ -14,13 +14,15 @@ def status(
 ) -> None:
     """Show the state of every cell, from contents: ok, missing, stale or corrupt. Exits with 1 unless all are ok.
 
-    A large file that was not touched since it was hashed last is not hashed again, unless --full asks for it.
+    A large file that was not touched since it was hashed last is not hashed again, unless --full asks for it. Raw data are
+    compared with those that a data set was prepared from, by names and sizes (not with --fast).
 
     Example: favae status --scale demo
     """
     import sys
 
     from favae.config.errors import ConfigError
+    from favae.results.raw_data import changed_raw_data
     from favae.results.status import statuses
     from favae.sync.dvc import unrecorded
 
@@ -28,9 +30,15 @@ def status(
         raise typer.BadParameter("--fast and --full exclude each other")
     rows = statuses(scale, check="sizes" if fast else "bytes" if full else "remembered")
     width = max(len(job.name) for job, _, _ in rows)
-    for job, state, reason in rows:
-        print(f"{state.value:8} {job.name:{width}}  {reason}".rstrip())
     bad = {state.value for _, state, _ in rows} - {"ok"}
+    for job, state, reason in rows:
+        if state.value == "ok" and not fast and (changes := changed_raw_data(job)):
+            bad.add("raw data")
+            more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+            reason = (
+                f"raw data changed ({changes[0]}{more}); to prepare them again: snakemake --forcerun prepare_dataset"
+            )
+        print(f"{state.value:8} {job.name:{width}}  {reason}".rstrip())
     if "corrupt" in bad:
         print("corrupt results: `favae adopt` removes their cards, then `snakemake` makes them again", file=sys.stderr)
     try:

@@ -5,6 +5,7 @@ from typing import Any
 from favae.config.errors import ConfigError
 from favae.jobs.grid import load_grid
 from favae.results.cards import input_hashes, read_card
+from favae.results.raw_data import changed_raw_data
 from favae.results.status import State, state_of
 
 
@@ -27,6 +28,8 @@ def explain(target: str, scale: str | None) -> str:
         raise ConfigError(f"{target!r}: expected STAGE/CELL, as `favae status` lists them")
     job = load_grid(scale).job(stage, cell)
     state, reason = state_of(job)
+    if state is State.OK and (changes := changed_raw_data(job)):
+        return "\n".join([f"{job.name}: ok, but its raw data changed since:", *(f"  {line}" for line in changes)])
     if state is not State.STALE:
         return f"{job.name}: {state.value}{': ' + reason if reason else ''}"
     card = read_card(job.card)
