@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from favae.jobs.grid import Grid, Job
-from favae.results.bundle import Bundle
+from favae.results.bundle import MANIFEST, Bundle
 from favae.results.cards import Card, Output, describe, hash_of, read_card, size_of
 from favae.results.diff import first_difference
 from favae.results.past import parameters_at
@@ -66,10 +66,13 @@ def _card_problems(job: Job, card: Card, bundle: Bundle) -> Iterator[str]:
 
 
 def _is_shipped(job: Job, name: str, output: Output, bundle: Bundle) -> bool:
-    """Whether an output is there whole. Figures of photographs that may not be published are left out of their folder."""
+    """Whether an output is there whole. Figures of photographs that may not be published are left out of their folder.
+
+    Then the manifest tells which files are there, and nothing else may be missing.
+    """
     file = bundle.locate(Path(name))
     in_part = job.stage.name == "make_figures" and file.is_dir() and size_of(file) < output.size
-    return file.exists() and not in_part
+    return file.exists() and not (in_part and (bundle.root / MANIFEST).is_file())
 
 
 def _must_be_shipped(job: Job, path: Path) -> bool:
