@@ -112,11 +112,6 @@ class Grid:
             near = closest(cell, self.cells(stage))
             raise ConfigError(f"{paths.GRID}: {self.scale}.{stage}: no cell {cell!r}; {near}") from None
 
-    @staticmethod
-    def names_rows(recipe: str) -> bool:
-        """Whether a recipe file has names of its rows for tables and figures."""
-        return bool(names_of_rows(recipe))
-
     def _read(self) -> Iterator[Job]:
         for stage in STAGES.values():
             if stage.name not in self._versions:

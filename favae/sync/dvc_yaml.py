@@ -18,6 +18,7 @@ from ruamel.yaml.comments import CommentedMap
 from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.jobs.groups import Cell
+from favae.jobs.report_rows import names_of_rows
 from favae.jobs.stages import STAGES, Output, Stage
 from favae.runtime import paths
 from favae.runtime.files import write_text
@@ -134,7 +135,7 @@ def _params(stage: Stage, grid: Grid) -> list[dict[str, Any]]:
     ]
     if stage.collects:  # labels of rows made by `each` come from the recipes
         recipes = {c.recipe for source in STAGES for c in grid.cells_by_stage[source].values() if STAGES[source].gpu}
-        named = [name for name in sorted(recipes) if grid.names_rows(name)]
+        named = [name for name in sorted(recipes) if names_of_rows(name)]
         params += [{paths.params_file(name).as_posix(): ["_rows"]} for name in named]
     return params
 
