@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from favae.config.base import Duration, NonNegative, Schema, left_to_constructor
 from favae.config.evaluation import LpipsNet
-from favae.config.training import AutoencoderTrainingConfig
+from favae.config.training import AutoencoderTrainingConfig, GanTrainingConfig
 
 
 class CosineQuantizerConfig(Schema):
@@ -160,6 +160,7 @@ class FavaeConfig(AutoencoderTrainingConfig):
     model: FavaeModelConfig
     objective: FavaeObjectiveConfig
     optimizer: FavaeOptimizerConfig
+    training: GanTrainingConfig
 
     @property
     def recomputes(self) -> bool:

@@ -41,6 +41,12 @@ class TrainingConfig(Schema):
         return self
 
 
+class GanTrainingConfig(TrainingConfig):
+    """The same for a training with a discriminator, whose part the reconstruction loss on val does not see."""
+
+    selection: Literal["best", "last"] = "last"  # the best step may lie before the GAN starts
+
+
 class AutoencoderTrainingConfig(Schema):
     """All parameters of one autoencoder training, except its data set. Subclasses add `model` and `objective`."""
 

@@ -162,7 +162,7 @@ SWITCHES = [
     ("21", "train_autoencoder.objective.commitment", 1.0, 0.25),
     ("25", "train_autoencoder.model.fcm_groups", 32, 3),
     ("27", "train_autoencoder.objective.adversarial.adaptive_scope", "world", "rank"),
-    ("33", "train_autoencoder.training.selection", "best", "last"),
+    ("33", "train_autoencoder.training.selection", "last", "best"),
     ("36", "prepare_dataset.resize", "squash", "center_crop"),
     ("36", "train_autoencoder.training.augment", "none", "flip"),
     ("37", "prepare_dataset.on_bad_image", "fail", "skip"),
