@@ -19,6 +19,17 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 UpToOne = Annotated[float, Field(gt=0, le=1)]
 
 
+class DatasetTerms(Schema):
+    """Terms of a data set (`_terms` of its parameter file). No result depends on them, only what is shown to others.
+
+    `publish` says whether photographs of the data set, and reconstructions of them, may appear on pages for others.
+    """
+
+    licence: str
+    source: str = ""
+    publish: Literal["yes", "no"]
+
+
 class ListFilesConfig(Schema):
     """Published lists of file names, one per line (gzip if the name ends in .gz), relative to the raw-data folder."""
 

@@ -152,6 +152,10 @@ class Grid:
 
     def _disagreements(self) -> Iterator[tuple[str, str]]:
         """Contradictions between jobs that are valid by themselves: references, and rows of tables and figures."""
+        from favae.jobs.terms import stated
+
+        for recipe in {cell.recipe for cell in self.cells_by_stage["prepare_dataset"].values()}:
+            stated(recipe)
         for recipe in {cell.recipe for cells in self.cells_by_stage.values() for cell in cells.values()}:
             names_of_rows(recipe)
         for job in self:
