@@ -154,7 +154,7 @@ def draw_sigma(config: FigureConfig, style: FigureStyleConfig, results: Results)
 def _sigmas(axes: Axes, series: SeriesConfig, table: pd.DataFrame) -> list[Line2D]:
     if "train/sigma_taps_0" not in table:
         raise ValueError(f"{series.cell} was trained without learnable sigmas: take it out of the figure")
-    dashed = any(name.startswith("train/sigma_complements") for name in table)
+    dashed = any(str(name).startswith("train/sigma_complements") for name in table)
     axes.set(title=f"{series.label} (dashed: complements)" if dashed else series.label, xlabel="step")
     axes.margins(x=0)
     lines = []

@@ -153,6 +153,6 @@ def _metrics(job: Job, record: RunRecord, started: int, ended: int) -> Iterator[
         for row in table.to_dict("records"):
             step = int(row.pop("step"))
             time = started + (ended - started) * step // last
-            yield from (Metric(k, float(v), time, step) for k, v in row.items() if math.isfinite(v))
+            yield from (Metric(str(k), float(v), time, step) for k, v in row.items() if math.isfinite(v))
     yield from (Metric(f"result/{k}", v, ended, 0) for k, v in record.metrics.items() if math.isfinite(v))
     yield Metric("seconds", record.seconds, ended, 0)
