@@ -27,6 +27,8 @@ class SpectralRegularization(nn.Module):
         data_range: 1 for images in [0, 1], 2 for images in [-1, 1].
     """
 
+    kind = "spectral_regularization"
+
     def __init__(self, weight: float = 1.0, data_range: float = 2.0) -> None:
         super().__init__()
         not_negative("weight", weight)

@@ -36,6 +36,8 @@ class SSIMLoss(nn.Module):
 
     window: Tensor
 
+    kind = "ssim"
+
     def __init__(self, weight: float = 1.0, data_range: float = 1.0, size: int = 11, sigma: float = 1.5) -> None:
         super().__init__()
         not_negative("weight", weight)

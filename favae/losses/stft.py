@@ -128,6 +128,8 @@ class STFTLoss(nn.Module):
     rows: Tensor
     columns: Tensor
 
+    kind = "stft"
+
     def __init__(
         self,
         weight: float = 1.0,

@@ -1,6 +1,15 @@
-"""Terms of a reconstruction objective by name. All have one interface: pred and target [B,C,H,W] -> a weighted scalar."""
+"""Terms of an objective by kind. All have one interface: pred and target [B,C,H,W] -> a weighted scalar.
 
+A class in a file of this folder is a term if it has the attribute `kind`. It gets the range of the images as
+`data_range` if it has such an argument.
+"""
+
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
@@ -8,9 +17,6 @@ from torch import Tensor, nn
 
 from favae.losses.focal_variants import FocalVariantLoss
 from favae.losses.frequency import FocalFrequencyLoss
-from favae.losses.spectral_regularization import SpectralRegularization
-from favae.losses.ssim import SSIMLoss
-from favae.losses.stft import STFTLoss
 from favae.models.bounds import not_negative
 
 
@@ -47,15 +53,19 @@ def build_ffl(representation: str = "full", spectra: str = "image", **given: Any
     return FocalVariantLoss(representation=representation, **given)
 
 
-# By kind; the argument `data_range` is that of `build_term`.
-_BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "mse": lambda data_range, **given: PixelLoss("mse", **given),
-    "l1": lambda data_range, **given: PixelLoss("l1", **given),
-    "ssim": lambda data_range, **given: SSIMLoss(data_range=data_range, **given),
-    "ffl": lambda data_range, **given: build_ffl(**given),
-    "spectral_regularization": lambda data_range, **given: SpectralRegularization(data_range=data_range, **given),
-    "stft": lambda data_range, **given: STFTLoss(**given),
-}
+@cache
+def _builders() -> dict[str, Callable[..., nn.Module]]:
+    """By kind: the functions of this file, and every class with a `kind` in the files of this folder."""
+    found: dict[str, Callable[..., nn.Module]] = {
+        "mse": partial(PixelLoss, "mse"),
+        "l1": partial(PixelLoss, "l1"),
+        "ffl": build_ffl,
+    }
+    for file in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        module = importlib.import_module(f"favae.losses.{file.name}")
+        classes = [value for value in vars(module).values() if isinstance(value, type)]
+        found |= {vars(loss)["kind"]: loss for loss in classes if "kind" in vars(loss)}
+    return found
 
 
 def build_term(kind: str, data_range: float, **arguments: Any) -> nn.Module:
@@ -64,9 +74,13 @@ def build_term(kind: str, data_range: float, **arguments: Any) -> nn.Module:
     Raises:
         ValueError: an unknown kind, unknown arguments, or values that the term refuses.
     """
-    if kind not in _BUILDERS:
-        raise ValueError(f"kind of a term got {kind!r}; expected one of {list(_BUILDERS)}")
+    builders = _builders()
+    if kind not in builders:
+        raise ValueError(f"kind of a term got {kind!r}; expected one of {list(builders)}")
+    build = builders[kind]
+    if "data_range" in inspect.signature(build).parameters:
+        arguments["data_range"] = data_range
     try:
-        return _BUILDERS[kind](data_range=data_range, **arguments)
+        return build(**arguments)
     except TypeError as error:
         raise ValueError(f"a term of kind {kind!r} got {sorted(arguments)}: {error}") from error

@@ -1,6 +1,11 @@
-"""Networks; they import only torch."""
+"""Networks; they import only torch.
 
-from collections.abc import Mapping
+An autoencoder is found by its `kind` because its file is in this folder.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from favae.models.cat import CAT, cat_parameter_groups
@@ -14,9 +19,17 @@ from favae.models.quantizers import Quantized, build_quantizer
 from favae.models.stft_vae import StftVAE
 from favae.models.text_encoder import LearnedTextEncoder
 
-AUTOENCODERS: dict[str, type[Autoencoder]] = {
-    model.kind: model for model in (FAVAE, StftVAE, VanillaAutoencoder, FflVAE)
-}
+
+def _kinds_below(base: type[Autoencoder]) -> Iterator[tuple[str, type[Autoencoder]]]:
+    for model in base.__subclasses__():
+        if "kind" in vars(model):
+            yield model.kind, model
+        yield from _kinds_below(model)
+
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+AUTOENCODERS: dict[str, type[Autoencoder]] = dict(_kinds_below(Autoencoder))  # type: ignore[type-abstract]
 
 
 def build_autoencoder(config: Mapping[str, Any]) -> Autoencoder:

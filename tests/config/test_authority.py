@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from favae.config import cat, companions, favae
+from favae.config.kinds import ffl, stft_vae
 from favae.losses import (
     DynamicSpectrumLoss,
     FeatureFrequencyLoss,
@@ -33,15 +34,15 @@ CONSTRUCTORS: dict[type[BaseModel], tuple[Callable[..., Any], ...]] = {
     favae.SpectrumConfig: (SpectrumLoss,),
     favae.DynamicSpectrumConfig: (DynamicSpectrumLoss,),
     favae.DiscriminatorConfig: (PatchDiscriminator,),
-    companions.StftVaeModelConfig: (StftVAE,),
-    companions.FflAutoencoderModelConfig: (VanillaAutoencoder,),
-    companions.FflVaeModelConfig: (FflVAE,),
+    stft_vae.StftVaeModelConfig: (StftVAE,),
+    ffl.FflAutoencoderModelConfig: (VanillaAutoencoder,),
+    ffl.FflVaeModelConfig: (FflVAE,),
     companions.MseConfig: (PixelLoss,),
     companions.L1Config: (PixelLoss,),
-    companions.SsimConfig: (SSIMLoss,),
-    companions.StftConfig: (STFTLoss,),
-    companions.FflConfig: (build_ffl, FocalFrequencyLoss),
-    companions.SpectralRegularizationConfig: (SpectralRegularization,),
+    stft_vae.SsimConfig: (SSIMLoss,),
+    stft_vae.StftConfig: (STFTLoss,),
+    ffl.FflConfig: (build_ffl, FocalFrequencyLoss),
+    ffl.SpectralRegularizationConfig: (SpectralRegularization,),
     cat.CatModelConfig: (CAT,),
     cat.LearnedTextConfig: (LearnedText, WordTokenizer, WordTokenizer.from_captions),
     cat.ClipTextConfig: (ClipText,),

@@ -12,14 +12,9 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from favae.config.companions import (
-    CompanionConfig,
-    CyclicRateConfig,
-    FflConfig,
-    SsimConfig,
-    StftConfig,
-    StftVaeModelConfig,
-)
+from favae.config.companions import CompanionConfig, CyclicRateConfig
+from favae.config.kinds.ffl import FflConfig
+from favae.config.kinds.stft_vae import SsimConfig, StftConfig, StftVaeModelConfig
 from favae.jobs.facts import facts, training_request
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.jobs.resources import resources_of

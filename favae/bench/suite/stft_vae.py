@@ -17,8 +17,9 @@ from favae.bench.compare import Case, Work, comparison, largest_difference
 from favae.bench.networks import random_digits, stft_vae_spec, stft_vae_task
 from favae.bench.plain_vae import PlainStftVae, negative_ssim, stft_distance
 from favae.bench.section import Settings
-from favae.config.companions import CompanionConfig, SsimConfig, StftConfig
+from favae.config.companions import CompanionConfig
 from favae.config.dataset import DatasetConfig
+from favae.config.kinds.stft_vae import SsimConfig, StftConfig
 from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit
 from favae.data.prepare import prepare
