@@ -1,7 +1,7 @@
-"""The index of a prepared split as columns: arrays on disk that all processes of a node map and share.
+"""The index of a prepared split as columns: arrays on disk that all processes of a node memory-map and share.
 
-Read into lists of strings, the index of 1.28 million images takes 389 MB and 4 s in every process. The columns are
-derived from `index.csv` and `captions.csv`, belong to the hashes of these two, and can be deleted at any time.
+As lists of strings, the index of 1.28 million images takes 389 MB and 4 s in every process. The columns are derived from
+`index.csv` and `captions.csv` and named by the hashes of both. They can be deleted at any time.
 """
 
 import csv
@@ -27,20 +27,20 @@ _VERSION = 1  # of the arrays; raise it when what is derived changes
 _NO_LABEL = -(2**63)
 _CHECKSUM = "crc32.txt"
 _TYPES = {
-    "ids": np.uint8,  # all names one after the other, UTF-8
+    "ids": np.uint8,  # all names, concatenated, UTF-8
     "id_ends": np.int64,  # where each ends
     "labels": np.int64,
     "shard_rows": np.int64,  # images of each shard
     "captions": np.uint8,
     "caption_ends": np.int64,
-    "last_captions": np.int64,  # for each image, how many captions there are up to and with its own
+    "last_captions": np.int64,  # for each image, the number of captions up to and including its own
 }
 
 Columns = dict[str, np.ndarray]
 
 
 class Texts(Sequence[str]):
-    """Strings that lie one after the other in an array of UTF-8 bytes; decoded when asked for."""
+    """Strings that are concatenated in an array of UTF-8 bytes; each is decoded on access."""
 
     def __init__(self, text: np.ndarray, ends: np.ndarray) -> None:
         self._text = text
@@ -82,7 +82,7 @@ class Labels(Sequence[int | None]):
 
 
 def columns_of(folder: Path, split: Split) -> Columns:
-    """The columns of a split: mapped from `data/state` where they are or can be kept there, else in memory.
+    """The columns of a split, memory-mapped from `data/state` if it exists and is writable, otherwise in memory.
 
     Raises:
         ValueError: a table is missing, its rows are not in order, or the split has no images.
@@ -99,7 +99,7 @@ def columns_of(folder: Path, split: Split) -> Columns:
         return _derive(folder, split)
     try:
         kept.parent.mkdir(exist_ok=True)
-        with FileLock(kept.with_suffix(".lock")):  # one process of a node derives them, the others wait
+        with FileLock(kept.with_suffix(".lock")):  # one process per node derives them, the others wait
             if (found := _load(kept)) is None:
                 _keep(kept, _derive(folder, split))
                 found = _load(kept)
@@ -110,7 +110,7 @@ def columns_of(folder: Path, split: Split) -> Columns:
 
 
 def _load(folder: Path) -> Columns | None:
-    """Columns as kept. None where they are not there, or damaged in any way."""
+    """The stored columns, or None if they are missing or damaged."""
     try:
         found = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _TYPES}
         checksum = (folder / _CHECKSUM).read_text(encoding="utf-8")
@@ -136,7 +136,7 @@ def _checksum(columns: Columns) -> str:
 
 
 def _derive(folder: Path, split: Split) -> Columns:
-    """Read the two tables once, in step: captions stand in the order of the images."""
+    """Read both tables once, in parallel: captions are in the order of the images."""
     ids, captions = bytearray(), bytearray()
     numbers = {name: array("q") for name, kind in _TYPES.items() if kind is np.int64}
     listed = _Captions(folder / paths.CAPTIONS)
@@ -171,7 +171,7 @@ def _count(shard_rows: "array[int]", shard: int, row: int) -> None:
 
 
 class _Captions:
-    """The rows of `captions.csv`, taken image by image."""
+    """The rows of `captions.csv`, grouped by image."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -180,7 +180,7 @@ class _Captions:
 
     @property
     def left(self) -> bool:
-        """Whether there are more."""
+        """Whether rows are left."""
         return self._next is not None
 
     def of(self, name: str) -> list[str]:
@@ -192,7 +192,7 @@ class _Captions:
         return texts
 
     def check_end(self) -> None:
-        """Raise ValueError if rows are left: their image is not in the index, or stands elsewhere in it."""
+        """Raise ValueError if rows are left: their image is not in the index, or at another position."""
         if self._next is not None:
             raise ValueError(
                 f"{self._path}: captions of {self._next[0]!r} are not in the order of {paths.INDEX}; prepare again"

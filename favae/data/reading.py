@@ -1,6 +1,6 @@
-"""Random reads of images from shards: only the bytes asked for, in the order of the disk, several at a time.
+"""Random reads of images from shards: only the requested bytes, in the order on disk, several reads at a time.
 
-A memory map reads ahead of every page it misses: at random, that was 6 to 12 bytes read for each byte used.
+A memory map reads ahead at every page fault: with random access, 6 to 12 bytes were read per byte used.
 """
 
 import mmap
@@ -43,12 +43,12 @@ def open_shard(path: Path, rows: int) -> Shard:
 
 
 class _OpenFile:
-    """A descriptor that is closed when nobody reads from it any more."""
+    """A file descriptor that is closed with its last reference."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        if hasattr(os, "posix_fadvise"):  # Linux; no read-ahead: neighbours in a shard are no neighbours in a batch
+        if hasattr(os, "posix_fadvise"):  # Linux; no read-ahead, because a batch is random
             os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
     def __del__(self) -> None:
@@ -64,7 +64,7 @@ def _map_without_read_ahead(path: Path) -> np.ndarray:
 
 
 class ShardReader:
-    """Reads rows of shards that follow each other. Files are opened when first needed; threads may read together.
+    """Reads rows of consecutive shards. Files are opened on first use. Threads may read concurrently.
 
     Raises:
         ValueError: two shards hold images of different shapes.
@@ -104,7 +104,7 @@ class ShardReader:
         return x_BHWC
 
     def _read_small(self, rows: np.ndarray, x_BHWC: np.ndarray) -> np.ndarray:
-        """Images of less than a page: a map without read-ahead reads the same pages, without a call for each image."""
+        """Images smaller than a page: a memory map without read-ahead reads the same pages, without one call per image."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(shards):
             chosen = np.flatnonzero(shards == number)
@@ -112,7 +112,7 @@ class ShardReader:
         return x_BHWC
 
     def _pieces(self, rows: np.ndarray) -> Iterator["_Piece"]:
-        """The parts of `rows` that are one read: consecutive images of one shard."""
+        """Split `rows` into reads of consecutive images of one shard."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         offsets = self._first_bytes[shards] + (rows - self._starts[shards]) * self._image_bytes
         breaks = (np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1).tolist()
@@ -129,7 +129,7 @@ _Piece = tuple[_OpenFile, int, int, int]  # file; first byte and last + 1 of the
 
 
 def _read_cached(target: memoryview, piece: _Piece) -> bool:
-    """Read a piece if that needs no waiting for a disk: it lies in memory."""
+    """Read a piece if the page cache has it, so that no disk access is needed."""
     file, first, last, offset = piece
     if not _NOWAIT:
         return False

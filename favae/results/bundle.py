@@ -1,7 +1,7 @@
-"""Published results of a scale: what `reports/<scale>` ships of `data/<scale>`, and where each file lies there.
+"""Published results of a scale: which files of `data/<scale>` are in `reports/<scale>`, and where.
 
-`results/` has the layout of `data/<scale>`; `tables/` and `figures/` are those of the run. `manifest.json` lists every shipped file
-with its hash, and every output that is known by its hash only, such as weights.
+`results/` has the layout of `data/<scale>`. `tables/` and `figures/` are those of the run. `manifest.json` lists every published
+file with its hash, and the hash of every output that is not published, such as weights.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class Bundle:
 
     @classmethod
     def of(cls, scale: str) -> "Bundle":
-        """That of the repository."""
+        """The bundle of a scale in this repository."""
         return cls(scale, paths.bundle_dir(scale))
 
     @property
@@ -48,7 +48,7 @@ class Bundle:
         return self.results.is_dir()
 
     def locate(self, path: Path) -> Path:
-        """Where a file of `data/<scale>` lies in the bundle, if it is shipped."""
+        """The path in the bundle of a file of `data/<scale>`, if it is published."""
         for base in (paths.DATA / self.scale, paths.bundle_dir(self.scale)):
             if path.is_relative_to(base):
                 inner = path.relative_to(base)
@@ -71,12 +71,12 @@ class Bundle:
             raise ValueError(f"{path}: not a list of published files; restore it with `git checkout {path}`") from error
 
     def files(self) -> Iterator[Path]:
-        """Every file that the manifest speaks of: all but itself and the page that people write."""
+        """Every file that the manifest lists: all except the manifest and hand-written pages."""
         for folder in ("results", "tables", "figures"):
             yield from files_of(self.root / folder) if (self.root / folder).is_dir() else ()
 
     def problems(self, outputs: Mapping[str, Output]) -> Iterator[str]:
-        """Where files or cards (which say `outputs`) do not agree with the manifest; nothing where there is no manifest."""
+        """Differences between the manifest and the files or the cards' `outputs`; none if there is no manifest."""
         try:
             manifest = self.manifest()
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Parameters of a job as a commit has them."""
+"""Parameters of a job at a commit."""
 
 import contextlib
 import io
@@ -35,4 +35,4 @@ def _grid_at(commit: str, scale: str) -> dict[tuple[str, str], dict[str, Any]] |
             try:
                 return {key: job.parameters for key, job in Grid(scale).jobs.items()}
             except (ConfigError, KeyError, TypeError, AttributeError):
-                return None  # of a version that wrote its grid otherwise
+                return None  # the commit has another format of the grid

@@ -1,4 +1,4 @@
-"""Whether the raw data of a prepared data set are still those that it was made from. Raw data that are not here are no change."""
+"""Whether raw data changed since a data set was prepared. Raw data that are not on this machine count as unchanged."""
 
 from favae.config.dataset import DatasetConfig
 from favae.data.digest import raw_changes

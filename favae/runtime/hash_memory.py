@@ -21,9 +21,9 @@ from favae.runtime import paths
 from favae.runtime.files import replacing
 from favae.runtime.hashes import sha256_file
 
-_LEAST = 128 << 10  # bytes; a smaller file is hashed sooner than a hash of it is worth keeping
+_LEAST = 128 << 10  # bytes; hashing a smaller file is faster than looking it up
 _SETTLED = 2_000_000_000  # ns; a file written less than this ago may change again without a new time
-_SLACK = 1000  # lines that are out of date before the file is written anew
+_SLACK = 1000  # outdated lines after which the file is rewritten
 
 
 class _Stamp(NamedTuple):
@@ -34,7 +34,7 @@ class _Stamp(NamedTuple):
 
 
 def sha256_of(path: Path, *, again: bool = False) -> str:
-    """SHA-256 of a file, remembered if it is large and was not touched since; with `again`, from its bytes in any case."""
+    """SHA-256 of a file; that of a large, untouched file is remembered. With `again`, it is always computed from the bytes."""
     before = _stamp(path)
     if before.size < _LEAST:
         return sha256_file(path)
@@ -90,7 +90,7 @@ class _Memory:
         except OSError:  # no folder for state yet, or read-only
             return
         try:
-            # It begins a line of its own even if the one before was cut short.
+            # The first newline ends a line that was cut short.
             os.write(descriptor, b"\n" + _line(name, stamp, digest))
         except OSError:
             pass  # disk full: not remembered

@@ -1,4 +1,4 @@
-"""What stands behind each published result, from the files of the bundle alone."""
+"""The evidence for each published result, from the files of its bundle alone."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
 from favae.sync.evidence import SHORT, Commits, Evidence, record_problems
 
-_CLOSE = 1e-9  # relative: a mean over images, added up in another order
+_CLOSE = 1e-9  # relative error of a mean over images whose order of summation differs
 
 
 def gather_bundle(grid: Grid, bundle: Bundle) -> dict[str, Evidence]:
@@ -45,18 +45,18 @@ def _evidence(job: Job, bundle: Bundle, commits: Commits) -> Evidence:
 
 
 def _card_problems(job: Job, card: Card, bundle: Bundle) -> Iterator[str]:
-    """Where the card does not hold together with itself, with the cards it names, or with the files beside it."""
+    """Where the card contradicts itself, its input cards, or the files of the bundle."""
     where = bundle.locate(job.card)
     if (card.scale, card.stage, card.cell) != (job.scale, job.stage.name, job.cell):
         yield f"{where}: is the card of {card.stage}/{card.cell} at the scale {card.scale}"
     if hash_of(card.stage, card.cell, card.parameters, card.code_version, card.inputs) != card.key:
-        yield f"{where}: its key {card.key[:SHORT]} does not follow from its content"
+        yield f"{where}: its key {card.key[:SHORT]} is not the hash of its content"
     cards = {path.as_posix(): bundle.locate(path) for path in job.inputs.values()}
     if odd := sorted(card.inputs.keys() ^ cards.keys()):
-        yield f"{where}: the inputs are others than those of the grid: {odd[0]}"
+        yield f"{where}: its inputs differ from those in the grid: {odd[0]}"
     for name, digest in card.inputs.items():
         if name in cards and cards[name].exists() and sha256_file(cards[name]) != digest:
-            yield f"{where}: its input {name} is {digest[:SHORT]}, the published card is another"
+            yield f"{where}: its input {name} has the hash {digest[:SHORT]}, the published card has another"
     for name, output in card.outputs.items():
         file = bundle.locate(Path(name))
         if _is_shipped(job, name, output, bundle) and describe(file) != output:
@@ -66,9 +66,9 @@ def _card_problems(job: Job, card: Card, bundle: Bundle) -> Iterator[str]:
 
 
 def _is_shipped(job: Job, name: str, output: Output, bundle: Bundle) -> bool:
-    """Whether an output is there whole. Figures of photographs that may not be published are left out of their folder.
+    """Whether an output is published completely. Figures of photographs that must not be published are left out of their folder.
 
-    Then the manifest tells which files are there, and nothing else may be missing.
+    The manifest lists which files of such a folder are published.
     """
     file = bundle.locate(Path(name))
     in_part = job.stage.name == "make_figures" and file.is_dir() and size_of(file) < output.size
@@ -76,12 +76,12 @@ def _is_shipped(job: Job, name: str, output: Output, bundle: Bundle) -> bool:
 
 
 def _must_be_shipped(job: Job, path: Path) -> bool:
-    """Whether every bundle has it: metrics, tables and figures."""
+    """Whether every bundle contains it, as with metrics, tables and figures."""
     return any(o.name == path.name and (o.metrics or o.where == "report") for o in job.stage.outputs)
 
 
 def _parameter_problems(job: Job, card: Card, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
-    """Nothing where the parameters are today's; a note where they are those of the commit of the run."""
+    """Nothing if the parameters are the current ones; a note if they are those at the commit of the run."""
     difference = first_difference(card.parameters, job.parameters)
     if difference is None and card.code_version == job.version:
         return
@@ -99,13 +99,13 @@ def _parameter_problems(job: Job, card: Card, record: RunRecord | None, notes: l
 
 
 def _value_problems(job: Job, record: RunRecord | None, bundle: Bundle) -> Iterator[str]:
-    """Where metrics, run record and per-image values are not one."""
+    """Where metrics, run record and values per image disagree."""
     folder = bundle.locate(job.card).parent
     try:
         metrics = json.loads((folder / paths.METRICS).read_text(encoding="utf-8"))
         values = {name: metric["value"] for name, metric in metrics.items() if metric["value"] is not None}
     except FileNotFoundError:
-        return  # not an evaluation, or said already
+        return  # not an evaluation, or reported already
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         yield f"{folder / paths.METRICS}: not a file of metrics ({error})"
         return
@@ -120,7 +120,7 @@ def _value_problems(job: Job, record: RunRecord | None, bundle: Bundle) -> Itera
 
 
 def _means(path: Path) -> dict[str, float]:
-    """Mean of each metric over images; empty where the values are not shipped."""
+    """Mean of each metric over images; empty if the values per image are not published."""
     if not path.exists():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
@@ -132,4 +132,4 @@ def _means(path: Path) -> dict[str, float]:
             else {}
         )
     except (TypeError, ValueError):
-        return {}  # the card says that the file was changed
+        return {}  # the comparison with the card reports the changed file

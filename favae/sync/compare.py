@@ -1,4 +1,4 @@
-"""Did I reproduce it? Own results of a scale beside the published ones: every number, then every claim."""
+"""Compare the results of a scale in `data/` with the published ones: every number, then every claim."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from favae.results.diff import first_difference
 from favae.runtime import paths
 
 Word = Literal["equal", "within", "outside", "not comparable"]
-_WORKERS = ("ranks", "threads")  # of a training: how its work is divided, not what it is
+_WORKERS = ("ranks", "threads")  # of a training: they divide its work and do not change its result
 
 
 @dataclass(frozen=True)
 class Line:
-    """One number of a table on both sides; `why` says by what it was judged."""
+    """One number of a table on both sides; `why` names the criterion."""
 
     name: str
     ours: float | None
@@ -43,7 +43,7 @@ class ClaimLine:
 
     @property
     def reversed(self) -> bool:
-        """Whether one side decides for it and the other against it."""
+        """Whether the claim holds on one side and does not hold on the other."""
         return {self.ours.word, self.theirs.word} == {"Holds", "Does not hold"}
 
 
@@ -177,12 +177,12 @@ def _ends(interval: Any) -> str:
 
 
 def _conditions(measured: list[MetricResult | None]) -> dict[str, Any]:
-    """What the values of a row depend on."""
+    """Number of images and protocol of each value of a row."""
     return {str(i): {"n": m["n"], "protocol": m["protocol"]} for i, m in enumerate(measured) if m is not None}
 
 
 def _images(results: Results, cell: str, metric: str) -> list[float] | None:
-    """Values of a metric per image, or None where they are not shipped or it has none."""
+    """Values of a metric per image, or None if they are not published or do not exist."""
     try:
         table = results.table(cell, paths.IMAGES)
     except (FileNotFoundError, ValueError):
@@ -192,7 +192,7 @@ def _images(results: Results, cell: str, metric: str) -> list[float] | None:
 
 
 def _other_parameters(grid: Grid, row: TableRowConfig, bundle: Bundle) -> str | None:
-    """Why a row is of another experiment than the published one; None where it is the same."""
+    """How the parameters of a row differ from the published ones; None if they are the same."""
     for cell in row.measured_by:
         for job in _chain(grid, grid.job(*cell.split("/", 1))):
             own, published = (read_card(path).parameters for path in (job.card, bundle.locate(job.card)))
@@ -202,7 +202,7 @@ def _other_parameters(grid: Grid, row: TableRowConfig, bundle: Bundle) -> str | 
 
 
 def _chain(grid: Grid, job: Job) -> Iterator[Job]:
-    """A job and all that it is made from."""
+    """A job and all jobs upstream of it."""
     yield job
     for role, cell in job.roles.items():
         yield from _chain(grid, grid.job(job.stage.inputs[role], cell))

@@ -1,6 +1,6 @@
-"""The SQLite file that MLflow writes to: whole when it appears, replaced when it is broken, and never of another folder.
+"""The SQLite file of MLflow: created whole, replaced when damaged, and corrected when the project was moved.
 
-Everything in it is rebuilt from files, so nothing is lost with it; what is replaced is kept beside it all the same.
+Everything in it can be rebuilt from result files. A damaged database is renamed, not deleted.
 """
 
 import logging
@@ -14,7 +14,7 @@ from favae.runtime.files import replacing
 
 log = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
-_WHOLE = 230_311  # user_version of a database whose tables were all made here; MLflow leaves this field alone
+_WHOLE = 230_311  # user_version of a database that `_create` finished; MLflow does not use this field
 
 
 def database_file(uri: str) -> Path | None:
@@ -23,15 +23,18 @@ def database_file(uri: str) -> Path | None:
 
 
 def make_ready(path: Path, experiment: str, artifacts: str) -> None:
-    """See that a whole database is at `path`, and that artifacts of `experiment` go to the folder URI `artifacts`.
+    """Ensure that `path` is a complete database, and that artifacts of `experiment` go to the folder URI `artifacts`.
 
-    Made under a temporary name and renamed: a kill or a full disk leaves no half of one. To be called under the lock of MLflow.
+    A new database is created under a temporary name and renamed, so a kill or a full disk leaves no partial one. The caller
+    holds the lock of MLflow.
     """
     for left in path.parent.glob(f".{path.name}.*.tmp*"):  # of a process that was killed
         left.unlink()
     if path.exists() and (problem := _problem(path)):
         aside = _set_aside(path)
-        log.warning("mlflow: %s %s; it is now %s, and a new one is made from the results", path, problem, aside.name)
+        log.warning(
+            "mlflow: %s %s; it was renamed to %s, and a new one is created from the results", path, problem, aside.name
+        )
     if not path.exists():
         _create(path)
     if path.absolute().is_relative_to(Path.cwd()):  # one outside may serve several projects
@@ -42,13 +45,13 @@ def _create(path: Path) -> None:
     import mlflow
 
     with replacing(path) as temporary:
-        mlflow.MlflowClient(f"{_SQLITE}{temporary}").search_experiments()  # makes all tables
+        mlflow.MlflowClient(f"{_SQLITE}{temporary}").search_experiments()  # creates all tables
         with closing(sqlite3.connect(temporary)) as database, database:
             database.execute(f"pragma user_version = {_WHOLE}")
 
 
 def _problem(path: Path) -> str | None:
-    """Why a database must be replaced; None for one that is whole and holds runs."""
+    """Why a database must be replaced, or None for a complete one."""
     try:
         with closing(sqlite3.connect(path, timeout=60)) as database:
             (said,) = database.execute("pragma quick_check(1)").fetchone()
@@ -58,12 +61,12 @@ def _problem(path: Path) -> str | None:
             (runs,) = database.execute("select count(*) from runs").fetchone()
     except sqlite3.OperationalError as error:
         if "no such table" not in str(error):
-            raise  # locked, or not to be read: not broken
-        return "is not complete (its making was interrupted)"
+            raise  # locked or not readable, which is no damage
+        return "is incomplete (its creation was interrupted)"
     except sqlite3.DatabaseError as error:
         return f"is damaged ({error})"
-    # Without runs, one that was not made here may be half made, which MLflow tells nobody; a new one is as good.
-    return None if runs or mark == _WHOLE else "holds no runs and may be half made"
+    # MLflow does not say whether it finished creating a database. Without runs, a new one is as good.
+    return None if runs or mark == _WHOLE else "holds no runs and may be incomplete"
 
 
 def _set_aside(path: Path) -> Path:
@@ -78,7 +81,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _correct_artifacts(path: Path, experiment: str, artifacts: str) -> None:
-    """Where the project was moved or copied, the database names the old folder, into which MLflow would write."""
+    """After the project was moved or copied, replace the old folder in the database: MLflow would write into it."""
     with closing(sqlite3.connect(path, timeout=60)) as database, database:
         found = database.execute(
             "select experiment_id, artifact_location from experiments where name = ?", (experiment,)
@@ -86,7 +89,7 @@ def _correct_artifacts(path: Path, experiment: str, artifacts: str) -> None:
         if found is None or _folder(found[1]) == _folder(artifacts):
             return
         identifier, old = found
-        log.info("mlflow: the project was in another folder (%s); artifacts are taken from and go to this one", old)
+        log.info("mlflow: the project was moved from %s; artifacts are now read from and written to this folder", old)
         database.execute(
             "update experiments set artifact_location = ? where experiment_id = ?", (artifacts, identifier)
         )
@@ -103,6 +106,6 @@ def _folder(uri: str) -> str:
 
 
 def is_kept(artifact_uri: str, name: str) -> bool:
-    """Whether a run's artifact is there, as far as this machine can tell."""
+    """Whether a run's artifact exists; an artifact that is not on this machine counts as existing."""
     parts = urlsplit(artifact_uri)
     return parts.scheme not in ("", "file") or not parts.path or Path(unquote(parts.path), name).exists()

@@ -1,7 +1,7 @@
-"""Which results `dvc.lock` holds already: DVC takes minutes to find out for hundreds of cells that nothing is new.
+"""Which results `dvc.lock` records already. With hundreds of cells, DVC itself takes minutes to find that nothing is new.
 
-After each `dvc commit`, a digest of what a cell was made of and the text of its entry are remembered. As long as both are the
-same, and DVC's cache has the files, there is nothing to commit. Anything else is left to DVC.
+After each `dvc commit`, a digest of the cell's inputs and the text of its entry are remembered. While both are unchanged and
+DVC's cache has the files, there is nothing to commit. Every other cell is left to DVC.
 """
 
 import json
@@ -36,7 +36,7 @@ def entries() -> dict[str, str]:
 
 
 def refuse_conflict(text: str | None = None) -> None:
-    """Raise ConfigError that says what to type where `dvc.lock` has the marks of a merge conflict."""
+    """Raise ConfigError with the commands to type if `dvc.lock` contains a merge conflict."""
     if text is None:
         text = LOCK.read_text(encoding="utf-8", errors="replace") if LOCK.is_file() else ""
     if re.search(r"^(<<<<<<<|>>>>>>>) ", text, re.MULTILINE):
@@ -44,7 +44,7 @@ def refuse_conflict(text: str | None = None) -> None:
 
 
 class Recorded:
-    """What is known of the entries of a grid's cells. Reads all files once; `remember` after a commit."""
+    """Compares the cells of a grid with the remembered entries. Reads each file once. Call `remember` after a commit."""
 
     def __init__(self, grid: Grid) -> None:
         self._file = paths.dvc_memory(grid.scale)
@@ -56,12 +56,12 @@ class Recorded:
         self._hashes: dict[Path, str] = {}
 
     def new(self, jobs: Iterable[Job]) -> dict[str, str]:
-        """Digest of each entry that DVC must commit, by its name; `check_parameters` is among them where parameters changed."""
+        """Digest of each entry that DVC must commit, by its name; `check_parameters` is included if parameters changed."""
         made = {CHECK: self._check()} | {_name(job): self._made_of(job) for job in jobs}
         return {name: digest for name, digest in made.items() if not self._is_there(name, digest)}
 
     def remember(self, committed: Mapping[str, str]) -> None:
-        """Note that DVC has just committed these."""
+        """Remember that DVC has committed these entries."""
         there = entries()
         self._known |= {n: [digest, sha256_text(there[n])] for n, digest in committed.items() if n in there}
         write_text(self._file, json.dumps(self._known, indent=0, sort_keys=True) + "\n")
@@ -84,7 +84,7 @@ class Recorded:
         return sha256_text(canonical_json({path.as_posix(): self._hash(path) for path in files}))
 
     def _made_of(self, job: Job) -> str:
-        """Digest of all that DVC writes into an entry: command, parameters, inputs and results."""
+        """Digest of everything in an entry: command, parameters, inputs and results."""
         body = resolved(self._stages[job.stage.name], self._grid, job)
         parameters = [_values(file, keys) for entry in body.get("params", ()) for file, keys in entry.items()]
         record = paths.run_record(job.scale, job.stage.name, job.cell)
@@ -105,7 +105,7 @@ def _name(job: Job) -> str:
 
 
 def _values(file: str, keys: list[str] | None) -> Any:
-    """What an entry holds of a parameter file."""
+    """The parameters of a file that an entry records."""
     tree = read_yaml(Path(file))
     return [file, tree if keys is None else {key: tree.get(key) for key in keys}]
 

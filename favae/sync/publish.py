@@ -1,4 +1,4 @@
-"""Publishing: the results of a scale in `data/` become those that git keeps in `reports/`, whole or not at all."""
+"""Publish the results of a scale: copy them from `data/` to `reports/`, which git tracks, completely or not at all."""
 
 import json
 import shutil
@@ -44,10 +44,10 @@ class Published:
 def publish(scale: str | None, limit: int = LIMIT) -> Published:
     """Replace `reports/<scale>` by cards, run records, metrics, tables and figures of `data/<scale>`.
 
-    Where `data/` has no results, the tables of the published ones are written anew, from the metrics published with them.
+    Without results in `data/`, only the published tables are rendered again, from the published metrics.
 
-    Per-image values, curves and examples are added as far as `limit` bytes go, small ones first; what other stages read (weights,
-    shards) never. Pages that people wrote into the folder stay.
+    Values per image, curves and examples are added up to `limit` bytes, small files first. Outputs that other stages read (weights,
+    shards) are never added. Hand-written pages in the folder are kept.
 
     Raises:
         ValueError: a result is not ok, or what would be published does not pass its audit; nothing is changed then.
@@ -63,7 +63,7 @@ def publish(scale: str | None, limit: int = LIMIT) -> Published:
 
 
 def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], known: Collection[str]) -> Published:
-    """Fill a draft and take it for the bundle, if its audit finds nothing but what is `known`."""
+    """Fill a draft, and replace the bundle by it if its audit finds no problem except those in `known`."""
     with replacing(bundle.root) as folder:
         draft = Bundle(grid.scale, folder)
         manifest = fill(draft)
@@ -76,7 +76,7 @@ def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], kno
 
 
 def _renew(grid: Grid, bundle: Bundle) -> Published:
-    """Tables, their card and their run record anew, from what is published. No problem may come that was not there."""
+    """Render the published tables again, with card and run record. The audit must find no new problem."""
     known = audit_bundle(grid.scale, bundle).problems
 
     def fill(draft: Bundle) -> Manifest:
@@ -91,7 +91,7 @@ def _renew(grid: Grid, bundle: Bundle) -> Published:
 
 
 def _make_tables(job: Job, draft: Bundle) -> None:
-    """What the job does, in a bundle."""
+    """The work of the job `make_tables`, in a bundle."""
     started, tables = now(), draft.root / "tables"
     texts = render(job, Results.of(job, draft.locate))
     shutil.rmtree(tables, ignore_errors=True)
@@ -128,7 +128,7 @@ def _keep_pages(bundle: Bundle, draft: Bundle) -> None:
 
 
 def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
-    """Copy the files; returns the list of them."""
+    """Copy the files, and return their list."""
     draft.root.mkdir()
     _keep_pages(bundle, draft)
     needed = {path for job in grid for path in _needed(job)}
@@ -147,7 +147,7 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
 
 
 def _needed(job: Job) -> Iterator[Path]:
-    """What no bundle is without: card, run record, metrics, tables, figures."""
+    """Files that every bundle contains: card, run record, metrics, tables, figures."""
     yield job.card
     yield paths.run_record(job.scale, job.stage.name, job.cell)
     for output in job.stage.outputs:
@@ -156,7 +156,7 @@ def _needed(job: Job) -> Iterator[Path]:
 
 
 def _offered(job: Job) -> Iterator[Path]:
-    """What is shipped where there is room: all that no other stage reads."""
+    """Files that are added up to the size limit: outputs that no other stage reads."""
     for output in job.stage.outputs:
         if not (output.feeds or output.metrics or output.where == "report"):
             yield output.path(job.scale, job.stage.name, job.cell)

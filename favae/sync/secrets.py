@@ -1,4 +1,4 @@
-"""User and password in a tracking URI are never shown: not in messages, not in those that come from MLflow."""
+"""Remove user and password of a tracking URI from messages, those of MLflow included."""
 
 import re
 from urllib.parse import unquote, urlsplit
@@ -8,7 +8,7 @@ _USERINFO = re.compile(r"(?<=://)[^\s/]*@")
 
 
 def shown(uri: str) -> str:
-    """The URI as it may be printed: without user, password and query."""
+    """The URI for printing: without user, password and query."""
     scheme, separator, rest = uri.partition("://")
     if not separator or scheme.startswith("sqlite"):
         return uri
@@ -16,7 +16,7 @@ def shown(uri: str) -> str:
 
 
 def without_secrets(text: str, uri: str) -> str:
-    """`text`, such as an error's, in which nothing secret of `uri` is left."""
+    """`text`, such as an error message, without the secrets of `uri`."""
     text = text.replace(uri, shown(uri))
     for secret in sorted(_secrets(uri), key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)

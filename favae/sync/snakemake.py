@@ -1,40 +1,48 @@
 """After `git checkout`, `dvc checkout` or `dvc pull`: tell Snakemake about results that it did not make.
 
 Snakemake records parameters and times of its own results in `.snakemake/`, which is local to a machine and a commit.
-`snakemake --touch` marks every existing result as current, so the cards of wrong results are removed first.
+`snakemake --touch` marks results as current. Snakemake is then asked which of the others it would make again; a result that
+is not current but that it would leave as it is loses its card.
 """
 
 import os
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.results.project_lock import project_held
-from favae.results.status import State, state_of
+from favae.results.status import State, state_of, statuses
 
 _ADOPTING = "FAVAE_ADOPTING"  # set in the Snakemake that `adopt` starts
 
 
 def refuse_foreign(grid: Grid) -> None:
-    """Stop where results of other parameters lie here of which Snakemake has no record: it would say "nothing to be done".
+    """Stop where results of other parameters lie here that Snakemake would leave as they are ("nothing to be done").
 
-    Such are those of a copy without hidden folders. Inside `dvc repro`, DVC has compared them.
+    Such are those of a copy without hidden folders: Snakemake has no record of them, and goes by times alone. Inside
+    `dvc repro`, DVC has compared them.
 
     Raises:
         ConfigError: naming one, and what to type.
     """
     if _ADOPTING in os.environ or "DVC_STAGE" in os.environ:
         return
-    foreign = [job for job in grid if job.card.exists() and not _has_record(job)]
+    foreign = [job for job in grid if job.card.exists() and not _has_record(job) and not _older_than_an_input(job)]
     stale = [job.name for job in foreign if state_of(job, check="sizes")[0] is not State.OK]
     if stale:
         raise ConfigError(
             f"{len(stale)} results are not current, such as {stale[0]}, and Snakemake has no record of them: favae adopt"
         )
+
+
+def _older_than_an_input(job: Job) -> bool:
+    made = job.card.stat().st_mtime
+    return any(path.exists() and path.stat().st_mtime > made for path in job.inputs.values())
 
 
 def _has_record(job: Job) -> bool:
@@ -44,52 +52,64 @@ def _has_record(job: Job) -> bool:
 
 @dataclass(frozen=True)
 class Adoption:
-    """Results that were marked as current, and those whose card was removed, so that Snakemake makes them again."""
+    """Results that are current and were marked as such, those that Snakemake makes again, and those that are missing."""
 
     adopted: list[Job]
-    removed: list[tuple[Job, str]]  # with the reason
+    again: list[tuple[Job, str]]  # with the reason
     missing: list[Job]
 
     @property
     def message(self) -> str:
-        """One line with the counts, and one line per card that was removed."""
-        lines = [f"adopted {len(self.adopted)}, removed {len(self.removed)}, missing {len(self.missing)}"]
-        return "\n".join([*lines, *(f"removed the card of {job.name}: {reason}" for job, reason in self.removed)])
+        """One line with the counts, and one line per result that is made again."""
+        lines = [f"adopted {len(self.adopted)}, to be made again {len(self.again)}, missing {len(self.missing)}"]
+        return "\n".join([*lines, *(f"to be made again: {job.name}: {reason}" for job, reason in self.again)])
 
 
 def adopt(scale: str | None) -> Adoption:
-    """Verify key and bytes of every result of a scale, remove the cards of those that fail, mark the others as current.
+    """Verify every result of a scale; mark those that are current, and see to it that Snakemake makes the others again.
 
-    Only cards are removed, never a checkpoint: a cell without a card runs again even if its other files exist.
+    At most a card is removed, never a checkpoint: a cell without a card runs again even if its other files exist.
 
     Raises:
         ProjectBusy: Snakemake is running in this folder.
         RuntimeError: `snakemake --touch` failed.
     """
-    grid = load_grid(scale)
     with project_held():
-        return _adopt(grid)
+        report = Adoption([], [], [])
+        for job, state, reason in statuses(scale):
+            if state is State.OK:
+                report.adopted.append(job)
+            elif job.card.exists():
+                report.again.append((job, reason))
+            else:
+                report.missing.append(job)
+        grid = load_grid(scale)
+        if report.adopted:
+            _snakemake(grid.scale, "--touch", "--forceall", targets=[job.card.as_posix() for job in report.adopted])
+        if report.again:
+            left = _left_as_they_are(grid.scale)
+            for job, _ in report.again:
+                if job.card.as_posix() in left:
+                    job.card.unlink()
+        return report
 
 
-def _adopt(grid: Grid) -> Adoption:
-    report = Adoption([], [], [])
-    for job in grid:  # inputs first: removing a card makes the results that depend on it stale
-        state, reason = state_of(job)
-        if state is State.OK:
-            report.adopted.append(job)
-        elif state is State.MISSING:
-            report.missing.append(job)
-        else:
-            job.card.unlink()
-            report.removed.append((job, reason))
-    _touch(grid.scale)
-    return report
+def _left_as_they_are(scale: str) -> set[str]:
+    """Cards of the results that Snakemake would not make again, by its own table of plans."""
+    lines = _snakemake(scale, "--summary").splitlines()
+    rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    return {row["output_file"] for row in rows if row["plan"] == "no update"}
 
 
-def _touch(scale: str) -> None:
-    """Touch every existing file in the order of the graph, and update Snakemake's records."""
-    options = ["--touch", "--forceall", "--no-hooks", "--cores", "1", "--quiet", "all", "--config"]
-    command = [sys.executable, "-m", "snakemake", *options, f"scale={scale}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {_ADOPTING: "yes"})
+def _snakemake(scale: str, *options: str, targets: Sequence[str] = ()) -> str:
+    command = [sys.executable, "-m", "snakemake", *targets, *options, "--no-hooks", "--cores", "1", "--quiet", "all"]
+    done = subprocess.run(
+        [*command, "--config", f"scale={scale}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {_ADOPTING: "yes"},
+    )
     if done.returncode:
-        raise RuntimeError(f"snakemake --touch failed: {(done.stderr or done.stdout).strip()}")
+        raise RuntimeError(f"snakemake {options[0]} failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

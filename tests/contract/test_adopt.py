@@ -26,7 +26,7 @@ def clone(project: Path, name: str) -> Path:
 def test_on_another_machine_nothing_is_left_to_do_after_pull_and_adopt(pushed: Path) -> None:
     other = clone(pushed, "other")
     call(other, "dvc", "pull", "-q")
-    assert "adopted 18, removed 0, missing 0" in call(other, "favae", "adopt").stdout
+    assert "adopted 18, to be made again 0, missing 0" in call(other, "favae", "adopt").stdout
     assert planned(other) == set()
     assert planned_by_dvc(other) == set()
     assert not call(other, "git", "status", "--porcelain").stdout
@@ -45,7 +45,7 @@ def test_tables_regenerate_without_checkpoints_and_data_sets(pushed: Path) -> No
         assert (other / "data/tiny/reports/tables" / table.name).read_bytes() == table.read_bytes()
 
 
-def test_adopt_removes_cards_of_wrong_results_and_marks_only_current_ones(results: Path) -> None:
+def test_adopt_marks_only_current_results(results: Path) -> None:
     corrupt = "evaluate_reconstruction/natural-f2-favae-on-natural"
     spectrum = results / "data/tiny" / corrupt / "spectrum.csv"
     text = spectrum.read_text()
@@ -53,9 +53,23 @@ def test_adopt_removes_cards_of_wrong_results_and_marks_only_current_ones(result
     spectrum.write_text(text.replace("1", "2", 1))
     edit(results, "tiny.yaml", "guidance: [1.0, 3.0]", "guidance: [1.0, 3.0, 5.0]")
     done = call(results, "favae", "adopt")
-    assert f"removed the card of {corrupt}: {spectrum.relative_to(results)} does not match its card" in done.stdout
-    assert "removed the card of generate_images/natural-f4-cat: parameters" in done.stdout
+    assert f"to be made again: {corrupt}: {spectrum.relative_to(results)} does not match its card" in done.stdout
+    assert "to be made again: generate_images/natural-f4-cat: parameters" in done.stdout
     assert planned(results) == {corrupt, "generate_images/natural-f4-cat", "make_tables/all", "make_figures/all"}
+
+
+@pytest.mark.parametrize("with_records", [True, False])
+def test_after_an_edit_adopt_keeps_the_cards_of_results_that_snakemake_makes_again(
+    results: Path, with_records: bool
+) -> None:
+    edit(results, "figures.yaml", "dpi: 160", "dpi: 90")
+    if not with_records:
+        shutil.rmtree(results / ".snakemake")
+    call(results, "favae", "adopt")
+    assert "stale" in call(results, "favae", "status", check=False).stdout
+    assert planned(results) == {"make_figures/all"}
+    call(results, "snakemake", "--cores", "2")  # and nothing stands in its way
+    assert planned(results) == set()
 
 
 def test_returning_to_earlier_parameters_or_commits_runs_nothing(pushed: Path) -> None:

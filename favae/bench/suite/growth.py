@@ -1,4 +1,4 @@
-"""What grows with the data: cold reads, the index, and hashes; against memory maps, lists, and hashing again."""
+"""What grows with the data: cold reads, the index and hashes, compared with memory maps, lists and repeated hashing."""
 
 import contextlib
 import csv
@@ -34,7 +34,7 @@ _INDEX_ROW = "train,{shard},{row},{name},ILSVRC/Data/CLS-LOC/train/{name}.JPEG,{
 
 @dataclass(frozen=True)
 class _Pair:
-    """Values of ours and of the peer, one a round."""
+    """Values of ours and of the peer, one per round."""
 
     ours: list[float]
     peer: list[float]
@@ -71,14 +71,14 @@ def _write_split(folder: Path, count: int, side: int, shard_rows: int, *, pixels
         if pixels:
             with file.open("wb") as opened:
                 np.save(opened, noise.integers(0, 256, shape, dtype=np.uint8))
-                os.fsync(opened.fileno())  # what is not on disk yet cannot be dropped from memory
+                os.fsync(opened.fileno())  # pages that are not on disk cannot be dropped from memory
         else:
             np.lib.format.open_memmap(file, "w+", np.uint8, shape).flush()
     return shards
 
 
 class _Mapped:
-    """Reading through memory maps, as one would write it first."""
+    """The straightforward reader: memory maps."""
 
     def __init__(self, folder: Path, rows: int) -> None:
         self._maps = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("train-*.npy"))]
@@ -143,7 +143,7 @@ def _reads(settings: Settings) -> Iterator[Row]:
 
 
 class _Lists:
-    """The index as lists in each process."""
+    """The index as lists, in each process."""
 
     def __init__(self, folder: Path) -> None:
         self.ids: list[str] = []
@@ -186,7 +186,7 @@ def _index(settings: Settings) -> Iterator[Row]:
 
 
 def _memory(shards: Path, who: Literal["ours", "peer"]) -> float:
-    """Megabytes that all ranks together take for the index, pages that they share counted once."""
+    """Megabytes of memory for the index in all ranks together; shared pages are counted once."""
     command = [sys.executable, "-W", "ignore", "-m", "favae.bench.suite.growth", json.dumps([str(shards), who])]
     ranks = [subprocess.Popen(command, stdin=-1, stdout=-1, text=True) for _ in range(_RANKS)]
     answers = []
@@ -204,7 +204,7 @@ def _memory(shards: Path, who: Literal["ours", "peer"]) -> float:
 
 
 def _own_share() -> int:
-    """Bytes of this process, a page that n processes share counted as 1/n."""
+    """Bytes of memory of this process; a page shared by n processes counts as 1/n."""
     lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("Pss:")).split()[1])
 
