@@ -52,7 +52,7 @@ def _refusing(*keys: str | int) -> Iterator[None]:
         raise BadKey(keys, str(error).partition("\n")[0]) from error
 
 
-def _counted(modules: list[nn.Module], run: Callable[[], R]) -> tuple[R, Cost]:
+def counted(modules: list[nn.Module], run: Callable[[], R]) -> tuple[R, Cost]:
     """The return value of `run`, and its cost per image."""
     own = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     weights = {tensor.untyped_storage()._cdata for tensor in own}
@@ -83,9 +83,9 @@ class _Passed(NamedTuple):
 def _pass(model_json: str, model: "_Unhashed") -> _Passed:
     """Cached, because rows of a table share a model and differ only in their losses."""
     favae, image = model.favae, _image(model.favae.config)
-    encoding, encoder = _counted([favae.encoder], lambda: favae.encode(image))
-    quantized, quantizer = _counted([favae.quantizer], lambda: favae.quantize(encoding.z, update_codebook=False))
-    decoding, decoder = _counted([favae.decoder], lambda: favae.decode(quantized.z))
+    encoding, encoder = counted([favae.encoder], lambda: favae.encode(image))
+    quantized, quantizer = counted([favae.quantizer], lambda: favae.quantize(encoding.z, update_codebook=False))
+    decoding, decoder = counted([favae.decoder], lambda: favae.decode(quantized.z))
     pairs = list(zip(encoding.taps, reversed(decoding.complements), strict=False))
     return _Passed({"encoder": encoder, "quantizer": quantizer, "decoder": decoder}, pairs, decoding.image)
 
@@ -114,11 +114,11 @@ def _favae(config: FavaeConfig) -> Facts:
         passed = _pass(canonical_json(config.model.given()), _Unhashed(model))
     image, costs = _image(model.config), dict(passed.costs)
     with _refusing("objective", "spectrum"):
-        costs["spectrum"] = _counted([networks.spectrum], lambda: networks.spectrum(passed.pairs))[1]
+        costs["spectrum"] = counted([networks.spectrum], lambda: networks.spectrum(passed.pairs))[1]
     with _refusing("objective", "image_ffl"):
         networks.image_ffl(passed.reconstruction.float(), image)
     with _refusing("objective", "adversarial", "discriminator"):
-        costs["discriminator"] = _counted([networks.discriminator], lambda: networks.discriminator(image))[1]
+        costs["discriminator"] = counted([networks.discriminator], lambda: networks.discriminator(image))[1]
     with _refusing("objective", "adversarial"):
         adaptive_weight(torch.zeros(()), torch.zeros(()), **adaptive_bounds(config))
     with _refusing("objective", "perceptual"):
@@ -134,11 +134,11 @@ def _companion(config: CompanionConfig) -> Facts:
     image = _image(model.config)
     noise = torch.zeros(_BATCH, model.latent) if model.latent else None
     with _refusing("model"):
-        (reconstruction, _), cost = _counted([model], lambda: model(image, noise))
+        (reconstruction, _), cost = counted([model], lambda: model(image, noise))
     costs = {"model": cost}
     for name, term in build_terms(config, _bare_lpips).items():
         with _refusing("objective", "terms", name):
-            costs[f"term {name}"] = _counted([term], lambda term=term: term(reconstruction, image))[1]  # type: ignore[misc]
+            costs[f"term {name}"] = counted([term], lambda term=term: term(reconstruction, image))[1]  # type: ignore[misc]
     return Facts(costs, _sizes(model))
 
 
@@ -155,7 +155,7 @@ def _cat(subject: tuple[CatConfig, int, int]) -> Facts:
     with _refusing("model"):
         cat = CAT(codes=codes, grid=(side, side), text_dim=text.shape[2], **config.model.given())
         indices, mask = torch.zeros(_BATCH, side**2, dtype=torch.int64), torch.ones(text.shape[:2], dtype=torch.bool)
-        costs = {"cat": _counted([cat], lambda: cat.loss(indices, text, mask))[1], "text": cost}
+        costs = {"cat": counted([cat], lambda: cat.loss(indices, text, mask))[1], "text": cost}
     return Facts(costs, {"text_dim": text.shape[2], "text_tokens": text.shape[1], "text_trained": trained})
 
 
@@ -165,10 +165,10 @@ def _text(config: CatConfig) -> tuple[Tensor, Cost, bool]:
         given = config.text.given()
         tower = text_tower(*([given["model"]] if "model" in given else [])).requires_grad_(False)
         ids = torch.zeros(_BATCH, tower.context_length, dtype=torch.int64)
-        return *_counted([tower], lambda: tower(ids)), False
+        return *counted([tower], lambda: tower(ids)), False
     encoder = build_text_encoder({**config.text.given(), "words": ["word"]})
     ids = torch.zeros(_BATCH, encoder.tokenizer.max_tokens, dtype=torch.int64)  # type: ignore[attr-defined]
-    return *_counted([encoder], lambda: encoder.encode(ids)), True  # type: ignore[list-item]
+    return *counted([encoder], lambda: encoder.encode(ids)), True  # type: ignore[list-item]
 
 
 @cache
@@ -190,7 +190,7 @@ def _lpips(subject: tuple[LpipsNet, int]) -> Facts:
     module = _bare_lpips(network)
     ours, theirs = torch.zeros(_BATCH, 3, side, side, requires_grad=True), torch.zeros(_BATCH, 3, side, side)
     with _refusing("lpips_nets"):
-        cost = _counted([module], lambda: module(ours, theirs))[1]
+        cost = counted([module], lambda: module(ours, theirs))[1]
     return Facts({"lpips": cost})
 
 

@@ -114,12 +114,13 @@ def gather(requests: Iterable[Request]) -> list[Facts]:
     if missing:
         log.debug("building %d networks on tensors without storage", len(missing))
         for key, request in missing.items():
-            _known[key] = _build(request)
+            _known[key] = build(request)
         _write(_read() | _known)
     return [_known[request.key] for request in asked]
 
 
-def _build(request: Request) -> Facts:
+def build(request: Request) -> Facts:
+    """Build what is requested on the meta device, and return its facts, or the key that its constructor refused."""
     from favae.jobs.building import build
 
     try:

@@ -89,8 +89,6 @@ class Grid:
             key = "" if scale else "active: "
             raise ConfigError(f"{paths.GRID}: {key}no scale {self.scale!r}; {closest(self.scale, self.scales)}")
         self.groups: dict[str, Any] = tree[self.scale]
-        if isinstance(self.groups, str):  # the cells of another scale, with other numbers
-            self.groups = tree[self.groups]
         self.cells_by_stage = expand(self.scale, self.groups)
         self._versions = read_yaml(paths.VERSIONS)
         self.jobs = {(job.stage.name, job.cell): job for job in self._read()}

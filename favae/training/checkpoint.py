@@ -144,11 +144,6 @@ def whole_checkpoints(folder: Path) -> Iterator[tuple[Path, Checkpoint]]:
             log.warning("%s; trying the checkpoint before it", error)
 
 
-def load_latest(folder: Path) -> Checkpoint | None:
-    """The newest whole checkpoint, or None."""
-    return next((saved for _, saved in whole_checkpoints(folder)), None)
-
-
 def _checked(path: Path, saved: Any) -> Checkpoint:
     """`saved`, if it has the fields of a checkpoint. Raises Damaged."""
     try:

@@ -15,7 +15,7 @@ from favae.config.cat import CatConfig
 from favae.config.errors import ConfigError
 from favae.config.load import validate
 from favae.config.training_kinds import training_config
-from favae.jobs.facts import Request, _build, cat_request, training_request
+from favae.jobs.facts import Request, build, cat_request, training_request
 from favae.losses import FocalFrequencyLoss, adaptive_weight, build_spectrum_loss, build_term
 from favae.models import CAT, FAVAE, PatchDiscriminator, build_autoencoder
 from favae.text import LearnedText, WordTokenizer
@@ -106,7 +106,7 @@ OBJECTIVES = st.fixed_dictionaries(
 def refused(kind: Callable[[], Request]) -> bool:
     """Whether `favae check` refuses parameters: their schema, or building and running what they describe."""
     try:
-        return _build(kind()).problem is not None
+        return build(kind()).problem is not None
     except ConfigError:
         return True
 

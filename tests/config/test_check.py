@@ -134,8 +134,8 @@ def test_facts_are_cached_and_a_damaged_cache_is_rebuilt(tmp_path: Path, monkeyp
 
     request = training_request(Grid("tiny").job("train_autoencoder", "natural-f4-favae").config)
     built: list[str] = []
-    original = module._build
-    monkeypatch.setattr(module, "_build", lambda r: built.append(r.kind) or original(r))
+    original = module.build
+    monkeypatch.setattr(module, "build", lambda r: built.append(r.kind) or original(r))
     monkeypatch.setattr(paths, "facts", lambda: tmp_path / "state" / "facts.json")
 
     def ask() -> module.Facts:

@@ -12,7 +12,7 @@ from favae.cli.main import app
 from favae.config.cat import CatConfig
 from favae.config.favae import FavaeConfig
 from favae.config.load import deep_merge
-from favae.jobs.building import _counted
+from favae.jobs.building import counted
 from favae.jobs.estimates import UnknownSize, autoencoder_flops, estimate
 from favae.jobs.facts import Facts, cat_request, facts, lpips_request, training_request
 from favae.jobs.grid import Grid, load_grid
@@ -115,7 +115,7 @@ def test_counting_by_hand() -> None:
     with torch.device("meta"):
         network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
         image = torch.zeros(2, 3, 8, 8)
-    _, cost = _counted([network], lambda: network(image))
+    _, cost = counted([network], lambda: network(image))
     assert cost.parameters == 5 * 3 * 9 + 5 + 2 * 5 + 2
     assert cost.macs == 64 * (5 * 3 * 9 + 2 * 5)
     assert cost.kept == 4 * 64 * (3 + 5)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from favae.config.errors import ConfigError
 from favae.config.reporting import FiguresConfig, TablesConfig
@@ -125,15 +124,3 @@ def test_names_of_missing_rows_are_refused(params: Path) -> None:
     edit(params / "table2.yaml", "  r4: {label:", "  r44: {label:")
     with pytest.raises(ConfigError, match=r"table2\.yaml: _rows: this file has no row 'r44'"):
         Grid("demo").check()
-
-
-def test_one_scale_may_have_the_cells_of_another_with_other_numbers(params: Path) -> None:
-    text = (params / "grid.yaml").read_text(encoding="utf-8")
-    (params / "grid.yaml").write_text(text + "\nsmaller: demo\n", encoding="utf-8")
-    (params / "smaller.yaml").write_bytes((params / "demo.yaml").read_bytes())
-    for recipe in ("tables", "figures"):
-        tree = YAML(typ="safe", pure=True).load((params / f"{recipe}.yaml").read_text(encoding="utf-8"))
-        assert "demo" in tree
-    demo, smaller = Grid("demo"), Grid("smaller")
-    assert list(demo.jobs) == list(smaller.jobs)
-    assert all(demo.jobs[k].sources[0] == smaller.jobs[k].sources[0] for k in demo.jobs)

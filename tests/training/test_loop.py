@@ -21,7 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from favae.config.training import TrainingConfig
-from favae.training.checkpoint import Damaged, checkpoints, load_latest, load_whole, save_checkpoint, save_whole
+from favae.training.checkpoint import (
+    Checkpoint,
+    Damaged,
+    checkpoints,
+    load_whole,
+    save_checkpoint,
+    save_whole,
+    whole_checkpoints,
+)
 from favae.training.curves import Curves
 from favae.training.distributed import Ranks, start_ranks
 from favae.training.loop import Diverged, Interrupted, Loop, Plan, Result
@@ -36,6 +44,10 @@ SPEC = TrainingConfig(
     log_every=2,
     threads=1,
 )
+
+
+def load_latest(folder: Path) -> Checkpoint | None:
+    return next((saved for _, saved in whole_checkpoints(folder)), None)
 
 
 class ToyTask:

@@ -20,15 +20,20 @@ BEGIN = "<!-- packages: written by workflow/scripts/draw_packages.py -->"
 END = "<!-- end of packages -->"
 
 
-def imported_packages(module: Path) -> set[str]:
-    """Packages of `favae` that a module imports, imports inside functions included."""
+def imported(module: Path) -> set[str]:
+    """Full names that a module imports, imports inside functions included."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("favae.")}
+    return names
+
+
+def imported_packages(module: Path) -> set[str]:
+    """Packages of `favae` that a module imports."""
+    return {name.split(".")[1] for name in imported(module) if name.startswith("favae.")}
 
 
 def package_graph(root: Path) -> Graph:
