@@ -43,13 +43,23 @@ def _options(
 
 def entry() -> None:
     """Run the command line. An error is printed as one readable line; with `--debug`, as a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # no name or sign that the terminal cannot show stops a command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
     except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
         if _state["debug"]:
             raise
-        print(f"favae: {error}", file=sys.stderr)
+        print(f"favae: {_readable(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _readable(error: BaseException) -> str:
+    """The error in words. That of a name which the locale cannot write does not say by itself where it comes from."""
+    if not isinstance(error, UnicodeEncodeError):
+        return str(error)
+    return f"{error.object!r}: the locale's encoding, {error.encoding}, lacks a character; set PYTHONUTF8=1"
 
 
 @app.command()
@@ -92,13 +102,13 @@ def run(
         logging.getLogger(__name__).error("%s: %s", job.name, busy)
         raise typer.Exit(EXIT_INTERRUPTED if requeue() else 1) from None
     except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
-        logging.getLogger(__name__).error("%s: %s", job.name, error, exc_info=_state["debug"])
+        logging.getLogger(__name__).error("%s: %s", job.name, _readable(error), exc_info=_state["debug"])
         raise typer.Exit(1) from None
     logging.getLogger(__name__).info("%s: done, key %s", job.name, card.key[:12])
 
 
 def _also_into(log: Path) -> None:
-    handler = logging.FileHandler(log, mode="a")
+    handler = logging.FileHandler(log, mode="a", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
 
@@ -146,9 +156,6 @@ def reconstruct(
     from favae.data.walk import shown
     from favae.inference.reconstruct import reconstruct_files
 
-    for stream in (sys.stdout, sys.stderr):  # a file name that the locale cannot encode must not stop the command
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     problems = []
     for result in reconstruct_files(images, model, out):
         if result.target is not None:

@@ -1,5 +1,6 @@
 """Parameters of an evaluation (everything that a metric's value depends on), and declared pretrained weights."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,9 @@ from favae.config.base import Positive, Schema
 Metric = Literal["l1", "mse", "psnr", "ssim", "lfd", "log_spectral_error", "codebook", "lpips", "frechet"]
 FeatureNetworkName = Literal["inception", "squeezenet", "randconv"]
 LpipsNet = Literal["vgg", "alex", "squeeze"]
+# Pixels on a side below which a network has a layer without any position.
+LPIPS_SMALLEST: dict[LpipsNet, int] = {"vgg": 16, "alex": 31, "squeeze": 17}
+FEATURES_SMALLEST: dict[FeatureNetworkName, int] = {"inception": 1, "squeezenet": 1, "randconv": 16}
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -23,6 +27,11 @@ class SsimMetricConfig(Schema):
     k1: Annotated[float, Field(gt=0)] = 0.01
     k2: Annotated[float, Field(gt=0)] = 0.03
     border: Literal["valid", "reflect"] = "valid"
+
+    @property
+    def margin(self) -> int:
+        """Pixels of the window on each side of its centre."""
+        return int(3.5 * self.sigma + 0.5)
 
 
 class SpectrumMetricConfig(Schema):
@@ -86,6 +95,24 @@ class EvaluationConfig(Schema):
             if metric in self.metrics and not getattr(self, name):
                 raise ValueError(f"metrics has {metric!r}, but {name} is empty: add a network or remove {metric!r}")
         return self
+
+
+def too_small(
+    side: int, networks: tuple[FeatureNetworkName, ...], protocol: EvaluationConfig | None = None
+) -> Iterator[tuple[str, str]]:
+    """(key, problem) for each metric that does not exist for images of `side` pixels, with the smallest size for which it does.
+
+    `networks` are feature networks; `protocol` adds the metrics of an evaluation of reconstructions.
+    """
+    needed = [("feature_networks", f"{name} features need", FEATURES_SMALLEST[name]) for name in networks]
+    if protocol is not None and "lpips" in protocol.metrics:
+        needed += [("lpips_nets", f"LPIPS with {name} needs", LPIPS_SMALLEST[name]) for name in protocol.lpips_nets]
+    if protocol is not None and "ssim" in protocol.metrics:
+        needed.append(("ssim.sigma", f"SSIM with sigma {protocol.ssim.sigma:g} needs", 2 * protocol.ssim.margin + 1))
+    for key, who, smallest in needed:
+        if side < smallest:
+            text = f"{who} images of at least {smallest} x {smallest} pixels, these are {side} x {side}"
+            yield key, f"{text}; leave it out, or prepare larger images"
 
 
 class ReferenceConfig(Schema):

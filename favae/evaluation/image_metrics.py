@@ -80,7 +80,7 @@ def ssim(original_BCHW: Tensor, other_BCHW: Tensor, settings: SsimMetricConfig) 
     Raises:
         ValueError: the window does not fit into the image.
     """
-    margin = int(3.5 * settings.sigma + 0.5)
+    margin = settings.margin
     height, width = original_BCHW.shape[-2:]
     if min(height, width) < 2 * margin + 1:
         raise ValueError(

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from favae.config.cat import CatConfig
+from favae.config.cat import CatConfig, GenerateConfig
 from favae.config.dataset import DatasetConfig
-from favae.config.evaluation import EvaluationConfig
+from favae.config.evaluation import EvaluationConfig, ReferenceConfig, too_small
 from favae.config.load import Keys, at
 from favae.jobs.facts import Facts, Request, cat_request, facts, gather, training_request
 
@@ -44,6 +44,9 @@ def unbuildable(grid: "Grid") -> Iterator[tuple[str, str]]:
 
     Facts that are not cached yet are computed first, in this process.
     """
+    for job in grid:
+        if "dataset" in job.roles:
+            yield from ((job.name, text) for text in _without_metric(grid, job))
     trainings = [job for job in grid if job.stage.name == "train_autoencoder"]
     answers = dict(zip(trainings, gather(training_request(job.config) for job in trainings), strict=True))
     for job, answer in answers.items():
@@ -56,6 +59,23 @@ def unbuildable(grid: "Grid") -> Iterator[tuple[str, str]]:
         yield from ((job.name, text) for text in misfit)
         if job.stage.name == "train_cat" and not misfit and (problem := cat_facts(grid, job).problem):
             yield job.name, _line(job, *problem)
+
+
+def _without_metric(grid: "Grid", job: "Job") -> Iterator[str]:
+    """Metrics that do not exist for images as small as those of the job's data set."""
+    config, dataset = job.config, grid.job("prepare_dataset", job.roles["dataset"]).config
+    assert isinstance(dataset, DatasetConfig)
+    prefix: Keys = ("protocol",) if isinstance(config, GenerateConfig) else ()
+    protocol = config.protocol if isinstance(config, GenerateConfig) else config
+    if isinstance(protocol, ReferenceConfig):
+        problems = too_small(dataset.image_size, protocol.feature_networks)
+    elif isinstance(protocol, EvaluationConfig):
+        networks = protocol.feature_networks if "frechet" in protocol.metrics else ()
+        problems = too_small(dataset.image_size, networks, None if prefix else protocol)
+    else:
+        return
+    for key, text in problems:
+        yield at((*prefix, *key.split(".")), text, job.where, job.sources)
 
 
 def _line(job: "Job", block: Keys, message: str) -> str:

@@ -136,7 +136,7 @@ def _companion(config: CompanionConfig) -> Facts:
     with _refusing("model"):
         (reconstruction, _), cost = counted([model], lambda: model(image, noise))
     costs = {"model": cost}
-    for name, term in build_terms(config, _bare_lpips).items():
+    for name, term in build_terms(config, bare_lpips).items():
         with _refusing("objective", "terms", name):
             costs[f"term {name}"] = counted([term], lambda term=term: term(reconstruction, image))[1]  # type: ignore[misc]
     return Facts(costs, _sizes(model))
@@ -172,7 +172,7 @@ def _text(config: CatConfig) -> tuple[Tensor, Cost, bool]:
 
 
 @cache
-def _bare_lpips(network: LpipsNet) -> LPIPS:
+def bare_lpips(network: LpipsNet) -> LPIPS:
     """LPIPS without pretrained weights."""
     ensure_torchvision()
     import lpips
@@ -187,16 +187,19 @@ def _bare_lpips(network: LpipsNet) -> LPIPS:
 def _lpips(subject: tuple[LpipsNet, int]) -> Facts:
     """The cost of LPIPS for a pair of images, one of which needs a gradient."""
     network, side = subject
-    module = _bare_lpips(network)
+    module = bare_lpips(network)
     ours, theirs = torch.zeros(_BATCH, 3, side, side, requires_grad=True), torch.zeros(_BATCH, 3, side, side)
+    return Facts({"lpips": counted([module], lambda: module(ours, theirs))[1]})
+
+
+def _lpips_metric(subject: tuple[LpipsNet, int]) -> Facts:
     with _refusing("lpips_nets"):
-        cost = counted([module], lambda: module(ours, theirs))[1]
-    return Facts({"lpips": cost})
+        return _lpips(subject)
 
 
 _BUILDERS: dict[str, Callable[[Any], Facts]] = {
     "FavaeConfig": _favae,
     "CompanionConfig": _companion,
     "CatConfig": _cat,
-    "lpips": _lpips,
+    "lpips": _lpips_metric,
 }

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from favae.config.evaluation import LpipsNet, WeightsConfig, WeightsFileConfig
+from favae.config.evaluation import LPIPS_SMALLEST, LpipsNet, WeightsConfig, WeightsFileConfig
 from favae.pretrained.weights import load_weights
 from favae.runtime.torchvision import ensure_torchvision
 
@@ -38,7 +38,13 @@ class LPIPS(nn.Module):
 
         Features are normalised with PyTorch's `normalize`, as in the official FA-VAE code: the lpips package divides by
         a square root whose gradient at an all-zero feature is NaN.
+
+        Raises:
+            ValueError: images smaller than `LPIPS_SMALLEST` of the network.
         """
+        net, side = self.network.pnet_type, min(first_BCHW.shape[-2:])
+        if side < LPIPS_SMALLEST[net]:
+            raise ValueError(f"LPIPS with {net} got images of {side} pixels; it needs at least {LPIPS_SMALLEST[net]}")
         distance_B = torch.zeros(len(first_BCHW), device=first_BCHW.device)
         features = zip(self._features(first_BCHW), self._features(second_BCHW), self.network.lins)
         for first_BCHW, second_BCHW, head in features:

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -58,3 +58,17 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
         yield item
         progress.advance()
     progress.close()
+
+
+def following(title: str) -> Callable[[int, int], None]:
+    """A function that shows progress, to be called with (units done, all units) after each unit."""
+    progress: Progress | None = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal progress
+        progress = progress or Progress(title, total, done - 1)
+        progress.advance(done - progress.done)
+        if done == total:
+            progress.close()
+
+    return show

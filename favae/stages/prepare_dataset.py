@@ -5,6 +5,7 @@ from favae.data.prepare import prepare
 from favae.jobs.grid import Job
 from favae.results.publish import Outcome
 from favae.runtime import paths
+from favae.runtime.progress import following
 from favae.stages.context import Context, config_of
 
 
@@ -13,5 +14,6 @@ def run(job: Job, context: Context) -> Outcome:
     shards = context.build / paths.SHARDS
     shards.mkdir()
     unfinished = context.state / "unfinished"
-    summary = prepare(config_of(job, DatasetConfig), paths.raw_root(), shards, context.threads, unfinished=unfinished)
+    config, shown = config_of(job, DatasetConfig), following(job.cell)
+    summary = prepare(config, paths.raw_root(), shards, context.threads, shown, unfinished=unfinished)
     return Outcome(summary, metrics={f"images/{split}": float(n) for split, n in summary["counts"].items()})

@@ -99,6 +99,22 @@ CASES = {
         f4(model={"imagesize": 24}),
         r"tiny\.yaml:\d+: model\.imagesize: unknown key; did you mean 'image_size'",
     ),
+    "LPIPS of images in which its network leaves no position": (
+        {"tiny.yaml": {"evaluation": {"lpips_nets": ["vgg", "alex"]}}},
+        r"tiny\.yaml:\d+: lpips_nets: LPIPS with alex needs images of at least 31 x 31 pixels, these are 24 x 24; leave",
+    ),
+    "SSIM with a window larger than the images": (
+        {"evaluation.yaml": {"reconstruction": {"ssim": {"sigma": 4.0}}}},
+        r"evaluation\.yaml:\d+: ssim\.sigma: SSIM with sigma 4 needs images of at least 29 x 29 pixels, these are 24 x 24",
+    ),
+    "features of images that are too small": (
+        {"tiny.yaml": {"tiles": {"image_size": 12}}},
+        r"feature_networks: randconv features need images of at least 16 x 16 pixels, these are 12 x 12",
+    ),
+    "a perceptual loss on images that are too small": (
+        f4(objective={"perceptual": {"network": "alex", "weight": 1.0}}),
+        r"tiny\.yaml:\d+: objective\.perceptual: LPIPS with alex got images of 24 pixels; it needs at least 31",
+    ),
     "heads that do not divide the width": (
         {"tiny.yaml": {"cat": {"text": {"heads": 3}}}},
         r"tiny\.yaml:\d+: text\.heads: .*divisor of dim 16",

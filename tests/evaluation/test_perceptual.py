@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from favae.config.evaluation import WeightsConfig
+from favae.config.evaluation import LPIPS_SMALLEST, LpipsNet, WeightsConfig
+from favae.jobs.building import bare_lpips
 from favae.pretrained.lpips import LPIPS, load_lpips
 from favae.pretrained.weights import MissingWeights
 from favae.runtime.torchvision import ensure_torchvision
@@ -98,3 +99,14 @@ def test_value_documented_by_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> No
     torch.manual_seed(42)
     first, second = torch.rand(10, 3, 100, 100) * 2 - 1, torch.rand(10, 3, 100, 100) * 2 - 1
     assert load_lpips("squeeze")(first, second).mean().item() == pytest.approx(0.100487, abs=2e-6)
+
+
+@pytest.mark.parametrize("net", LPIPS_SMALLEST)
+def test_lpips_says_the_smallest_images_that_its_network_can_take(net: LpipsNet) -> None:
+    with torch.device("meta"):
+        module, side = bare_lpips(net), LPIPS_SMALLEST[net]
+        assert module(torch.zeros(1, 3, side, side), torch.zeros(1, 3, side, side)).shape == (1,)
+        with pytest.raises(ValueError, match=f"images of {side - 1} pixels; it needs at least {side}"):
+            module(torch.zeros(1, 3, side - 1, 60), torch.zeros(1, 3, side - 1, 60))
+        with pytest.raises(RuntimeError):  # without our message: the number is the network's, not ours
+            module.network(torch.zeros(1, 3, side - 1, side - 1), torch.zeros(1, 3, side - 1, side - 1))
