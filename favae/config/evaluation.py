@@ -7,7 +7,9 @@ from pydantic import Field, model_validator
 
 from favae.config.base import Positive, Schema
 
-Metric = Literal["l1", "mse", "psnr", "ssim", "lfd", "log_spectral_error", "codebook", "lpips", "frechet"]
+Metric = Literal[
+    "l1", "mse", "psnr", "ssim", "lfd", "log_spectral_error", "checkerboard", "codebook", "lpips", "frechet", "kid"
+]
 FeatureNetworkName = Literal["inception", "squeezenet", "randconv"]
 LpipsNet = Literal["vgg", "alex", "squeeze"]
 # Pixels on a side below which a network has a layer without any position.
@@ -53,6 +55,12 @@ class SpectrumMetricConfig(Schema):
         return self
 
 
+class CheckerboardConfig(Schema):
+    """Period in pixels of the patterns that up-sampling leaves: a decoder that up-samples n times by 2 can leave 2^n."""
+
+    period: Annotated[int, Field(ge=2, le=64)] = 4
+
+
 class EvaluationConfig(Schema):
     """Which images are compared, how they are prepared, and what is measured.
 
@@ -83,6 +91,7 @@ class EvaluationConfig(Schema):
     feature_networks: tuple[FeatureNetworkName, ...] = ("inception",)
     ssim: SsimMetricConfig = SsimMetricConfig()
     spectrum: SpectrumMetricConfig = SpectrumMetricConfig()
+    checkerboard: CheckerboardConfig = CheckerboardConfig()
     batch_size: Positive = 32
 
     @model_validator(mode="after")
@@ -91,7 +100,8 @@ class EvaluationConfig(Schema):
             values = getattr(self, name)
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} has duplicates: {list(values)}")
-        for metric, name in (("lpips", "lpips_nets"), ("frechet", "feature_networks")):
+        needs = (("lpips", "lpips_nets"), ("frechet", "feature_networks"), ("kid", "feature_networks"))
+        for metric, name in needs:
             if metric in self.metrics and not getattr(self, name):
                 raise ValueError(f"metrics has {metric!r}, but {name} is empty: add a network or remove {metric!r}")
         return self

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from favae.config.evaluation import EvaluationConfig, WeightsConfig
+from favae.evaluation.checkerboard import checkerboard
 from favae.evaluation.frechet import FeatureStatistics
 from favae.evaluation.frechet_meters import FrechetMeters, load_available
 from favae.evaluation.image_metrics import PEAK, CodebookCounts, output_levels, pixel_metrics, stored_levels
@@ -112,6 +113,8 @@ class ReconstructionEvaluator:
                 self.totals.spectrum = RadialSpectrum(height, width, self.protocol.spectrum)
             bands = self.totals.spectrum.update(original_BCHW, other_BCHW)
             values |= {f"log_spectral_error_{band}": error_B for band, error_B in bands.items()}
+        if "checkerboard" in self.protocol.metrics:
+            values["checkerboard"] = checkerboard(original_BCHW, other_BCHW, self.protocol.checkerboard.period)
         for net, network in self.lpips.items():
             values[f"lpips_{net}"] = network(original_BCHW / PEAK * 2 - 1, other_BCHW / PEAK * 2 - 1)
         return values
@@ -137,13 +140,14 @@ class ReconstructionEvaluator:
         table = self.per_image()
         _check_number(self.protocol, len(table))
         results = self.meters.results("reconstruction", self.meters.real(), image=self.totals.image)
+        results |= self.meters.kernel_results(image=self.totals.image)
         for base in metric_bases(self.protocol, "reconstruction"):
             if base not in results:
                 results[base] = self._result(base, table)
         return _with_split(self.protocol, "reconstruction", results)
 
     def _result(self, base: str, table: pd.DataFrame) -> MetricResult:
-        """The result of a metric other than a Frechet distance."""
+        """The result of a metric that compares no distributions of features."""
         record = metric_protocol(self.protocol, base, image=self.totals.image)
         codes = self.totals.codes
         if base.startswith("codebook"):

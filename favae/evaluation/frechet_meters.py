@@ -1,4 +1,4 @@
-"""Frechet distances of an evaluation: the feature networks that could be loaded, and their statistics."""
+"""Distances between distributions of features: the networks that could be loaded, and what is kept of their features."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from favae.config.evaluation import EvaluationConfig, FeatureNetworkName, WeightsConfig
 from favae.evaluation.frechet import FeatureStatistics, frechet_distance, sample_size_warning
 from favae.evaluation.image_metrics import PEAK
+from favae.evaluation.kernel import KERNEL, kernel_distance
 from favae.evaluation.protocol import (
     Against,
     Images,
     MetricResult,
     frechet_metric,
+    kernel_metric,
     measured,
     metric_protocol,
     not_measured,
@@ -58,7 +60,8 @@ class FrechetMeters:
         catalogue: WeightsConfig | None,
         reference: Mapping[str, FeatureStatistics] | None,
     ):
-        names = protocol.feature_networks if "frechet" in protocol.metrics else ()
+        self.keeps_rows = "kid" in protocol.metrics
+        names = protocol.feature_networks if "frechet" in protocol.metrics or self.keeps_rows else ()
         self.protocol = protocol
         self.networks, self.missing = load_available(load_feature_network, names, catalogue, device)
         self.reference = reference
@@ -75,16 +78,26 @@ class FrechetMeters:
             self.totals.compared[name].check_comparable(reference[name])
 
     def update_real(self, levels_BCHW: Tensor) -> None:
-        """Add real images, unless reference statistics were given."""
-        if self.reference is None:
-            for name, statistics in self.totals.real.items():
-                statistics.update(self.networks[name](levels_BCHW / PEAK))
+        """Add real images. With reference statistics their features are needed for kernel distances only."""
+        if self.reference is not None and not self.keeps_rows:
+            return
+        for name, network in self.networks.items():
+            features_BD = network(levels_BCHW / PEAK)
+            if self.reference is None:
+                self.totals.real[name].update(features_BD)
+            self._keep(self.totals.real_rows, name, features_BD)
 
     def update_compared(self, levels_BCHW: Tensor) -> None:
         """Add reconstructions or generated images."""
         self.totals.n += len(levels_BCHW)
-        for name, statistics in self.totals.compared.items():
-            statistics.update(self.networks[name](levels_BCHW / PEAK))
+        for name, network in self.networks.items():
+            features_BD = network(levels_BCHW / PEAK)
+            self.totals.compared[name].update(features_BD)
+            self._keep(self.totals.compared_rows, name, features_BD)
+
+    def _keep(self, rows: dict[str, list[Tensor]], name: str, features_BD: Tensor) -> None:
+        if self.keeps_rows:
+            rows.setdefault(name, []).append(features_BD.cpu())
 
     def real(self) -> dict[str, FeatureStatistics]:
         """Statistics of the real images by network: those given, or else those measured here."""
@@ -101,6 +114,25 @@ class FrechetMeters:
             )
             for name in names
         }
+
+    def kernel_results(self, **seen: Any) -> dict[str, MetricResult]:
+        """Kernel distances between the real and the compared images that were added, by name without split."""
+        names = self.protocol.feature_networks if self.keeps_rows else ()
+        return {
+            (base := kernel_metric(name)): self._kernel_result(
+                name, metric_protocol(self.protocol, base, features=name, **seen)
+            )
+            for name in names
+        }
+
+    def _kernel_result(self, name: FeatureNetworkName, record: dict[str, Any]) -> MetricResult:
+        if name in self.missing:
+            return not_measured(self.missing[name], record)
+        real_ND, compared_MD = (torch.cat(rows[name]) for rows in (self.totals.real_rows, self.totals.compared_rows))
+        record |= {"n_real": len(real_ND), "kernel": KERNEL, **weights_record(self.networks[name].weights)}
+        if min(len(real_ND), len(compared_MD)) < 2:
+            return not_measured("a kernel distance needs at least two images", record)
+        return measured(kernel_distance(real_ND, compared_MD), len(compared_MD), record)
 
     def _result(self, name: FeatureNetworkName, real: FeatureStatistics | None, record: dict[str, Any]) -> MetricResult:
         if name in self.missing:

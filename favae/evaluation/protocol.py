@@ -2,6 +2,7 @@
 
 A name has metric and split: `psnr_test`, `lpips_vgg_test`. `rfid` and `fid` are reserved for the FID Inception network;
 with another feature network the distance is `rfd_<network>` for reconstructions, `fd_<network>` for generated images.
+Likewise `rkid` and `kid` are the kernel distance on Inception features, `rkid_<network>` and `kid_<network>` on others.
 The split is that of the originals or of the captions. Reconstructions are compared with their originals, generated
 images with all images of the split (`fid_test`) and, as `fid_vs_all_test`, with all images of the data set.
 """
@@ -45,6 +46,7 @@ _INFO = {
     "log_spectral_error_low": MetricInfo("Log spectral error, low frequencies", "dB", "lower"),
     "log_spectral_error_mid": MetricInfo("Log spectral error, middle frequencies", "dB", "lower"),
     "log_spectral_error_high": MetricInfo("Log spectral error, high frequencies", "dB", "lower"),
+    "checkerboard": MetricInfo("Checkerboard, more than in the original", "dB", "lower"),
     "codebook_usage": MetricInfo("Codebook usage", "", "higher"),
     "codebook_perplexity": MetricInfo("Codebook perplexity", "codes", "higher"),
     "lpips_vgg": MetricInfo("LPIPS (VGG)", "", "lower"),
@@ -53,6 +55,9 @@ _INFO = {
     "rfid": MetricInfo("rFID", "", "lower"),
     "rfd_squeezenet": MetricInfo("Frechet distance of reconstructions (SqueezeNet features)", "", "lower"),
     "rfd_randconv": MetricInfo("Frechet distance of reconstructions (random convolutions)", "", "lower"),
+    "rkid": MetricInfo("rKID", "", "lower"),
+    "rkid_squeezenet": MetricInfo("Kernel distance of reconstructions (SqueezeNet features)", "", "lower"),
+    "rkid_randconv": MetricInfo("Kernel distance of reconstructions (random convolutions)", "", "lower"),
     "fid": MetricInfo("FID", "", "lower"),
     # In the papers' tables but not measured here: they need Inception's classes, or a segmentation network.
     "is": MetricInfo("IS", "", "higher"),
@@ -80,6 +85,11 @@ def frechet_metric(network: FeatureNetworkName, images: Images, against: Against
     return (f"{prefix}fid" if network == "inception" else f"{prefix}fd_{network}") + suffix
 
 
+def kernel_metric(network: FeatureNetworkName) -> str:
+    """Name, without the split, of the kernel distance of reconstructions on a network's features."""
+    return "rkid" if network == "inception" else f"rkid_{network}"
+
+
 def metric_bases(protocol: EvaluationConfig, images: Images) -> list[str]:
     """Names, without the split, of all metrics that an evaluation under `protocol` reports, measured or not, in the
     order of tables."""
@@ -88,6 +98,7 @@ def metric_bases(protocol: EvaluationConfig, images: Images) -> list[str]:
         "codebook": ["codebook_usage", "codebook_perplexity"],
         "lpips": [f"lpips_{net}" for net in protocol.lpips_nets],
         "frechet": [frechet_metric(network, images) for network in protocol.feature_networks],
+        "kid": [kernel_metric(network) for network in protocol.feature_networks],
     }
     pairwise = images == "reconstruction"  # a generated image has no original
     return [base for m in protocol.metrics if pairwise or m == "frechet" for base in groups.get(m, [m])]
@@ -103,6 +114,8 @@ def metric_protocol(protocol: EvaluationConfig, base: str, **seen: Any) -> dict[
         record["ssim"] = protocol.ssim.model_dump()
     if base.startswith("log_spectral_error"):
         record["spectrum"] = protocol.spectrum.model_dump()
+    if base == "checkerboard":
+        record["checkerboard"] = protocol.checkerboard.model_dump()
     return record
 
 

@@ -14,11 +14,13 @@ from favae.evaluation.spectrum import RadialSpectrum
 @dataclass
 class FrechetTotals:
     """Feature statistics of real images and of the images compared with them, by feature network; `n` is the number of
-    the latter."""
+    the latter. `real_rows` and `compared_rows` are batches of the features themselves, kept for kernel distances only."""
 
     n: int = 0
     real: dict[str, FeatureStatistics] = field(default_factory=dict)
     compared: dict[str, FeatureStatistics] = field(default_factory=dict)
+    real_rows: dict[str, list[Tensor]] = field(default_factory=dict)
+    compared_rows: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
 @dataclass

@@ -24,6 +24,7 @@ _DECIMALS = {
     "log_spectral_error_mid": 2,
     "log_spectral_error_high": 2,
     "codebook_perplexity": 1,
+    "checkerboard": 2,
     "mse": 4,
 }
 _SHOWN_KEYS = {"crop": "resize"}  # the key `crop` of a protocol is the rule by which images were resized
@@ -62,7 +63,7 @@ def _letters(index: int) -> str:
 def format_value(metric: str, value: float, *, sign: str = "") -> str:
     """Format a value of a metric (named with its split) with suitable digits; `sign="+"` for a difference."""
     base = metric.rpartition("_")[0]
-    if base.startswith(("rfd_", "fd_")) and value != 0:
+    if base.startswith(("rfd_", "fd_", "rkid")) and value != 0:
         decimals = max(0, 2 - math.floor(math.log10(abs(value))))
     else:
         decimals = _DECIMALS.get(base, 3)
