@@ -91,6 +91,13 @@ class CompanionConfig(AutoencoderTrainingConfig):
     model: LatentModelConfig
     objective: CompanionObjectiveConfig
     optimizer: AdamConfig
+    weights: str | None = Field(default=None, description="declared weights with which the training starts")
+
+    @model_validator(mode="after")
+    def _trains_or_starts_with_weights(self) -> Self:
+        if not self.training.length.amount and self.weights is None:
+            raise ValueError("training.length is 0, which exports the weights of the start; name them in weights")
+        return self
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Self:

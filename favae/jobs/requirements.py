@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from favae.config.cat import CatConfig, ClipTextConfig, GenerateConfig
+from favae.config.companions import CompanionConfig
 from favae.config.evaluation import EvaluationConfig, LpipsNet, ReferenceConfig
 from favae.config.training import AutoencoderTrainingConfig
 from favae.jobs.grid import Job
@@ -101,6 +102,8 @@ def _weights_of_training(job: Job) -> Iterator[str]:
     config = job.config
     if isinstance(config, AutoencoderTrainingConfig):
         yield from _lpips_files(config.pretrained_networks())
+    if isinstance(config, CompanionConfig) and config.weights is not None:
+        yield config.weights
     if isinstance(config, CatConfig) and isinstance(config.text, ClipTextConfig):
         yield config.text.weights
 
@@ -114,7 +117,7 @@ def _weights_of_metrics(job: Job) -> Iterator[str]:
     if isinstance(protocol, EvaluationConfig):
         if "lpips" in protocol.metrics:
             yield from _lpips_files(protocol.lpips_nets)
-        if "frechet" in protocol.metrics:
+        if {"frechet", "kid"} & set(protocol.metrics):
             yield from (n for n in protocol.feature_networks if n not in _WITHOUT_WEIGHTS)
 
 

@@ -20,6 +20,7 @@ from favae.data.dataset import PreparedSplit, iterate_batches
 from favae.data.pixels import side_by_side, to_float
 from favae.losses import build_term
 from favae.models import LatentModel, build_autoencoder
+from favae.pretrained.stft_vae import load_stft_vae
 from favae.training.distributed import ImageMeans, Ranks, average_gradients
 
 _SAMPLES = 8
@@ -101,6 +102,8 @@ class VaeTask:
         self.config, self.val, self.ranks = config, val, ranks
         self.shown = train if val is None else val
         self.model = build_model(config).to(ranks.device)
+        if config.weights is not None:
+            self.model.load_state_dict(load_stft_vae(config.weights))
         if config.training.memory_format == "channels_last":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.terms = nn.ModuleDict(build_terms(config)).to(ranks.device)

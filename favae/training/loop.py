@@ -65,12 +65,12 @@ class Plan:
 
     @classmethod
     def of(cls, config: TrainingConfig, dataset_size: int) -> "Plan":
-        """Convert the durations of `config` for a data set of `dataset_size` images."""
+        """Convert the durations of `config` for a data set of `dataset_size` images. Of a length of 0 nothing is trained."""
         steps = [
             d.in_steps(dataset_size, config.batch_size)
             for d in (config.length, config.validate_every, config.checkpoint_every)
         ]
-        if steps[0] < 1:
+        if steps[0] < 1 and config.length.amount:
             raise ValueError(f"training.length {config.length} is less than one step of {config.batch_size} images")
         return cls(steps[0], max(steps[1], 1), max(steps[2], 1), config.log_every)
 

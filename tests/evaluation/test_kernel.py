@@ -60,7 +60,7 @@ def test_sets_that_cannot_be_compared_are_refused(a: tuple[int, int], b: tuple[i
 def test_an_evaluation_compares_features_of_reconstructions_with_those_of_originals(
     pairs: tuple[Tensor, Tensor], random_squeezenet: WeightsConfig
 ) -> None:
-    protocol = EvaluationConfig(metrics=("frechet", "kid"), feature_networks=("squeezenet", "inception"))
+    protocol = EvaluationConfig(metrics=("frechet", "kid"), feature_networks=("squeezenet",))
     first = ReconstructionEvaluator(protocol, catalogue=random_squeezenet)
     first.update(*pairs)
     with_reference = ReconstructionEvaluator(protocol, catalogue=random_squeezenet, reference=first.real_statistics())
@@ -74,4 +74,3 @@ def test_an_evaluation_compares_features_of_reconstructions_with_those_of_origin
     assert results["rkid_squeezenet_test"]["value"] == pytest.approx(expected, rel=1e-4)
     assert again["rkid_squeezenet_test"]["value"] == pytest.approx(expected, rel=1e-4)
     assert again["rfd_squeezenet_test"]["value"] == pytest.approx(results["rfd_squeezenet_test"]["value"], rel=1e-4)
-    assert "pt_inception" in (results["rkid_test"]["note"] or "no reason")
