@@ -119,6 +119,12 @@ def too_small(
         needed += [("lpips_nets", f"LPIPS with {name} needs", LPIPS_SMALLEST[name]) for name in protocol.lpips_nets]
     if protocol is not None and "ssim" in protocol.metrics:
         needed.append(("ssim.sigma", f"SSIM with sigma {protocol.ssim.sigma:g} needs", 2 * protocol.ssim.margin + 1))
+    if protocol is not None and "checkerboard" in protocol.metrics:
+        period = protocol.checkerboard.period
+        needed.append(("checkerboard.period", f"the checkerboard of period {period} needs", 4 * period))
+        if side % period:
+            text = f"the checkerboard of period {period} needs sides that are multiples of it, these images have {side} pixels"
+            yield "checkerboard.period", f"{text}; choose a period that divides {side}, or leave it out"
     for key, who, smallest in needed:
         if side < smallest:
             text = f"{who} images of at least {smallest} x {smallest} pixels, these are {side} x {side}"

@@ -123,13 +123,45 @@ class TableRowConfig(Schema):
         return metric if self.guidance is None else f"{metric}_guidance{self.guidance:g}"
 
 
+class GainConfig(Schema):
+    """How much better a row is than another."""
+
+    row: str
+    over: str
+
+
 class ClaimConfig(Schema):
-    """A claim of a paper about its table: one row is better than others in a metric. Checked on our numbers below the table."""
+    """A claim of a paper about its table, checked on our numbers below the table. One of three forms:
+
+    - `better_than`: the row is better than each of these in the metric.
+    - `like` and `margin`: it is neither better nor worse than each of these by `margin`, in the metric's unit.
+    - `over` and `than_gain`: what it gains over the row `over` is more than another gain.
+    """
 
     text: str
     metric: str
     row: str
-    better_than: Annotated[tuple[str, ...], Field(min_length=1)]
+    better_than: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+    margin: Annotated[float, Field(gt=0)] | None = None
+    over: str | None = None
+    than_gain: GainConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        forms = [bool(self.better_than), bool(self.like), self.over is not None]
+        whole = bool(self.like) == (self.margin is not None) and (self.over is None) == (self.than_gain is None)
+        if sum(forms) != 1 or not whole:
+            raise ValueError(
+                f"the claim {self.text!r} needs one of: better_than; like and margin; over and than_gain; give the keys of one"
+            )
+        return self
+
+    @property
+    def rows(self) -> set[str]:
+        """Labels of all rows that the claim names."""
+        gain = {self.over, self.than_gain.row, self.than_gain.over} if self.over and self.than_gain else set()
+        return {self.row, *self.better_than, *self.like, *gain}
 
 
 class TableConfig(Schema):
@@ -166,7 +198,7 @@ class TableConfig(Schema):
     def _claims_fit(self) -> Self:
         labels = [row.label for row in self.rows]
         for claim in self.claims:
-            if unknown := sorted({claim.row, *claim.better_than} - set(labels)):
+            if unknown := sorted(claim.rows - set(labels)):
                 raise ValueError(f"a claim names the unknown row {unknown[0]!r}; {closest(unknown[0], labels)}")
             if claim.metric not in self.columns:
                 raise ValueError(f"a claim is about {claim.metric!r}, which is not in columns {self.columns}")

@@ -70,7 +70,7 @@ def _without_metric(grid: "Grid", job: "Job") -> Iterator[str]:
     if isinstance(protocol, ReferenceConfig):
         problems = too_small(dataset.image_size, protocol.feature_networks)
     elif isinstance(protocol, EvaluationConfig):
-        networks = protocol.feature_networks if "frechet" in protocol.metrics else ()
+        networks = protocol.feature_networks if {"frechet", "kid"} & set(protocol.metrics) else ()
         problems = too_small(dataset.image_size, networks, None if prefix else protocol)
     else:
         return

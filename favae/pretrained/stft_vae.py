@@ -43,7 +43,7 @@ def from_tensorflow(path: Path) -> dict[str, Tensor]:
     if set(variables) != expected:
         wrong = sorted(expected ^ set(variables))[0]
         raise ValueError(f"{path}: expected the 14 variables of the released STFT-VAE; {wrong} is missing or too many")
-    state = {}
+    state: dict[str, Tensor] = {}
     for layer, module in _LAYERS.items():
         kernel = variables[f"{layer}/kernel"]
         order = (3, 2, 0, 1) if kernel.ndim == 4 else (1, 0)

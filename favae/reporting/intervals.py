@@ -5,6 +5,7 @@ models may give on other test images; it says nothing of the training.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,12 +43,22 @@ def mean_over_seeds(values: ArrayLike, level: float = LEVEL) -> Interval:
 
 def difference_over_seeds(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> Interval:
     """Welch's t interval of mean(ours) - mean(theirs), spreads not assumed equal. Raises ValueError for fewer than two values."""
-    parts = [_sample(values) for values in (ours, theirs)]
-    squares = [sample.var(ddof=1) / len(sample) for sample in parts]
+    return contrast_over_seeds([(1.0, ours), (-1.0, theirs)], level)
+
+
+def contrast_over_seeds(terms: Sequence[tuple[float, ArrayLike]], level: float = LEVEL) -> Interval:
+    """Welch's t interval of the sum of weight * mean(values), spreads not assumed equal.
+
+    Raises:
+        ValueError: fewer than two values of a term.
+    """
+    parts = [(weight, _sample(values)) for weight, values in terms]
+    squares = [weight**2 * sample.var(ddof=1) / len(sample) for weight, sample in parts]
     # Welch and Satterthwaite; without any spread the interval is a point, whatever the degrees of freedom.
-    below = sum(square**2 / (len(sample) - 1) for square, sample in zip(squares, parts, strict=True))
+    below = sum(square**2 / (len(sample) - 1) for square, (_, sample) in zip(squares, parts, strict=True))
     freedom = sum(squares) ** 2 / below if below else 1.0
-    return _t_interval(float(parts[0].mean() - parts[1].mean()), math.sqrt(sum(squares)), freedom, level)
+    estimate = sum(weight * float(sample.mean()) for weight, sample in parts)
+    return _t_interval(estimate, math.sqrt(sum(squares)), freedom, level)
 
 
 def seeds_to_decide(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> int | None:

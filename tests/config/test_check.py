@@ -107,6 +107,10 @@ CASES = {
         {"evaluation.yaml": {"reconstruction": {"ssim": {"sigma": 4.0}}}},
         r"evaluation\.yaml:\d+: ssim\.sigma: SSIM with sigma 4 needs images of at least 29 x 29 pixels, these are 24 x 24",
     ),
+    "a checkerboard whose period does not divide the images": (
+        {"evaluation.yaml": {"reconstruction": {"metrics": ["checkerboard"], "checkerboard": {"period": 5}}}},
+        r"evaluation\.yaml:\d+: checkerboard\.period: the checkerboard of period 5 needs sides that are multiples of it",
+    ),
     "features of images that are too small": (
         {"tiny.yaml": {"tiles": {"image_size": 12}}},
         r"feature_networks: randconv features need images of at least 16 x 16 pixels, these are 12 x 12",

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from favae.config.errors import ConfigError
 from favae.config.load import read_yaml, validate
-from favae.config.reporting import Published, TableConfig, TablesConfig
+from favae.config.reporting import ClaimConfig, Published, TableConfig, TablesConfig
 from favae.jobs.grid import Grid, Job
 from favae.reporting.claims import verdicts
 from favae.reporting.markup import escape_latex, latex, markdown
@@ -322,6 +323,46 @@ def test_in_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
     (sentence,) = verdicts(config, [entry(row, v, "rfid_test") for row, v in values.items()])
     assert "Does not hold: rFID against b +1.000" in sentence
     assert "against c -1.000" in sentence
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [
+        ([12.01, 12.11, 11.92], "Holds: PSNR against b -0.0.*; margin 0.5"),
+        ([14.0, 14.1, 13.9], "Does not hold: PSNR against b -1.9"),
+        ([12.0, 13.0, 11.0], "Not decided: PSNR against b"),
+        ([12.5], "Not decided: .*single runs"),
+    ],
+)
+def test_rows_are_alike_where_the_whole_interval_is_within_the_margin(other: list[float], verdict: str) -> None:
+    claim = {"text": "a is like b", "metric": "psnr_test", "row": "a", "like": ["b"], "margin": 0.5}
+    config = table(rows=[{"label": label, "cell": FAVAE} for label in "ab"], claims=[claim])
+    (sentence,) = verdicts(config, [entry("a", [12.0, 12.1, 11.9]), entry("b", other)])
+    assert re.search(verdict, sentence)
+
+
+def test_gains_are_compared_as_a_difference_of_differences() -> None:
+    claim = {
+        "text": "more there",
+        "metric": "rfid_test",
+        "row": "a",
+        "over": "b",
+        "than_gain": {"row": "c", "over": "d"},
+    }
+    config = table(rows=[{"label": label, "cell": FAVAE} for label in "abcd"], claims=[claim])
+    values = {"a": [5.0, 5.1], "b": [9.0, 9.1], "c": [4.0, 4.1], "d": [5.0, 5.1]}
+    (sentence,) = verdicts(config, [entry(row, v, "rfid_test") for row, v in values.items()])
+    assert "Holds: rFID gain over b less that of c over d +3.000" in sentence
+    half = stats.t.ppf(0.975, 4) * np.sqrt(4 * 0.005 / 2)
+    assert f"over seeds +{3 - half:.3f} to +{3 + half:.3f}" in sentence
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"like": ["b"]}, {"better_than": ["b"], "like": ["b"], "margin": 1.0}, {"over": "b"}, {"margin": 1.0}]
+)
+def test_a_claim_has_one_form_with_all_its_keys(form: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="needs one of: better_than; like and margin; over and than_gain"):
+        ClaimConfig.model_validate({"text": "a", "metric": "psnr_test", "row": "a"} | form)
 
 
 def test_a_claim_about_what_the_table_does_not_have_is_refused() -> None:
