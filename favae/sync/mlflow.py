@@ -149,7 +149,7 @@ def _metrics(job: Job, record: RunRecord, started: int, ended: int) -> Iterator[
     file = paths.curves(job.scale, job.stage.name, job.cell)
     if file.exists():
         table = pd.read_csv(file)
-        last = max(int(table["step"].max()), 1)
+        last = max([1, *table["step"].astype(int)])  # a training of no step has no row
         for row in table.to_dict("records"):
             step = int(row.pop("step"))
             time = started + (ended - started) * step // last
