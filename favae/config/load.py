@@ -23,7 +23,8 @@ S = TypeVar("S", bound=BaseModel)
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, mtime_ns: int) -> dict[str, Any]:
+def _read(path: Path, folder: Path, mtime_ns: int) -> dict[str, Any]:
+    """`folder` is the working directory, to which `path` may be relative: two projects may have files of one moment."""
     try:
         # The pure loader follows YAML 1.2: 2e-6 is a number and `on` a string, as in DVC.
         loaded = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -53,7 +54,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mtime_ns = path.stat().st_mtime_ns
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: file not found (run the command in the project's root folder)") from error
-    return _read(path, mtime_ns)
+    return _read(path, Path.cwd(), mtime_ns)
 
 
 def subtree(path: Path, key: str) -> dict[str, Any]:

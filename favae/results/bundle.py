@@ -1,7 +1,8 @@
 """Published results of a scale: which files of `data/<scale>` are in `reports/<scale>`, and where.
 
 `results/` has the layout of `data/<scale>`. `tables/` and `figures/` are those of the run. `manifest.json` lists every published
-file with its hash, and the hash of every output that is not published, such as weights.
+file with its hash, and the hash of every output that is not published, such as weights. `ro-crate-metadata.json` describes the
+same for other tools, with the `Snakefile` as it was at publication.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from favae.results.cards import Output, describe, files_of
 from favae.runtime import paths
 
 MANIFEST = "manifest.json"
+CRATE, WORKFLOW = "ro-crate-metadata.json", "Snakefile"
 _RESULTS, _REPORTS = "results", "reports"
 
 
@@ -72,6 +74,7 @@ class Bundle:
 
     def files(self) -> Iterator[Path]:
         """Every file that the manifest lists: all except the manifest and hand-written pages."""
+        yield from (path for name in (CRATE, WORKFLOW) if (path := self.root / name).is_file())
         for folder in ("results", "tables", "figures"):
             yield from files_of(self.root / folder) if (self.root / folder).is_dir() else ()
 

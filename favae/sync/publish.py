@@ -9,7 +9,7 @@ from typing import Any
 
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.reporting.results import Results
-from favae.results.bundle import MANIFEST, Bundle, Manifest
+from favae.results.bundle import CRATE, MANIFEST, WORKFLOW, Bundle, Manifest
 from favae.results.cards import Output, content_key, describe, files_of, read_card, size_of, text_of
 from favae.results.git import working_tree
 from favae.results.run_record import RunRecord, environment, now, text_of_record
@@ -19,6 +19,7 @@ from favae.runtime.files import replacing, write_text
 from favae.runtime.hashes import sha256_file
 from favae.stages.make_tables import render
 from favae.sync.audit import audit_bundle
+from favae.sync.crate import write_crate
 
 LIMIT = 5_000_000  # bytes of a scale in git
 _SHOWN = 5  # problems in a message
@@ -67,6 +68,9 @@ def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], kno
     with replacing(bundle.root) as folder:
         draft = Bundle(grid.scale, folder)
         manifest = fill(draft)
+        shutil.copyfile(WORKFLOW, folder / WORKFLOW)
+        write_crate(grid, draft, _listing(draft))
+        manifest = manifest.model_copy(update={"shipped": _listing(draft)})
         write_text(folder / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True) + "\n")
         problems = [
             problem.replace(str(folder), str(bundle.root)) for problem in audit_bundle(grid.scale, draft).problems
@@ -80,7 +84,7 @@ def _renew(grid: Grid, bundle: Bundle) -> Published:
     known = audit_bundle(grid.scale, bundle).problems
 
     def fill(draft: Bundle) -> Manifest:
-        shutil.copytree(bundle.root, draft.root)
+        shutil.copytree(bundle.root, draft.root, ignore=shutil.ignore_patterns(CRATE, WORKFLOW))
         _make_tables(grid.job("make_tables", "all"), draft)
         cards = (read_card(draft.locate(job.card)) for job in grid)
         outputs = {name: output for card in cards for name, output in card.outputs.items()}
@@ -123,7 +127,7 @@ def _refuse(problems: list[str]) -> None:
 def _keep_pages(bundle: Bundle, draft: Bundle) -> None:
     """Files beside the folders, such as README.md."""
     for path in sorted(bundle.root.iterdir()) if bundle.root.is_dir() else ():
-        if path.is_file() and path.name != MANIFEST:
+        if path.is_file() and path.name not in (MANIFEST, CRATE, WORKFLOW):
             shutil.copy(path, draft.root / path.name)
 
 

@@ -11,12 +11,15 @@ from tests_support import write_params
 
 from favae.jobs.grid import Grid, load_grid
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with its results; not to be changed."""
     root = tmp_path_factory.mktemp("made")
     write_params(root)
+    shutil.copy(ROOT / "Snakefile", root)
     with contextlib.chdir(root):
         for job in Grid("tiny"):
             write_result(job)
