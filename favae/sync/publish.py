@@ -12,7 +12,7 @@ from favae.reporting.results import Results
 from favae.results.bundle import CRATE, MANIFEST, WORKFLOW, Bundle, Manifest
 from favae.results.cards import Output, content_key, describe, files_of, read_card, size_of, text_of
 from favae.results.git import working_tree
-from favae.results.run_record import RunRecord, environment, now, text_of_record
+from favae.results.run_record import RunRecord, environment, now, read_run_record, text_of_record
 from favae.results.status import State, statuses
 from favae.runtime import paths
 from favae.runtime.files import replacing, write_text
@@ -20,6 +20,7 @@ from favae.runtime.hashes import sha256_file
 from favae.stages.make_tables import render
 from favae.sync.audit import audit_bundle
 from favae.sync.crate import write_crate
+from favae.sync.croissant import CROISSANT, croissant
 
 LIMIT = 5_000_000  # bytes of a scale in git
 _SHOWN = 5  # problems in a message
@@ -138,6 +139,7 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     needed = {path for job in grid for path in _needed(job)}
     for path in needed:
         _copy(path, draft)
+    _describe_data(grid, draft)
     room = limit - sum(size_of(path) for path in needed)
     outputs: dict[str, Output] = {name: out for job in grid for name, out in read_card(job.card).outputs.items()}
     offered = sorted((path for job in grid for path in _offered(job)), key=lambda path: (size_of(path), path))
@@ -148,6 +150,18 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
         needed.add(path)
     absent = {name: output for name, output in outputs.items() if Path(name) not in needed}
     return Manifest(shipped=_listing(draft), not_shipped=absent)
+
+
+def _describe_data(grid: Grid, draft: Bundle) -> None:
+    """Croissant metadata of each data set: the images themselves are in no bundle."""
+    for cell in grid.cells("prepare_dataset"):
+        job = grid.job("prepare_dataset", cell)
+        try:
+            tree = croissant(grid, job, read_card(job.card), read_run_record(job.scale, job.stage.name, cell))
+        except FileNotFoundError:  # prepared by an earlier version, without an index
+            continue
+        path = draft.locate(job.card).with_name(CROISSANT)
+        write_text(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
 
 
 def _needed(job: Job) -> Iterator[Path]:

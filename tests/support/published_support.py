@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pandas as pd
 
+from favae.data.output import INDEX_COLUMNS
 from favae.jobs.grid import Job
 from favae.results.cards import content_key, input_hashes, write_card
 from favae.results.run_record import RunRecord, environment, write_run_record
@@ -43,6 +44,9 @@ def write_outputs(job: Job, shift: float = 0.0) -> dict[str, float]:
         elif output.folder:
             path.mkdir()
             (path / "some.png").write_bytes(random.bytes(100))
+            if output.name == paths.SHARDS:
+                rows = [["train", 0, row, f"cat-{row}", "cat.png", "0" * 64, "", "0 0 24 24"] for row in range(3)]
+                pd.DataFrame(rows, columns=INDEX_COLUMNS).to_csv(path / paths.INDEX, index=False)
         else:
             path.write_bytes(random.bytes(100))
     return metrics if any(output.metrics for output in job.stage.outputs) else {}
