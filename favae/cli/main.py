@@ -10,6 +10,7 @@ import typer
 
 from favae.cli import results as contract
 from favae.cli.bench import bench
+from favae.cli.coverage import coverage
 from favae.cli.plan import plan
 from favae.cli.results import Scale
 
@@ -130,6 +131,7 @@ def check(scale: Scale = None) -> None:
 
 app.command()(plan)
 app.command()(bench)
+app.command()(coverage)
 
 
 contract.register(app)

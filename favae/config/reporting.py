@@ -206,8 +206,12 @@ class TableConfig(Schema):
 
 
 class TablesConfig(Schema):
-    """Parameters of the stage `make_tables`."""
+    """Parameters of the stage `make_tables`.
 
+    `size`: whether the scale has the size of the paper, is smaller, or measures what its authors `released`, which reproduces nothing.
+    """
+
+    size: Literal["paper", "small", "released"] = "small"
     tables: list[TableConfig]
 
     @model_validator(mode="after")
