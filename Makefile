@@ -31,6 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## the whole DAG, small, on real photographs; tables and figures in data/demo/reports
 	snakemake --config scale=demo
 	$(MAKE) --no-print-directory report SCALE=demo
+	@favae page demo
 	@favae compare demo --brief || true
 
 SCALE ?= demo

@@ -22,12 +22,12 @@ ALL = [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in
 PART_OF = {"pydantic-core": "pydantic"}
 # Used without an import: distribution -> (file, what uses it there).
 USED_OTHERWISE = {
-    "jinja2": ("favae/reporting/markup.py", "to_latex"),
     "tabulate": ("favae/reporting/markup.py", "to_markdown"),
     "dvc": ("favae/sync/dvc.py", '"-m", "dvc"'),
     "scikit-learn": ("favae/data/shipped.py", '"sklearn"'),
     "scikit-image": ("favae/data/shipped.py", '"skimage"'),
     "scipy": ("favae/evaluation/frechet.py", "calculate_frechet_distance"),
+    "axe-core-python": ("tests/reporting/page/conftest.py", "axe.min.js"),
     "snakemake-executor-plugin-slurm": ("workflow/profiles/slurm/config.yaml", "executor: slurm"),
     "pytest-timeout": ("pyproject.toml", "timeout = "),
     "pytest-xdist": ("Makefile", " -n "),

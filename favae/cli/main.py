@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from favae.cli import results as contract
+from favae.cli import show
 from favae.cli.bench import bench
 from favae.cli.coverage import coverage
 from favae.cli.plan import plan
@@ -135,6 +136,7 @@ app.command()(coverage)
 
 
 contract.register(app)
+show.register(app)
 
 
 @app.command()

@@ -30,11 +30,17 @@ class MetricResult(TypedDict):
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """Title, unit and direction of a metric, for tables."""
+    """Title, unit and direction of a metric, for tables; `short` is a head for narrow columns (default: the title)."""
 
     title: str
     unit: str
     better: Literal["lower", "higher", "neither"]
+    short: str = ""
+
+    @property
+    def head(self) -> str:
+        """Title for a narrow column."""
+        return self.short or self.title
 
 
 _INFO = {
@@ -43,31 +49,35 @@ _INFO = {
     "psnr": MetricInfo("PSNR", "dB", "higher"),
     "ssim": MetricInfo("SSIM", "", "higher"),
     "lfd": MetricInfo("LFD", "", "lower"),
-    "log_spectral_error_low": MetricInfo("Log spectral error, low frequencies", "dB", "lower"),
-    "log_spectral_error_mid": MetricInfo("Log spectral error, middle frequencies", "dB", "lower"),
-    "log_spectral_error_high": MetricInfo("Log spectral error, high frequencies", "dB", "lower"),
-    "checkerboard": MetricInfo("Checkerboard, more than in the original", "dB", "lower"),
-    "codebook_usage": MetricInfo("Codebook usage", "", "higher"),
-    "codebook_perplexity": MetricInfo("Codebook perplexity", "codes", "higher"),
-    "lpips_vgg": MetricInfo("LPIPS (VGG)", "", "lower"),
-    "lpips_alex": MetricInfo("LPIPS (Alex)", "", "lower"),
-    "lpips_squeeze": MetricInfo("LPIPS (Squeeze)", "", "lower"),
+    "log_spectral_error_low": MetricInfo("Log spectral error, low frequencies", "dB", "lower", "LSE low"),
+    "log_spectral_error_mid": MetricInfo("Log spectral error, middle frequencies", "dB", "lower", "LSE mid"),
+    "log_spectral_error_high": MetricInfo("Log spectral error, high frequencies", "dB", "lower", "LSE high"),
+    "checkerboard": MetricInfo("Checkerboard, more than in the original", "dB", "lower", "Checkerboard"),
+    "codebook_usage": MetricInfo("Codebook usage", "", "higher", "Code use"),
+    "codebook_perplexity": MetricInfo("Codebook perplexity", "codes", "higher", "Perplexity"),
+    "lpips_vgg": MetricInfo("LPIPS (VGG)", "", "lower", "LPIPS VGG"),
+    "lpips_alex": MetricInfo("LPIPS (Alex)", "", "lower", "LPIPS Alex"),
+    "lpips_squeeze": MetricInfo("LPIPS (Squeeze)", "", "lower", "LPIPS Squeeze"),
     "rfid": MetricInfo("rFID", "", "lower"),
-    "rfd_squeezenet": MetricInfo("Frechet distance of reconstructions (SqueezeNet features)", "", "lower"),
-    "rfd_randconv": MetricInfo("Frechet distance of reconstructions (random convolutions)", "", "lower"),
+    "rfd_squeezenet": MetricInfo("Frechet distance of reconstructions (SqueezeNet features)", "", "lower", "rFD Squeeze"),
+    "rfd_randconv": MetricInfo("Frechet distance of reconstructions (random convolutions)", "", "lower", "rFD random"),
     "rkid": MetricInfo("rKID", "", "lower"),
-    "rkid_squeezenet": MetricInfo("Kernel distance of reconstructions (SqueezeNet features)", "", "lower"),
-    "rkid_randconv": MetricInfo("Kernel distance of reconstructions (random convolutions)", "", "lower"),
+    "rkid_squeezenet": MetricInfo("Kernel distance of reconstructions (SqueezeNet features)", "", "lower", "rKD Squeeze"),
+    "rkid_randconv": MetricInfo("Kernel distance of reconstructions (random convolutions)", "", "lower", "rKD random"),
     "fid": MetricInfo("FID", "", "lower"),
     # In the papers' tables but not measured here: they need Inception's classes, or a segmentation network.
     "is": MetricInfo("IS", "", "higher"),
     "miou": MetricInfo("mIoU", "%", "higher"),
-    "accuracy": MetricInfo("Pixel accuracy", "%", "higher"),
-    "fd_squeezenet": MetricInfo("Frechet distance (SqueezeNet features)", "", "lower"),
-    "fd_randconv": MetricInfo("Frechet distance (random convolutions)", "", "lower"),
-    "fid_vs_all": MetricInfo("FID against all images", "", "lower"),
-    "fd_squeezenet_vs_all": MetricInfo("Frechet distance against all images (SqueezeNet features)", "", "lower"),
-    "fd_randconv_vs_all": MetricInfo("Frechet distance against all images (random convolutions)", "", "lower"),
+    "accuracy": MetricInfo("Pixel accuracy", "%", "higher", "Accuracy"),
+    "fd_squeezenet": MetricInfo("Frechet distance (SqueezeNet features)", "", "lower", "FD Squeeze"),
+    "fd_randconv": MetricInfo("Frechet distance (random convolutions)", "", "lower", "FD random"),
+    "fid_vs_all": MetricInfo("FID against all images", "", "lower", "FID all"),
+    "fd_squeezenet_vs_all": MetricInfo(
+        "Frechet distance against all images (SqueezeNet features)", "", "lower", "FD Squeeze all"
+    ),
+    "fd_randconv_vs_all": MetricInfo(
+        "Frechet distance against all images (random convolutions)", "", "lower", "FD random all"
+    ),
 }
 
 

@@ -90,7 +90,7 @@ def make_page(table: TableConfig, published: Published, entries: list[Entry]) ->
             line |= _cells(entry, entry.metric in with_numbers, footnotes)
         lines.append(line)
     notes = [*verdicts(table, entries), *([table.note] if table.note else [])]
-    notes += footnotes.paragraphs() + _sources(table, published) + _protocols(entries) + _runs(entries)
+    notes += footnotes.paragraphs() + sources(table, published) + protocols(entries) + _runs(entries)
     return Page(table.id, table.title, pd.DataFrame(lines), (_MODEL, _PUBLISHED), notes)
 
 
@@ -128,7 +128,7 @@ def _reproduced(entry: Entry, footnotes: _Footnotes) -> str:
     return f"{word} {footnotes.mark(entry.note)}" if reason and entry.note else word or ABSENT
 
 
-def _sources(table: TableConfig, published: Published) -> list[str]:
+def sources(table: TableConfig, published: Published) -> list[str]:
     """Sources of the published rows, and doubts about them."""
     references = list(dict.fromkeys(row.published for row in table.rows if row.published))
     notes = []
@@ -141,7 +141,7 @@ def _sources(table: TableConfig, published: Published) -> list[str]:
     return notes
 
 
-def _protocols(entries: Iterable[Entry]) -> list[str]:
+def protocols(entries: Iterable[Entry]) -> list[str]:
     """The protocol of the measured values: first the common part, then the settings of single metrics."""
     records: dict[str, list[dict[str, str]]] = {}  # title -> distinct protocols
     for entry in entries:

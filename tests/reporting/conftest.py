@@ -18,6 +18,7 @@ from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvalu
 from favae.jobs.grid import Grid, Job
 from favae.results.cards import write_card
 from favae.runtime import paths
+from favae.runtime.hashes import sha256_file
 
 SIZE = 32
 IMAGES = 6
@@ -45,7 +46,9 @@ def _finish(job: Job, files: dict[str, object]) -> None:
             np.savez_compressed(folder / name, **content)
         else:
             (folder / name).write_text(json.dumps(content))
-    write_card(job, f"{len(job.cell):064x}", {}, [folder / name for name in files], {})
+    inputs = {path.as_posix(): sha256_file(path) for path in job.inputs.values() if path.exists()}
+    roles = {role: job.roles[role] for role in ("model", "dataset") if role in job.roles}
+    write_card(job, f"{len(job.cell):064x}", inputs, [folder / name for name in files], roles)
 
 
 def write_reconstruction(job: Job, noise: float) -> None:
@@ -116,6 +119,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("FAVAE_WEIGHTS", raising=False)
         for job in Grid("tiny"):
             match job.stage.name:
+                case "prepare_dataset":
+                    _finish(job, {})
                 case "train_autoencoder" | "train_cat":
                     write_curves(job)
                 case "evaluate_reconstruction":

@@ -1,0 +1,150 @@
+"""What the page contains, from its files: numbers, chains, terms, texts."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from page_support import finish_reports
+from PIL import Image
+from tests_support import call
+
+import favae
+from favae.evaluation.protocol import describe
+from favae.reporting.images import log_power
+from favae.reporting.page.build import build
+from favae.reporting.page.gallery import DIFFERENCE_PEAK
+from favae.reporting.page.source import Source
+from favae.runtime.names import slugs
+
+ROOT = Path(__file__).parents[3]
+EVALUATION = "evaluate_reconstruction/natural-f4-favae-on-natural"
+
+
+def data(site: Path, name: str) -> Any:
+    text = (site / "data" / f"{name}.js").read_text(encoding="utf-8")
+    return json.loads(text.partition(" = ")[2].rstrip().removesuffix(";"))
+
+
+def test_every_number_of_the_tables_is_on_the_page_with_full_precision(site: Path) -> None:
+    numbers = data(site, "numbers")["numbers"]
+    metrics = json.loads((site.parent / "data/tiny" / EVALUATION / "metrics.json").read_text())
+    for metric in ("psnr_test", "ssim_test", "log_spectral_error_high_test"):
+        number = numbers[f"reconstruction/fa-vae-f-4/{metric}"]
+        assert float(number["value"]) == metrics[metric]["value"]
+        assert number["runs"][0].startswith(f"{EVALUATION}@")
+        assert number.get("unit", "") == describe(metric).unit
+    missing = numbers["reconstruction/fa-vae-f-4/rfid_test"]
+    assert "value" not in missing and missing["state"] == "not measured" and "weights" in missing["note"]
+
+
+def test_the_chain_leads_from_a_number_to_its_data(site: Path) -> None:
+    results = data(site, "numbers")["results"]
+    chain = [EVALUATION]
+    for name in chain:
+        chain += [other for other in results[name]["inputs"] if other not in chain]
+    assert {"train_autoencoder/natural-f4-favae", "prepare_dataset/natural"} <= set(chain)
+    training = results["train_autoencoder/natural-f4-favae"]
+    assert training["parameters"]["model.kind"] == "favae"
+    assert training["run"]["git_commit"].startswith("c0ffee") and training["run"]["seconds"] == 120
+    assert (
+        training["command"] == "snakemake --config scale=tiny -- data/tiny/train_autoencoder/natural-f4-favae/card.json"
+    )
+
+
+def test_only_parameters_that_differ_set_a_row_apart(site: Path) -> None:
+    rows = data(site, "numbers")["differing"]["reconstruction"]
+    baseline, ours = rows["vq-gan-f-4"], rows["fa-vae-f-4"]
+    assert baseline.keys() == ours.keys()
+    assert baseline["train_autoencoder: model.fcm"] != ours["train_autoencoder: model.fcm"]
+    assert all(len({row[key] for row in rows.values()}) > 1 for key in baseline)
+
+
+def test_copied_texts_are_the_files_of_the_tables(site: Path) -> None:
+    texts = data(site, "numbers")["texts"]["reconstruction"]
+    folder = site.parent / "data/tiny/reports/tables"
+    assert texts == {kind: (folder / f"reconstruction.{kind}").read_text() for kind in ("csv", "md", "tex")}
+
+
+def test_photographs_that_may_not_be_published_are_left_out_and_the_page_says_so(site: Path) -> None:
+    shown, hidden = (
+        sorted(p.name for p in (site / "images").glob(f"{name}-evaluate*/*")) for name in ("natural", "scientific")
+    )
+    assert "0-original.png" in shown and any(name.endswith("-difference.png") for name in shown)
+    assert hidden and all(name.endswith("-spectrum.png") for name in hidden)
+    sets = {group["id"].split("-")[0]: group for group in data(site, "gallery") if "evaluate" in group["id"]}
+    assert sets["scientific"]["hidden"] and not any(column["shown"] for column in sets["scientific"]["columns"])
+    assert re.search(
+        r"Photographs of <b>scientific</b>.*left out: for research only", (site / "index.html").read_text()
+    )
+
+
+def test_images_differences_and_spectra_are_those_of_the_results(site: Path) -> None:
+    with np.load(site.parent / "data/tiny" / EVALUATION / "examples.npz") as file:
+        original, output = file["original"], file["reconstruction"]
+    group = next(g for g in data(site, "gallery") if g["id"].startswith("natural-evaluate"))
+    column = next(c for c in group["columns"] if c["result"] == EVALUATION and not c["original"])["id"]
+    folder = site / group["folder"]
+    for number in range(2):
+        assert np.array_equal(np.asarray(Image.open(folder / f"{number}-{column}.png")), output[number])
+        difference = np.abs(output[number].astype(float) - original[number]).mean(-1) / DIFFERENCE_PEAK
+        levels = np.asarray(Image.open(folder / f"{number}-{column}-difference.png"))  # indices of the palette
+        assert np.array_equal(levels, (difference.clip(0, 1) * 255).round())
+        power = log_power(output[number])
+        shown = np.asarray(Image.open(folder / f"{number}-{column}-spectrum.png"))
+        order = np.argsort(power, axis=None)
+        assert (np.diff(shown.flatten()[order].astype(int)) >= 0).all()
+
+
+def test_labels_are_text_and_never_markup(project: Path, edit: Callable[..., None]) -> None:
+    edit("tables", 'label: "VQ-GAN, f = 4", published', 'label: "<img src=x onerror=alert(1)></script>", published')
+    finish_reports(project)
+    build([Source.of("tiny")], Path("site"))
+    text = Path("site/index.html").read_text()
+    assert "<img src=x" not in text and "&lt;img src=x" in text
+
+
+def test_a_folder_of_something_else_is_not_replaced(project: Path) -> None:
+    finish_reports(project)
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("keep me")
+    with pytest.raises(FileExistsError, match="mine is not empty and holds no page"):
+        build([Source.of("tiny")], Path("mine"))
+    assert Path("mine/notes.txt").read_text() == "keep me"
+
+
+def test_published_results_of_all_scales_make_one_site(tmp_path: Path) -> None:
+    said = call(ROOT, "favae", "page", "--all", "--out", str(tmp_path / "site")).stdout
+    assert str(tmp_path / "site/index.html") in said
+    assert sum(path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.is_file()) < 15e6
+    text = (tmp_path / "site/index.html").read_text()
+    for scale in (bundle.parent.name for bundle in ROOT.glob("reports/*/results")):
+        assert f'href="{scale}/index.html"' in text
+        assert '"../assets/page.css"' in (tmp_path / "site" / scale / "index.html").read_text()
+    assert data(tmp_path / "site/demo", "numbers")["numbers"]["reconstruction/fa-vae-f-4/psnr_test"]["text"]
+    assert "Photographs of <b>celeba</b>" in (tmp_path / "site/ffl-small/index.html").read_text()
+
+
+def test_every_file_of_the_page_is_in_the_wheel() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "favae.reporting.page"
+    ]
+    package = Path(favae.__file__).parent / "reporting/page"
+    packed = {path for pattern in patterns for path in package.glob(pattern) if path.is_file()}
+    wanted = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert wanted == packed
+    for library in ("uPlot", "img-comparison-slider"):
+        assert "MIT" in (package / f"assets/vendor/{library}.LICENSE").read_text()
+
+
+def test_slugs_are_distinct_and_plain() -> None:
+    assert slugs(["FA-VAE, f = 4", "FA-VAE (f=4)", "λ", "σ"]) == {
+        "FA-VAE, f = 4": "fa-vae-f-4",
+        "FA-VAE (f=4)": "fa-vae-f-4-2",
+        "λ": "row",
+        "σ": "row-2",
+    }
