@@ -1,9 +1,16 @@
-"""Commands that show results to people: the static page."""
+"""Commands that show results to people: the static page, and jobs while they run."""
 
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from favae.results.live import Live
+
+_SYNC_EVERY = 60.0  # seconds between two updates of MLflow
 
 
 def page(
@@ -38,6 +45,59 @@ def page(
     print(build(sources, out or default_folder(None if everything else sources[0].scale)).message)
 
 
+def watch(
+    scale: Annotated[str | None, typer.Option(help="Scale in params/grid.yaml; default: the active one.")] = None,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 5.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Also bring MLflow up to date, once a minute.")] = False,
+) -> None:
+    """Show what runs, how far it is, its losses and newest sample images, and why what failed or stopped did so.
+
+    Reads the files that jobs write: nothing is asked of a job, and compute nodes need no network. Ends when all is done.
+
+    Example: favae watch --scale demo
+    """
+    import time
+
+    from favae.jobs.grid import load_grid
+    from favae.results.live import Phase, look
+    from favae.sync.mlflow import sync
+
+    grid = load_grid(scale)
+    synced, said = -_SYNC_EVERY, ""
+    while True:
+        seen = [look(grid, job) for job in grid]
+        if mlflow and time.monotonic() - synced >= _SYNC_EVERY:
+            said, synced = sync(grid.scale), time.monotonic()
+        if sys.stdout.isatty() and not once:
+            print("\x1b[H\x1b[J", end="")
+        print("\n".join([*_lines(grid.scale, seen), *([said] if said else [])]), flush=True)
+        if once or all(live.phase is Phase.DONE for live in seen):
+            return
+        time.sleep(every)
+
+
+def _lines(scale: str, seen: Sequence["Live"]) -> Iterator[str]:
+    """A head, one line per stage, and what runs, failed or was stopped."""
+    from favae.results.live import Phase
+
+    yield f"{scale}: " + ", ".join(f"{sum(live.phase is phase for live in seen)} {phase}" for phase in Phase)
+    for stage in dict.fromkeys(live.job.stage.name for live in seen):
+        own = [live for live in seen if live.job.stage.name == stage]
+        done = sum(live.phase is Phase.DONE for live in own)
+        yield f"  {stage:30}{'#' * round(20 * done / len(own)):.<20} {done}/{len(own)}"
+    for live in seen:
+        if live.phase in (Phase.RUNNING, Phase.FAILED, Phase.STOPPED):
+            eta = f"ETA {live.eta}" if live.eta else ""
+            losses = "  ".join(f"{name} {value:.4g}" for name, value in list(live.losses.items())[:4])
+            yield "  ".join(filter(None, [f"{live.phase:8}{live.job.name}", live.progress, eta, losses]))
+            if live.reason:
+                yield f"          {live.reason}"
+            if live.image:
+                yield f"          images: {live.image}"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(page)
+    app.command()(watch)

@@ -10,11 +10,14 @@ from types import FrameType
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from favae.config.cat import AdamWConfig
 from favae.config.favae import FavaeOptimizerConfig
 from favae.config.training import TrainingConfig
+from favae.runtime import paths
+from favae.runtime.files import replacing
 from favae.runtime.progress import Progress
 from favae.training.checkpoint import (
     Checkpoint,
@@ -194,6 +197,20 @@ class Loop:
             self.best_objective, self.best_step = objective, self.step
             if self.ranks.is_main:
                 save_whole(self._best_file(self.step), self.task.exported())
+        self._show()
+
+    def _show(self) -> None:
+        """Write sample images of the model as it is now, for people who watch. Random numbers stay as they were."""
+        random = rng_state()
+        image = self.task.sample()
+        set_rng_state(random)
+        if image is None or not self.ranks.is_main:
+            return
+        try:
+            with replacing(self.state / paths.SAMPLES) as temporary:
+                Image.fromarray(image.cpu().numpy()).save(temporary, format="png")
+        except OSError as error:  # no image is worth a training
+            log.warning("%s: sample images could not be written: %s", self.title, error)
 
     def _best_file(self, step: int) -> Path:
         return self.state / f"best-{step:09d}.pt"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from favae.config.training import TrainingConfig
@@ -390,3 +391,21 @@ def test_losses_that_start_late_are_averaged_over_the_steps_that_have_them(tmp_p
 def test_a_length_below_one_step_is_refused() -> None:
     with pytest.raises(ValueError, match="less than one step"):
         Plan.of(SPEC.model_copy(update={"length": SPEC.length.model_copy(update={"amount": 0})}), 100)
+
+
+class ShowingTask(ToyTask):
+    """The toy, with sample images that are drawn at random, as those of a GAN may be."""
+
+    def sample(self) -> Tensor:  # type: ignore[override]
+        self.model.eval()
+        return (torch.rand(4, 6, 3) * 255).to(torch.uint8)
+
+
+def test_sample_images_are_there_while_it_trains_and_change_no_number(tmp_path: Path) -> None:
+    shown = ShowingTask(fail_at=9)
+    with contextlib.suppress(KeyboardInterrupt):
+        Loop(shown, Plan.of(SPEC, 100), tmp_path / "shown", RANKS, SPEC, "toy").run(batches)
+    with Image.open(tmp_path / "shown" / "samples.png") as image:
+        assert image.size == (6, 4)
+    with_images = Loop(ShowingTask(), Plan.of(SPEC, 100), tmp_path / "whole", RANKS, SPEC, "toy").run(batches)
+    assert_same(with_images.exported, train(tmp_path / "plain")[0].exported)
