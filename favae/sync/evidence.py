@@ -11,7 +11,7 @@ from favae.results.status import State, statuses
 from favae.runtime import paths
 from favae.runtime.hashes import canonical_json, sha256_file
 from favae.sync.experiment import Run, read_runs
-from favae.sync.mlflow import checkpoint_sha256
+from favae.sync.shown_run import checkpoint_sha256
 
 SHORT = 12  # digits of a hash that are printed
 

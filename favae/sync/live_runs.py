@@ -1,0 +1,101 @@
+"""Trainings that run, failed or were stopped, as runs in MLflow: curves and sample images up to now, and the reason.
+
+Read from the files of the trainings (`favae.results.live`) by whoever syncs, such as the head process; a training sends nothing.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from favae.jobs.grid import Grid, Job
+from favae.results.live import Live, Phase, look, rows_after
+from favae.sync.experiment import Experiment, Run
+from favae.sync.shown_run import PARAM_LENGTH, VIEW, flatten, run_name, user
+
+_STATUS = {Phase.RUNNING: "RUNNING", Phase.FAILED: "FAILED", Phase.STOPPED: "KILLED"}
+_ROWS = 200  # of the curves, per request
+
+
+def sync_live(experiment: Experiment, grid: Grid) -> int:
+    """Bring the runs of unfinished trainings up to date and remove those of finished ones; returns how many are shown."""
+    shown = 0
+    for job in grid:
+        runs = [run for run in experiment.runs.get((job.stage.name, job.cell), []) if run.tags.get("live") == "yes"]
+        live = look(grid, job)
+        if live.phase not in _STATUS or live.curves is None:
+            for run in runs:
+                experiment.client.delete_run(run.run_id)
+            continue
+        _update(experiment, job, live, runs)
+        shown += 1
+    return shown
+
+
+def _update(experiment: Experiment, job: Job, live: Live, runs: list[Run]) -> None:
+    assert live.curves is not None
+    client, state = experiment.client, live.curves.parent.name
+    current = next((run for run in runs if run.tags.get("state") == state), None)
+    for run in runs:
+        if run is not current:  # of other parameters
+            client.delete_run(run.run_id)
+    run_id = current.run_id if current else _create(experiment, job, state)
+    logged = int(current.tags.get("step", 0)) if current else 0
+    _log_rows(client, run_id, live.curves, logged)
+    if live.image is not None and live.step > logged:
+        client.log_image(run_id, _pixels(live.image), key="samples", step=live.step, synchronous=True)
+    client.set_tag(run_id, "step", str(live.step))
+    client.set_tag(run_id, "mlflow.note.content", _note(live))
+    status = _STATUS[live.phase]
+    if current is None or current.status != status:
+        if status == "RUNNING":
+            client.update_run(run_id, status=status)
+        else:
+            client.set_terminated(run_id, status)
+
+
+def _create(experiment: Experiment, job: Job, state: str) -> str:
+    from mlflow.entities import Param
+
+    tags = {
+        "live": "yes",
+        "state": state,
+        "scale": job.scale,
+        "stage": job.stage.name,
+        "cell": job.cell,
+        "view": VIEW,
+        "mlflow.source.name": f"favae run {job.stage.name} {job.cell} --scale {job.scale}",
+        "mlflow.source.type": "JOB",
+        "mlflow.user": user(),
+    }
+    run_id = experiment.client.create_run(experiment.identifier, run_name=run_name(job), tags=tags).info.run_id
+    params = [Param(key[:250], value[:PARAM_LENGTH]) for key, value in flatten(job.parameters)]
+    for first in range(0, len(params), 100):
+        experiment.client.log_batch(run_id, params=params[first : first + 100])
+    return str(run_id)
+
+
+def _log_rows(client: Any, run_id: str, curves: Path, after: int) -> None:
+    from mlflow.entities import Metric
+
+    now = int(curves.stat().st_mtime * 1000)
+    rows = [[Metric(k, float(v), now, step) for k, v in row.items()] for step, row in rows_after(curves, after)]
+    for first in range(0, len(rows), _ROWS):
+        batch = [metric for row in rows[first : first + _ROWS] for metric in row]
+        for start in range(0, len(batch), 1000):
+            client.log_batch(run_id, metrics=batch[start : start + 1000])
+
+
+def _pixels(path: Path) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _note(live: Live) -> str:
+    what = f"**{live.phase}** at step {live.progress}"
+    return (
+        f"{what}: {live.reason}"
+        if live.reason
+        else f"{what}; brought up to date by `favae mlflow-sync` and `favae watch --mlflow`"
+    )

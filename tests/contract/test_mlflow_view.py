@@ -1,0 +1,265 @@
+"""What people see in MLflow: training runs with names, data sets, models, images, tables, links; unfinished ones too."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from filelock import FileLock
+from mlflow import MlflowClient
+from PIL import Image
+from tests_support import environment, write_params
+
+from favae.jobs.grid import Grid, Job, load_grid
+from favae.results.cards import content_key, input_hashes, write_card
+from favae.results.run_record import RunRecord, write_run_record
+from favae.results.run_record import environment as machine
+from favae.runtime import paths
+from favae.sync.mlflow import sync
+
+TRAINING = ("train_autoencoder", "natural-f4-favae")
+EVALUATION = ("evaluate_reconstruction", "natural-f4-favae-on-natural")
+
+
+def finish(job: Job, files: dict[str, bytes], summary: dict[str, Any], metrics: dict[str, float]) -> None:
+    """A result as its stage leaves it."""
+    job.card.parent.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (job.card.parent / name).write_bytes(content)
+    hashes = input_hashes(job)
+    key = content_key(job, hashes)
+    write_card(job, key, hashes, [job.card.parent / name for name in files], summary)
+    facts: dict[str, Any] = {
+        "started": "2026-01-02T03:04:05+00:00",
+        "ended": "2026-01-02T03:05:05+00:00",
+        "seconds": 60.0,
+    }
+    facts |= {
+        "device": "cpu",
+        "gpu_seconds": 0.0,
+        "resumed": 0,
+        "host_bytes": 5 * 10**8,
+        "metrics": metrics,
+        "artifacts": [],
+    }
+    scale, stage, cell = job.scale, job.stage.name, job.cell
+    write_run_record(RunRecord(scale=scale, stage=stage, cell=cell, key=key, **facts, **machine()))
+
+
+def png() -> bytes:
+    image = Path("image.png")
+    Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(image)
+    return image.read_bytes()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Grid]:
+    write_params(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    # MLflow remembers a database by its address, so that a relative one would be that of the test before.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'data/mlflow/mlflow.db'}")
+    load_grid.cache_clear()
+    grid = load_grid("tiny")
+    finish(grid.job("prepare_dataset", "natural"), {}, {"counts": {"train": 80, "val": 8, "test": 8}}, {})
+    curves = paths.curves("tiny", *TRAINING)
+    curves.parent.mkdir(parents=True)
+    pd.DataFrame({"step": [10, 20], "train/l1": [0.5, 0.25]}).to_csv(curves, index=False)
+    training = grid.job(*TRAINING)
+    finish(
+        training,
+        {"model.safetensors": b"weights", "samples.png": png()},
+        {"steps": 20, "best_step": 20},
+        {"val/l1": 0.3},
+    )
+    reference = grid.job("compute_reference_statistics", grid.job(*EVALUATION).roles["reference"])
+    finish(reference, {}, {}, {})
+    examples = Path("examples.npz")
+    np.savez(
+        examples,
+        original=np.zeros((2, 8, 8, 3), np.uint8),
+        reconstruction=np.ones((2, 8, 8, 3), np.uint8),
+        id=["a", "b"],
+    )
+    finish(
+        grid.job(*EVALUATION), {"examples.npz": examples.read_bytes(), "metrics.json": b"{}"}, {}, {"psnr_test": 25.5}
+    )
+    yield grid
+    load_grid.cache_clear()
+
+
+def runs(client: MlflowClient) -> dict[str, Any]:
+    experiment = client.get_experiment_by_name("favae-tiny")
+    found = client.search_runs([experiment.experiment_id])
+    return {run.info.run_name: client.get_run(run.info.run_id) for run in found}
+
+
+def local() -> MlflowClient:
+    return MlflowClient(paths.mlflow_uri())
+
+
+def test_the_experiment_is_one_of_model_training_and_says_what_it_is(project: Grid) -> None:
+    assert "4 new of 4 runs" in sync("tiny")
+    tags = local().get_experiment_by_name("favae-tiny").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "favae audit --scale tiny" in tags["mlflow.note.content"]
+    assert "0 new of 4 runs" in sync("tiny")
+
+
+def test_runs_differ_in_their_first_letters_and_lead_to_one_another(project: Grid) -> None:
+    sync("tiny")
+    shown = runs(local())
+    assert {"natural · prepare", "natural-f4-favae · train", "natural-f4-favae · evaluate on natural"} <= set(shown)
+    note = shown["natural-f4-favae · evaluate on natural"].data.tags["mlflow.note.content"]
+    training = shown["natural-f4-favae · train"].info.run_id
+    assert f"[train_autoencoder/natural-f4-favae](#/experiments/1/runs/{training})" in note
+    assert "snakemake --config scale=tiny -- data/tiny/evaluate_reconstruction" in note
+
+
+def test_data_sets_and_models_are_logged_with_their_digests_and_hold_the_metrics(project: Grid) -> None:
+    sync("tiny")
+    shown, client = runs(local()), local()
+    training, evaluation = shown["natural-f4-favae · train"], shown["natural-f4-favae · evaluate on natural"]
+    prepared = json.loads(project.job("prepare_dataset", "natural").card.read_text())
+    (data,) = training.inputs.dataset_inputs
+    assert (data.dataset.name, data.tags[0].value) == ("natural", "training")
+    assert prepared["key"].startswith(data.dataset.digest)
+    assert json.loads(data.dataset.profile) == {"train": 80, "val": 8, "test": 8}
+    (output,) = training.outputs.model_outputs
+    model = client.get_logged_model(output.model_id)
+    assert model.name == "natural-f4-favae" and model.source_run_id == training.info.run_id
+    assert model.tags["checkpoint"].endswith("natural-f4-favae/model.safetensors")
+    assert [entry.model_id for entry in evaluation.inputs.model_inputs] == [output.model_id]
+    assert {metric.key: metric.value for metric in model.metrics}["result/psnr_test"] == 25.5
+
+
+def test_images_have_steps_and_examples_are_artifacts(project: Grid) -> None:
+    sync("tiny")
+    shown, client = runs(local()), local()
+    samples = [entry.path for entry in client.list_artifacts(shown["natural-f4-favae · train"].info.run_id, "images")]
+    assert any("samples" in path and "20" in path for path in samples)
+    pairs = client.list_artifacts(shown["natural-f4-favae · evaluate on natural"].info.run_id, "images")
+    assert len([entry for entry in pairs if entry.path.endswith(".png")]) == 2
+
+
+def test_a_run_is_found_by_its_whole_key_and_parameters_hold_no_published_number(project: Grid) -> None:
+    sync("tiny")
+    client = local()
+    key = json.loads(project.job(*EVALUATION).card.read_text())["key"]
+    (found,) = client.search_runs(["1"], f"tags.key = '{key}'")
+    assert found.info.run_name == "natural-f4-favae · evaluate on natural"
+    assert all(
+        not name.startswith(("published", "tables")) for run in runs(client).values() for name in run.data.params
+    )
+
+
+def unfinished(log: str = "") -> Path:
+    state = paths.state_dir("tiny", "train_autoencoder", "natural-f4-vqgan", "s" * 64)
+    state.mkdir(parents=True, exist_ok=True)
+    rows = [{"step": 5, "train/l1": 0.5}, {"step": 10, "train/l1": 0.25}]
+    (state / "curves.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (state / "samples.png").write_bytes(png())
+    file = paths.log("tiny", "train_autoencoder", "natural-f4-vqgan")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(log)
+    return state
+
+
+def test_a_training_is_shown_while_it_runs_and_says_how_it_ended(project: Grid) -> None:
+    state = unfinished()
+    with FileLock(paths.cell_lock("tiny", "train_autoencoder", "natural-f4-vqgan")):
+        assert "1 unfinished" in sync("tiny")
+        live = runs(local())["natural-f4-vqgan · train"]
+        assert live.info.status == "RUNNING"
+        assert live.data.metrics["train/l1"] == 0.25
+        assert local().list_artifacts(live.info.run_id, "images")
+        with (state / "curves.jsonl").open("a") as file:
+            file.write(json.dumps({"step": 15, "train/l1": 0.125}) + "\n")
+        sync("tiny")
+        again = runs(local())["natural-f4-vqgan · train"]
+        assert again.info.run_id == live.info.run_id
+        history = local().get_metric_history(live.info.run_id, "train/l1")
+        assert [(point.step, point.value) for point in history] == [(5, 0.5), (10, 0.25), (15, 0.125)]
+    sync("tiny")  # its process was killed
+    assert runs(local())["natural-f4-vqgan · train"].info.status == "KILLED"
+    unfinished("2026-01-02 03:04:05,678 ERROR x: step 12: a loss is not finite: l1 nan\n")
+    sync("tiny")
+    failed = runs(local())["natural-f4-vqgan · train"]
+    assert failed.info.status == "FAILED"
+    assert "step 12: a loss is not finite" in failed.data.tags["mlflow.note.content"]
+
+
+def test_the_run_of_a_finished_training_takes_the_place_of_the_unfinished_one(project: Grid) -> None:
+    unfinished()
+    sync("tiny")
+    job = project.job("train_autoencoder", "natural-f4-vqgan")
+    finish(job, {"model.safetensors": b"others"}, {"steps": 20, "best_step": 20}, {})
+    (state,) = paths.cell_lock("tiny", "train_autoencoder", "natural-f4-vqgan").parent.glob("s*")
+    (state / "curves.jsonl").unlink()
+    sync("tiny")
+    assert runs(local())["natural-f4-vqgan · train"].info.status == "FINISHED"
+    assert not local().search_runs(["1"], "tags.live = 'yes'")
+
+
+@pytest.mark.slow
+def test_a_real_server_and_a_browser_show_the_runs(project: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = ["mlflow", "server", "--workers", "1", "--port", str(port), "--backend-store-uri", "sqlite:///server.db"]
+    command += ["--artifacts-destination", "artifacts"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        env=environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
+        start_new_session=True,
+    )
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.5)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert "4 new of 4 runs" in sync("tiny")
+        assert "natural-f4-favae · train" in runs(MlflowClient(address))
+        _look(address)
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def _look(address: str) -> None:
+    """The list of runs in a browser, if there is one."""
+    import shutil
+
+    webdriver = pytest.importorskip("selenium.webdriver")
+    if not shutil.which("chromium") or not shutil.which("chromedriver"):
+        pytest.skip("the server holds; to look at it, install chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--window-size=1600,1000",
+    ):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        browser.get(f"{address}/#/experiments/1/runs?workflowType=machine_learning")
+        WebDriverWait(browser, 120).until(
+            lambda b: "natural-f4-favae · train" in b.find_element("tag name", "body").text
+        )
+    finally:
+        browser.quit()
