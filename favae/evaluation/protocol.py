@@ -59,10 +59,14 @@ _INFO = {
     "lpips_alex": MetricInfo("LPIPS (Alex)", "", "lower", "LPIPS Alex"),
     "lpips_squeeze": MetricInfo("LPIPS (Squeeze)", "", "lower", "LPIPS Squeeze"),
     "rfid": MetricInfo("rFID", "", "lower"),
-    "rfd_squeezenet": MetricInfo("Frechet distance of reconstructions (SqueezeNet features)", "", "lower", "rFD Squeeze"),
+    "rfd_squeezenet": MetricInfo(
+        "Frechet distance of reconstructions (SqueezeNet features)", "", "lower", "rFD Squeeze"
+    ),
     "rfd_randconv": MetricInfo("Frechet distance of reconstructions (random convolutions)", "", "lower", "rFD random"),
     "rkid": MetricInfo("rKID", "", "lower"),
-    "rkid_squeezenet": MetricInfo("Kernel distance of reconstructions (SqueezeNet features)", "", "lower", "rKD Squeeze"),
+    "rkid_squeezenet": MetricInfo(
+        "Kernel distance of reconstructions (SqueezeNet features)", "", "lower", "rKD Squeeze"
+    ),
     "rkid_randconv": MetricInfo("Kernel distance of reconstructions (random convolutions)", "", "lower", "rKD random"),
     "fid": MetricInfo("FID", "", "lower"),
     # In the papers' tables but not measured here: they need Inception's classes, or a segmentation network.
