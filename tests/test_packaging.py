@@ -27,7 +27,7 @@ USED_OTHERWISE = {
     "scikit-learn": ("favae/data/shipped.py", '"sklearn"'),
     "scikit-image": ("favae/data/shipped.py", '"skimage"'),
     "scipy": ("favae/evaluation/frechet.py", "calculate_frechet_distance"),
-    "axe-core-python": ("tests/reporting/page/conftest.py", "axe.min.js"),
+    "axe-core-python": ("tests/support/page_support.py", "axe.min.js"),
     "snakemake-executor-plugin-slurm": ("workflow/profiles/slurm/config.yaml", "executor: slurm"),
     "pytest-timeout": ("pyproject.toml", "timeout = "),
     "pytest-xdist": ("Makefile", " -n "),

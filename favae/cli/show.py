@@ -1,4 +1,4 @@
-"""Commands that show results to people: the static page, and jobs while they run."""
+"""Commands that show results to people: the static page, jobs while they run, a perceptual study."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -97,7 +97,49 @@ def _lines(scale: str, seen: Sequence["Live"]) -> Iterator[str]:
                 yield f"          images: {live.image}"
 
 
+def study(
+    scale: Annotated[str | None, typer.Argument(help="Scale in params/grid.yaml; default: the active one.")] = None,
+    models: Annotated[tuple[str, str] | None, typer.Option(help="Two cells of evaluate_reconstruction.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="The published results, also where there are own ones.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the page; default: data/SCALE/reports/study.")] = None,
+) -> None:
+    """Write the page of a perceptual study: which of two models' reconstructions is closer to the original?
+
+    A static page to give to participants: random order and side, catch trials, keyboard; each saves a file of answers.
+    `favae study-result` says what the answers show.
+
+    Example: favae study demo --models natural-f4-vqgan-on-natural natural-f4-favae-on-natural
+    """
+    from favae.reporting.page.source import Source
+    from favae.reporting.page.study import write_study
+    from favae.runtime import paths
+
+    source = Source.of(scale, published=published)
+    folder = out or paths.report_dir(source.scale, "study")
+    print(f"{folder / 'index.html'}: {write_study(source, models, folder)} trials")
+
+
+def study_result(
+    answers: Annotated[list[Path], typer.Argument(help="Files that participants saved.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which model participants of a study preferred, with its interval.
+
+    Example: favae study-result study-*.json
+    """
+    import json
+
+    from favae.reporting.page.study import preference, read_answers, summary
+
+    result = preference(read_answers(answers))
+    print(json.dumps(summary(result), indent=1) if as_json else "\n".join(result.lines()))
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(page)
     app.command()(watch)
+    app.command()(study)
+    app.command("study-result")(study_result)

@@ -20,7 +20,7 @@ from favae.reporting.page.source import Source
 from favae.runtime import paths
 from favae.runtime.files import replacing
 
-_ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parent / "assets"
 _CITATION = Path("CITATION.cff")
 
 
@@ -52,12 +52,12 @@ def build(sources: Sequence[Source], out: Path) -> Built:
         )
     with replacing(out) as folder:
         folder.mkdir(parents=True)
-        shutil.copytree(_ASSETS, folder / "assets")
+        shutil.copytree(ASSETS, folder / "assets")
         if len(sources) == 1:
             _write_scale(sources[0], folder, root="", above=False)
         else:
             cards = [_write_scale(source, folder / source.scale, root="../", above=True) for source in sources]
-            _render("overview.html.jinja", folder / "index.html", root="", cards=cards, title="Reproduced results")
+            render("overview.html.jinja", folder / "index.html", root="", cards=cards, title="Reproduced results")
         files = [path for path in folder.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
     return Built(out / "index.html", len(files), size)
@@ -81,9 +81,9 @@ def _write_scale(source: Source, folder: Path, *, root: str, above: bool) -> dic
         "texts": {table.config.id: table.texts for table in tables},
         "differencePeak": DIFFERENCE_PEAK,
     }
-    _script(folder / "data" / "numbers.js", "numbers", data)
-    _script(folder / "data" / "gallery.js", "gallery", gallery)
-    _script(folder / "data" / "curves.js", "curves", curves)
+    write_script(folder / "data" / "numbers.js", "numbers", data)
+    write_script(folder / "data" / "gallery.js", "gallery", gallery)
+    write_script(folder / "data" / "curves.js", "curves", curves)
     shown = {
         "title": f"Results at the scale {source.scale}",
         "source": source,
@@ -101,7 +101,7 @@ def _write_scale(source: Source, folder: Path, *, root: str, above: bool) -> dic
         "citation": _CITATION.read_text(encoding="utf-8") if _CITATION.exists() else "",
         "version": version("favae"),
     }
-    _render("scale.html.jinja", folder / "index.html", root=root, above=above, **shown)
+    render("scale.html.jinja", folder / "index.html", root=root, above=above, **shown)
     return {"scale": source.scale, "kind": source.kind, **{key: shown[key] for key in ("counts", "words", "facts")}} | {
         "titles": [table.config.title for table in tables]
     }
@@ -154,14 +154,15 @@ def _papers(source: Source) -> list[str]:
     return list(dict.fromkeys(published.papers[published.tables[name].paper] for name in sorted(names)))
 
 
-def _script(path: Path, name: str, data: Any) -> None:
+def write_script(path: Path, name: str, data: Any) -> None:
     """Data as a script, because a page opened from disk may load scripts but not JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     path.write_text(f"(window.favae ??= {{}}).{name} = {text};\n", encoding="utf-8")
 
 
-def _render(template: str, path: Path, **values: Any) -> None:
+def render(template: str, path: Path, **values: Any) -> None:
+    """Fill a template with values and write it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_templates().get_template(template).render(**values), encoding="utf-8")
 

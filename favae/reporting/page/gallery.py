@@ -68,7 +68,7 @@ def write_priors(source: Source, shown: list[Shown], folder: Path) -> list[dict[
     sheets = []
     for entry in shown:
         for kind in FROM_PRIOR:
-            images = _arrays(source, entry.name).get(kind)
+            images = arrays_of(source, entry.name).get(kind)
             if images is not None and len(images):
                 folder.mkdir(parents=True, exist_ok=True)
                 name = f"{slug(entry.name)}-{kind}.png"
@@ -139,7 +139,7 @@ def _columns(source: Source, entries: list[Shown]) -> tuple[list[_Column], dict[
     captions: dict[str, str] = {}
     several = len(entries) > 1
     for entry in entries:
-        arrays = _arrays(source, entry.name)
+        arrays = arrays_of(source, entry.name)
         images = {key: value for key, value in arrays.items() if value.ndim == 4 and key not in FROM_PRIOR}
         if not images:
             continue
@@ -162,7 +162,7 @@ def _ids(arrays: dict[str, np.ndarray], count: int) -> list[str]:
     return [str(value) for value in arrays["id"]] if "id" in arrays else [f"{i + 1}" for i in range(count)]
 
 
-def _arrays(source: Source, name: str) -> dict[str, np.ndarray]:
+def arrays_of(source: Source, name: str) -> dict[str, np.ndarray]:
     """`examples.npz` of a result; empty where it is not shipped."""
     stage, _, cell = name.partition("/")
     path = source.file(paths.result_dir(source.scale, stage, cell) / paths.EXAMPLES)
