@@ -152,7 +152,8 @@ class FolderLayoutConfig(Schema):
     `split: subfolders` reads `train/`, `val/`, `test/` (those that exist; an image outside them is an error).
     `split: hash` assigns each image of one folder to a split by a seeded SHA-256 of its relative name: `val_share` and
     `test_share` of them are held out, and an image keeps its split when others are added or removed.
-    `captions: sidecar` reads `<name>.txt` beside each image, one caption per line.
+    `captions: sidecar` reads `<name>.txt` beside each image, one caption per line. `captions: label_maps` says which classes
+    of CelebAMask-HQ are in the map `<name>.png` of the folder `label_maps`, relative to the raw-data folder.
     """
 
     kind: Literal["folder"]
@@ -161,7 +162,16 @@ class FolderLayoutConfig(Schema):
     val_share: Share = 0.1
     test_share: Share = 0.1
     seed: Seed = 0
-    captions: Literal["sidecar", "none"] = "none"
+    captions: Literal["sidecar", "label_maps", "none"] = "none"
+    label_maps: str | None = None
+
+    @model_validator(mode="after")
+    def _maps_for_captions(self) -> Self:
+        if (self.captions == "label_maps") != (self.label_maps is not None):
+            raise ValueError(
+                f"captions is {self.captions!r} but label_maps is {self.label_maps!r}; captions: label_maps needs their folder"
+            )
+        return self
 
     @model_validator(mode="after")
     def _train_left(self) -> Self:

@@ -21,6 +21,7 @@ from favae.config.dataset import (
 )
 from favae.data import mnist
 from favae.data.forms import existing_folder, find, find_file, find_folder, hint, nested
+from favae.data.mask_captions import caption_of
 from favae.data.records import (
     SPLITS,
     ImageRecord,
@@ -195,8 +196,16 @@ def folder_records(layout: FolderLayoutConfig, raw_root: Path, raw: RawFiles) ->
     for path in raw.images(root, frozenset({".txt"} if sidecar else ())):
         name = path.relative_to(root).as_posix()
         captions = raw.texts.captions(path.with_suffix(".txt")) if sidecar else ()
+        if layout.label_maps is not None:
+            captions = (_map_caption(raw_root / layout.label_maps / Path(name).with_suffix(".png"), raw),)
         records.append(ImageRecord(name, path, name, _folder_split(name, layout, root), captions))
     return records
+
+
+def _map_caption(path: Path, raw: RawFiles) -> str:
+    caption = caption_of(path)
+    raw.texts.remember(path, path.read_bytes())
+    return caption
 
 
 def mnist_records(layout: MNISTLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
