@@ -1,7 +1,7 @@
 """A table for people: one column per metric, words instead of missing numbers, and notes."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +9,11 @@ import pandas as pd
 
 from favae.config.reporting import Published, TableConfig
 from favae.evaluation.protocol import describe
-from favae.reporting.claims import verdicts
+from favae.reporting.claims import Verdict, sentence
 from favae.reporting.tables import NOT_COMPARABLE, NOT_REPORTED, Entry
 
 ABSENT = "–"
-_MODEL, _PUBLISHED = "Model", "Published row"
+_MODEL, _PUBLISHED, _CHECKPOINT = "Model", "Published row", "Step"
 _ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
 # Decimals as in the papers; distances of other feature networks have three significant digits.
 _DECIMALS = {
@@ -76,8 +76,10 @@ def heading(metric: str) -> str:
     return info.title + (f" ({info.unit})" if info.unit else "") + _ARROWS[info.better]
 
 
-def make_page(table: TableConfig, published: Published, entries: list[Entry]) -> Page:
-    """Lay out a table from the entries of `table_entries`."""
+def make_page(
+    table: TableConfig, published: Published, entries: list[Entry], scale: str = "", found: Iterable[Verdict] = ()
+) -> Page:
+    """Lay out a table from the entries of `table_entries` and the verdicts on its claims."""
     footnotes = _Footnotes()
     with_numbers = {entry.metric for entry in entries if entry.reported is not None}
     lines = []
@@ -86,12 +88,15 @@ def make_page(table: TableConfig, published: Published, entries: list[Entry]) ->
         line = {_MODEL: row.label}
         if any(r.published for r in table.rows):
             line[_PUBLISHED] = _counterpart(row.published, own, published)
+        if any(training is not None and training.gan for entry in entries for training in entry.trainings):
+            line[_CHECKPOINT] = _checkpoint(own, short=True)
         for entry in own:
             line |= _cells(entry, entry.metric in with_numbers, footnotes)
         lines.append(line)
-    notes = [*verdicts(table, entries), *([table.note] if table.note else [])]
+    notes = [_at_a_glance(table, entries, scale), *(sentence(verdict) for verdict in found)]
+    notes += [table.note] if table.note else []
     notes += footnotes.paragraphs() + sources(table, published) + protocols(entries) + _runs(entries)
-    return Page(table.id, table.title, pd.DataFrame(lines), (_MODEL, _PUBLISHED), notes)
+    return Page(table.id, table.title, pd.DataFrame(lines), (_MODEL, _PUBLISHED, _CHECKPOINT), notes)
 
 
 def _counterpart(reference: str | None, own: list[Entry], published: Published) -> str:
@@ -174,9 +179,47 @@ def _listing(pairs: dict[str, str]) -> str:
 
 
 def _runs(entries: Iterable[Entry]) -> list[str]:
-    """The result behind each row, and its number of images."""
+    """The result behind each row, its number of images, and the checkpoint that was measured."""
     counts: dict[tuple[str, str], set[int]] = {}
+    rows: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         if entry.runs:
-            counts.setdefault((entry.row, ", ".join(entry.runs)), set()).update([entry.n] if entry.n else [])
-    return [f"{row}: {run} (n = {', '.join(map(str, sorted(n))) or 0})" for (row, run), n in counts.items()]
+            place = entry.row, ", ".join(entry.runs)
+            counts.setdefault(place, set()).update([entry.n] if entry.n else [])
+            rows.setdefault(place, []).append(entry)
+    return [
+        f"{row}: {run} (n = {', '.join(map(str, sorted(n))) or 0}; checkpoint: {_checkpoint(rows[row, run])})"
+        for (row, run), n in counts.items()
+    ]
+
+
+def _checkpoint(own: list[Entry], *, short: bool = False) -> str:
+    """Which step of which length was measured, by which rule, with or without the GAN; of several runs, each different one."""
+    trainings = own[0].trainings if own else ()
+    words = ["unknown" if t is None else t.short if short else t.text for t in trainings]
+    return " / ".join(dict.fromkeys(words)) or ABSENT
+
+
+def _at_a_glance(table: TableConfig, entries: list[Entry], scale: str) -> str:
+    """Scale, comparability and noise of a table in one place."""
+    runs = sorted({len(entry.runs) for entry in entries if entry.runs})
+    parts = [f"scale {scale}"] if scale else []
+    parts += [f"comparable with the published rows: {table.comparable}"]
+    parts += [f"trainings per row: {' or '.join(map(str, runs)) if runs else 'none, not run'}"]
+    spreads = _largest(entries, lambda entry: entry.spread)
+    parts += [f"noise over seeds (largest standard deviation of a row): {spreads or 'not known'}"] if runs else []
+    halves = _largest(
+        entries, lambda entry: (entry.over_images[1] - entry.over_images[0]) / 2 if entry.over_images else None
+    )
+    parts += [f"noise over test images (largest half-width of a 95 % interval of the mean): {halves}"] if halves else []
+    return f"At a glance: {'; '.join(parts)}."
+
+
+def _largest(entries: Iterable[Entry], value: Callable[[Entry], float | None]) -> str:
+    """The largest value of each metric that has one: `PSNR 0.06 dB, SSIM 0.011`."""
+    found: dict[str, float] = {}
+    for entry in entries:
+        if (number := value(entry)) is not None:
+            found[entry.metric] = max(number, found.get(entry.metric, 0.0))
+    texts = ((describe(metric), format_value(metric, number)) for metric, number in found.items())
+    return ", ".join(f"{info.title} {text}" + (f" {info.unit}" if info.unit else "") for info, text in texts)

@@ -1,5 +1,6 @@
 """Reading the files of finished cells for tables and figures, by the cards that are the inputs of the job."""
 
+import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from favae.config.errors import ConfigError
 from favae.evaluation.protocol import MetricResult
 from favae.jobs.grid import Job
 from favae.results.cards import read_card
+from favae.results.trainings import SUMMARY, Training, training_behind
 from favae.runtime import paths
 
 FROM_PRIOR = ("drawn", "grid")  # decoded latents, without an original image
@@ -28,11 +30,14 @@ class Results:
     scale: str
     folders: dict[str, Path]
     locate: Callable[[Path], Path] = lambda path: path
+    printed: Path | None = (
+        None  # tables from which intervals over images are taken where the values per image are not here
+    )
 
     @classmethod
-    def of(cls, job: Job, locate: Callable[[Path], Path] = lambda path: path) -> "Results":
+    def of(cls, job: Job, locate: Callable[[Path], Path] = lambda path: path, printed: Path | None = None) -> "Results":
         """The inputs of `job`; `locate` says where a file of `data/` lies, where that is elsewhere (`Bundle.locate`)."""
-        return cls(job.scale, {name: locate(card).parent for name, card in job.inputs.items()}, locate)
+        return cls(job.scale, {name: locate(card).parent for name, card in job.inputs.items()}, locate, printed)
 
     def run(self, name: str) -> str:
         """Name of the result with its content key: `<stage>/<cell>@<start of the content key>`."""
@@ -49,6 +54,32 @@ class Results:
     def table(self, name: str, file: str) -> pd.DataFrame:
         """A CSV file of a result, ids as text."""
         return pd.read_csv(self.folders[name] / file, dtype={"id": str})
+
+    def per_image(self, name: str, metric: str) -> pd.Series | None:
+        """Values of a metric (named with its split) by image; None where there are none, or they are not here."""
+        try:
+            table = self.table(name, paths.IMAGES)
+        except (FileNotFoundError, ValueError):
+            return None
+        column = metric.rpartition("_")[0]
+        if column not in table or "id" not in table or len(table) < 2:
+            return None
+        return table.set_index("id")[column].astype(float)
+
+    def training(self, name: str) -> Training | None:
+        """Facts of the training that an evaluation measured; None where they are not known here."""
+        card = read_card(self.folders[name] / paths.CARD)
+        if facts := card.summary.get(SUMMARY):
+            return Training.model_validate(facts)
+        return training_behind(card.inputs, self.locate)
+
+    def rows_printed(self, file: str) -> list[dict[str, str]]:
+        """The lines of a printed table; none where there is none."""
+        path = self.printed / file if self.printed else None
+        if path is None or not path.is_file():
+            return []
+        with path.open(encoding="utf-8", newline="") as lines:
+            return list(csv.DictReader(lines))
 
     def images(self, name: str) -> dict[str, np.ndarray]:
         """All arrays of `examples.npz`; a variational autoencoder has `drawn` and, with two latents, `grid`."""

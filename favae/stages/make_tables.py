@@ -3,6 +3,7 @@
 from favae.config.load import validate
 from favae.config.reporting import Published, TablesConfig
 from favae.jobs.grid import Job
+from favae.reporting.claims import Verdict, claims_table, judge
 from favae.reporting.markup import latex, markdown, summary
 from favae.reporting.pages import Page, make_page
 from favae.reporting.results import Results, refuse
@@ -12,9 +13,11 @@ from favae.runtime import paths
 from favae.runtime.files import replacing
 from favae.stages.context import Context, config_of
 
+CLAIMS = "claims.csv"
+
 
 def run(job: Job, context: Context) -> Outcome:
-    """Write `data/<scale>/reports/tables`: `<table>.csv`, `.md` and `.tex`, and all of them in `summary.md`."""
+    """Write `data/<scale>/reports/tables`: `<table>.csv`, `.md` and `.tex`, all of them in `summary.md`, and `claims.csv`."""
     target = paths.report_dir(job.scale, "tables")
     with replacing(target) as folder:
         folder.mkdir()
@@ -37,12 +40,16 @@ def render(job: Job, results: Results | None = None) -> dict[str, str]:
     refuse(job, list(config.disagreements(published, results.folders)))
     files: dict[str, str] = {}
     pages: list[Page] = []
+    found: dict[str, list[Verdict]] = {}
     for table in config.tables:
         entries = table_entries(table, published, results)
-        page = make_page(table, published, entries)
+        found[table.id] = list(judge(table, entries, results.rows_printed(CLAIMS)))
+        page = make_page(table, published, entries, job.scale, found[table.id])
         files[f"{table.id}.csv"] = tidy(entries).to_csv(index=False)
         files[f"{table.id}.md"] = markdown(page)
         files[f"{table.id}.tex"] = latex(page)
         pages.append(page)
+    if any(found.values()):
+        files[CLAIMS] = claims_table(found).to_csv(index=False)
     files["summary.md"] = summary(job.scale, pages)
     return files

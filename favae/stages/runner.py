@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from favae.config.training import TrainingConfig
 from favae.jobs.grid import Job
@@ -11,6 +12,7 @@ from favae.results.cards import Card, content_key, input_hashes, read_card, resu
 from favae.results.publish import Outcome, cell_lock, publish, restore_spare
 from favae.results.run_record import now
 from favae.results.status import State, state_of
+from favae.results.trainings import SUMMARY, training_behind
 from favae.runtime import paths
 from favae.stages.context import Context, run_stage
 
@@ -40,9 +42,18 @@ def run_job(job: Job, threads: int | None = None, log_file: Path | None = None) 
         started = now()
         state = paths.state_dir(job.scale, job.stage.name, job.cell, resume_key(job, hashes))
         context = Context(state, _empty(state / "build"), threads or os.cpu_count() or 1, log_file)
-        card = publish(job, hashes, context.build, started, _work(job, context))
+        outcome = _work(job, context)
+        outcome.summary |= _behind(job)
+        card = publish(job, hashes, context.build, started, outcome)
         shutil.rmtree(context.state)
     return card
+
+
+def _behind(job: Job) -> dict[str, Any]:
+    """For the card of an evaluation: facts of the training that it measured."""
+    facts = training_behind({path.as_posix(): None for path in job.inputs.values()}, lambda path: path)
+    measured = any(output.metrics for output in job.stage.outputs)
+    return {SUMMARY: facts.model_dump()} if facts and measured else {}
 
 
 def _validate(job: Job) -> None:

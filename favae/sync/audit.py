@@ -104,7 +104,7 @@ def audit_bundle(scale: str | None, bundle: Bundle | None = None) -> Audit:
     result = Audit(bundle.root, [], evidence, list(bundle.problems(outputs)))
     if (card := result.evidence[tables.name].card) is not None:
         tables = tables.with_parameters(card.parameters)
-    _trace(result, tables, Results.of(tables, bundle.locate), bundle.root / "tables")
+    _trace(result, tables, Results.of(tables, bundle.locate, bundle.root / "tables"), bundle.root / "tables")
     _add_evidence(result)
     result.problems.extend(_strangers(grid, bundle))
     return result

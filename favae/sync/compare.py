@@ -163,7 +163,7 @@ def _judge(
     if len(mine) > 1:
         interval = difference_over_seeds(mine, published)
         return ("within" if interval.contains(0) else "outside"), f"difference over {len(mine)} seeds {_ends(interval)}"
-    images = _images(sides[1], row.measured_by[0], metric)
+    images = sides[1].per_image(row.measured_by[0], metric)
     if images is None:
         return "not comparable", "one seed, and no published values per image"
     interval = mean_over_images(images)
@@ -179,16 +179,6 @@ def _ends(interval: Any) -> str:
 def _conditions(measured: list[MetricResult | None]) -> dict[str, Any]:
     """Number of images and protocol of each value of a row."""
     return {str(i): {"n": m["n"], "protocol": m["protocol"]} for i, m in enumerate(measured) if m is not None}
-
-
-def _images(results: Results, cell: str, metric: str) -> list[float] | None:
-    """Values of a metric per image, or None if they are not published or do not exist."""
-    try:
-        table = results.table(cell, paths.IMAGES)
-    except (FileNotFoundError, ValueError):
-        return None
-    column = table.get(metric.rpartition("_")[0])
-    return None if column is None or len(column) < 2 else [float(value) for value in column]
 
 
 def _other_parameters(grid: Grid, row: TableRowConfig, bundle: Bundle) -> str | None:

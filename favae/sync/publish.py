@@ -98,7 +98,7 @@ def _renew(grid: Grid, bundle: Bundle) -> Published:
 def _make_tables(job: Job, draft: Bundle) -> None:
     """The work of the job `make_tables`, in a bundle."""
     started, tables = now(), draft.root / "tables"
-    texts = render(job, Results.of(job, draft.locate))
+    texts = render(job, Results.of(job, draft.locate, tables))
     shutil.rmtree(tables, ignore_errors=True)
     for name, text in texts.items():
         write_text(tables / name, text)

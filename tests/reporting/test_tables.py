@@ -15,12 +15,13 @@ from favae.config.errors import ConfigError
 from favae.config.load import read_yaml, validate
 from favae.config.reporting import ClaimConfig, Published, TableConfig, TablesConfig
 from favae.jobs.grid import Grid, Job
-from favae.reporting.claims import verdicts
+from favae.reporting.claims import judge, sentence
 from favae.reporting.markup import escape_latex, latex, markdown
 from favae.reporting.pages import format_value, make_page
 from favae.reporting.results import Results
 from favae.reporting.tables import Entry, table_entries, tidy
-from favae.results.cards import read_card
+from favae.results.cards import read_card, write_card
+from favae.stages.make_tables import render
 from favae.stages.runner import run_job
 
 TABLES = Path("data/tiny/reports/tables")
@@ -165,7 +166,7 @@ def test_protocol_and_runs_are_named(entries: Callable[..., list[Entry]], publis
     protocol = next(note for note in notes if note.startswith("Protocol: "))
     assert "split test, n all, quantize uint8" in protocol
     assert "SSIM: ssim sigma 1.5" in protocol
-    assert any(note.startswith(f"both: {FAVAE}@") and note.endswith("(n = 6)") for note in notes)
+    assert any(note.startswith(f"both: {FAVAE}@") and note.endswith("(n = 6; checkpoint: unknown)") for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +284,10 @@ def test_a_row_has_one_cell_or_several_different_ones() -> None:
         table(rows=[{"label": "a", "cells": [FAVAE, FAVAE]}])
 
 
+def verdicts(config: TableConfig, entries: list[Entry]) -> list[str]:
+    return [sentence(verdict) for verdict in judge(config, entries)]
+
+
 def entry(row: str, values: list[float], metric: str = "psnr_test") -> Entry:
     return Entry(row, metric, None, None, tuple(values), True, 10, tuple("abc"[: len(values)]), None, {})
 
@@ -311,18 +316,18 @@ def test_a_claim_is_compared_with_the_spread_over_runs(ours: list[float], theirs
     claim = {"text": "a beats b", "metric": "psnr_test", "row": "a", "better_than": ["b"]}
     rows = [{"label": "a", "cell": FAVAE}, {"label": "b", "cell": FAVAE}]
     config = table(rows=rows, claims=[claim])
-    (sentence,) = verdicts(config, [entry("a", ours), entry("b", theirs)])
-    assert sentence.startswith("Claim: a beats b. ")
-    assert re.search(verdict, sentence)
+    (words,) = verdicts(config, [entry("a", ours), entry("b", theirs)])
+    assert words.startswith("Claim: a beats b. ")
+    assert re.search(verdict, words)
 
 
 def test_in_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
     claim = {"text": "a beats b and c", "metric": "rfid_test", "row": "a", "better_than": ["b", "c"]}
     config = table(rows=[{"label": label, "cell": FAVAE} for label in "abc"], claims=[claim])
     values = {"a": [5.0, 5.1], "b": [6.0, 6.1], "c": [4.0, 4.1]}
-    (sentence,) = verdicts(config, [entry(row, v, "rfid_test") for row, v in values.items()])
-    assert "Does not hold: rFID against b +1.000" in sentence
-    assert "against c -1.000" in sentence
+    (words,) = verdicts(config, [entry(row, v, "rfid_test") for row, v in values.items()])
+    assert "Does not hold: rFID against b +1.000" in words
+    assert "against c -1.000" in words
 
 
 @pytest.mark.parametrize(
@@ -337,8 +342,8 @@ def test_in_a_metric_that_should_be_low_the_lower_row_is_better() -> None:
 def test_rows_are_alike_where_the_whole_interval_is_within_the_margin(other: list[float], verdict: str) -> None:
     claim = {"text": "a is like b", "metric": "psnr_test", "row": "a", "like": ["b"], "margin": 0.5}
     config = table(rows=[{"label": label, "cell": FAVAE} for label in "ab"], claims=[claim])
-    (sentence,) = verdicts(config, [entry("a", [12.0, 12.1, 11.9]), entry("b", other)])
-    assert re.search(verdict, sentence)
+    (words,) = verdicts(config, [entry("a", [12.0, 12.1, 11.9]), entry("b", other)])
+    assert re.search(verdict, words)
 
 
 def test_gains_are_compared_as_a_difference_of_differences() -> None:
@@ -351,10 +356,10 @@ def test_gains_are_compared_as_a_difference_of_differences() -> None:
     }
     config = table(rows=[{"label": label, "cell": FAVAE} for label in "abcd"], claims=[claim])
     values = {"a": [5.0, 5.1], "b": [9.0, 9.1], "c": [4.0, 4.1], "d": [5.0, 5.1]}
-    (sentence,) = verdicts(config, [entry(row, v, "rfid_test") for row, v in values.items()])
-    assert "Holds: rFID gain over b less that of c over d +3.000" in sentence
+    (words,) = verdicts(config, [entry(row, v, "rfid_test") for row, v in values.items()])
+    assert "Holds: rFID gain over b less that of c over d +3.000" in words
     half = stats.t.ppf(0.975, 4) * np.sqrt(4 * 0.005 / 2)
-    assert f"over seeds +{3 - half:.3f} to +{3 + half:.3f}" in sentence
+    assert f"over seeds +{3 - half:.3f} to +{3 + half:.3f}" in words
 
 
 @pytest.mark.parametrize(
@@ -371,3 +376,86 @@ def test_a_claim_about_what_the_table_does_not_have_is_refused() -> None:
         table(claims=[claim])
     with pytest.raises(ValueError, match="not in columns"):
         table(claims=[claim | {"metric": "ssim_test", "better_than": ["ours only"]}])
+
+
+def test_values_per_image_are_paired_and_their_interval_is_that_of_scipy(entries: Callable[..., list[Entry]]) -> None:
+    other = "evaluate_reconstruction/natural-f4-vqgan-on-natural"
+    claim = {"text": "a beats b", "metric": "psnr_test", "row": "a", "better_than": ["b"]}
+    rows = [{"label": "a", "cell": FAVAE}, {"label": "b", "cell": other}]
+    config = table(rows=rows, columns=["psnr_test"], published_columns={}, claims=[claim])
+    made = entries(rows=rows, columns=["psnr_test"], published_columns={}, claims=[claim])
+    values = [pd.read_csv(f"data/tiny/{cell}/images.csv", dtype={"id": str})["psnr"] for cell in (FAVAE, other)]
+    (verdict,) = judge(config, made)
+    (found,) = verdict.comparisons
+    assert found.images is not None and found.gain == pytest.approx(float((values[0] - values[1]).mean()))
+    reference = stats.bootstrap(
+        (values[0] - values[1],), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    width = reference.high - reference.low
+    assert found.images == pytest.approx((reference.low, reference.high), abs=0.05 * width)
+    assert verdict.word == "Not decided"  # one training each: images say nothing of other trainings
+    assert "two seeds per row are the least that can decide; over images " in verdict.details
+    line = tidy(made).loc[0]
+    assert line["images_low"] < line["reproduced"] < line["images_high"]
+
+
+def test_rows_of_other_images_are_not_paired(entries: Callable[..., list[Entry]]) -> None:
+    other = "evaluate_reconstruction/natural-f4-vqgan-on-natural"
+    path = Path("data/tiny") / other / "images.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:-1]) + "\n")
+    claim = {"text": "a beats b", "metric": "psnr_test", "row": "a", "better_than": ["b"]}
+    changes: dict[str, Any] = {
+        "rows": [{"label": "a", "cell": FAVAE}, {"label": "b", "cell": other}],
+        "columns": ["psnr_test"],
+        "published_columns": {},
+        "claims": [claim],
+    }
+    (verdict,) = judge(table(**changes), entries(**changes))
+    assert verdict.comparisons[0].images is None
+
+
+def test_without_values_per_image_the_printed_intervals_are_kept(job: Callable[[str], Job]) -> None:
+    printed = Path("printed")
+    printed.mkdir()
+    for name, text in render(job("make_tables")).items():
+        (printed / name).write_text(text, encoding="utf-8")
+    for path in Path("data/tiny/evaluate_reconstruction").glob("*/images.csv"):
+        path.unlink()
+    assert render(job("make_tables"), Results.of(job("make_tables"), printed=printed)) == {
+        path.name: path.read_text(encoding="utf-8") for path in printed.iterdir()
+    }
+    assert "noise over test images" not in render(job("make_tables"))["reconstruction.md"]
+
+
+@pytest.mark.parametrize(
+    ("step", "selection", "given", "words"),
+    [
+        (6, "last", {}, "step 6 of 6 (last), GAN from step 3"),
+        (3, "best", {"selection": "best"}, "step 3 of 6 (best on val), before the GAN started"),
+    ],
+)
+def test_a_row_says_which_step_was_measured_and_whether_the_gan_had_started(
+    entries: Callable[..., list[Entry]], published: Published, step: int, selection: str, given: dict, words: str
+) -> None:
+    training = Grid("tiny").job("train_autoencoder", "natural-f4-favae")
+    tree = training.parameters | {"training": training.parameters["training"] | given}
+    summary = {"steps": 6, "best_step": step}
+    write_card(training.with_parameters(tree), "k" * 64, {}, [], summary)
+    path = Path("data/tiny") / FAVAE / "card.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps(card | {"inputs": {training.card.as_posix(): "0" * 64}}))
+    page = make_page(table(), published, entries(), "tiny")
+    assert any(note.startswith("both: ") and words in note for note in page.notes)
+    assert page.frame.loc[0, "Step"].startswith(f"{step}, {selection}")
+    line = tidy(entries()).loc[0]
+    assert line[["checkpoint", "steps", "selection", "gan_start"]].tolist() == [str(step), "6", selection, "3"]
+
+
+def test_scale_comparability_and_noise_are_in_the_first_note(
+    entries: Callable[..., list[Entry]], published: Published
+) -> None:
+    note = make_page(table(), published, entries(), "tiny").notes[0]
+    assert note.startswith("At a glance: scale tiny; comparable with the published rows: yes; trainings per row: 1; ")
+    assert "noise over seeds (largest standard deviation of a row): not known" in note
+    assert re.search(r"noise over test images \(.*\): PSNR \d", note)
