@@ -15,14 +15,14 @@ def status(
     """Show the state of every cell, from contents: ok, missing, stale or corrupt. Exits with 1 unless all are ok.
 
     A large file that was not touched since it was hashed last is not hashed again, unless --full asks for it. Raw data are
-    compared with those that a data set was prepared from, by names and sizes (not with --fast).
+    compared with those that a data set was prepared from, by names and sizes (not with --fast). "code changed": other code
+    than the present one made the result, or one of its inputs; `favae same` shows whether both give the same.
 
     Example: favae status --scale demo
     """
     import sys
 
     from favae.config.errors import ConfigError
-    from favae.results.raw_data import changed_raw_data
     from favae.results.status import statuses
     from favae.sync.dvc import unrecorded
 
@@ -31,14 +31,19 @@ def status(
     rows = statuses(scale, check="sizes" if fast else "bytes" if full else "remembered")
     width = max(len(job.name) for job, _, _ in rows)
     bad = {state.value for _, state, _ in rows} - {"ok"}
+    state_width = max(8, *(len(state.value) for _, state, _ in rows))
+    made_with: dict[str, list[str]] = {}
     for job, state, reason in rows:
-        if state.value == "ok" and not fast and (changes := changed_raw_data(job)):
-            bad.add("raw data")
-            more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
-            reason = (
-                f"raw data changed ({changes[0]}{more}); to prepare them again: snakemake --forcerun prepare_dataset"
-            )
-        print(f"{state.value:8} {job.name:{width}}  {reason}".rstrip())
+        if state.value == "ok" and reason:
+            made_with.setdefault(reason, []).append(job.name)
+            reason = ""
+        print(f"{state.value:{state_width}} {job.name:{width}}  {reason}".rstrip())
+    for reason, names in made_with.items():
+        print(f"{len(names)} results, such as {names[0]}: {reason}; nothing shows what that changes", file=sys.stderr)
+    if "raw data changed" in bad:
+        print("to prepare raw data again: snakemake --forcerun prepare_dataset", file=sys.stderr)
+    if "code changed" in bad:
+        print("to compare the code that made them with the present one: favae same", file=sys.stderr)
     if "corrupt" in bad:
         print("corrupt results: `favae adopt` removes their cards, then `snakemake` makes them again", file=sys.stderr)
     try:
@@ -107,6 +112,25 @@ def audit(
             print(problem)
         print(f"{result.where}: {result.summary}")
     raise typer.Exit(1 if any(result.problems for result in results) else 0)
+
+
+def same(
+    targets: Annotated[list[str] | None, typer.Argument(help="STAGE or STAGE/CELL; default: all that changed.")] = None,
+    scale: Scale = None,
+) -> None:
+    """Show that the present code gives the same bytes as the code that made results ("code changed" in favae status).
+
+    The recorded code, checked out at its commit, and the present code run the same jobs with their own recipes in a few
+    steps, on this machine, on the CPU. Where all files are the same, both versions are recorded as equivalent, with the
+    evidence, in reports/same.json, and the results stay. Exits with 1 if one differs or could not be compared.
+
+    Example: favae same train_autoencoder --scale stft
+    """
+    from favae.sync.same import same as compare_code
+
+    report = compare_code(targets or [], scale, lambda line: print(line, flush=True))
+    print(report.message)
+    raise typer.Exit(1 if report.different or report.not_compared else 0)
 
 
 def publish(scale: Annotated[str, typer.Argument(help="Scale in params/grid.yaml.")]) -> None:
@@ -190,6 +214,6 @@ def graph(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (status, why, lock, adopt, audit, publish, compare, prune, graph):
+    for command in (status, why, same, lock, adopt, audit, publish, compare, prune, graph):
         app.command()(command)
     app.command("mlflow-sync")(mlflow_sync)

@@ -53,14 +53,17 @@ def build_ffl(representation: str = "full", spectra: str = "image", **given: Any
     return FocalVariantLoss(representation=representation, **given)
 
 
+_FUNCTIONS: dict[str, Callable[..., nn.Module]] = {
+    "mse": partial(PixelLoss, "mse"),
+    "l1": partial(PixelLoss, "l1"),
+    "ffl": build_ffl,
+}
+
+
 @cache
-def _builders() -> dict[str, Callable[..., nn.Module]]:
-    """By kind: the functions of this file, and every class with a `kind` in the files of this folder."""
-    found: dict[str, Callable[..., nn.Module]] = {
-        "mse": partial(PixelLoss, "mse"),
-        "l1": partial(PixelLoss, "l1"),
-        "ffl": build_ffl,
-    }
+def _classes() -> dict[str, Callable[..., nn.Module]]:
+    """By kind: every class with a `kind` in the files of this folder."""
+    found: dict[str, Callable[..., nn.Module]] = {}
     for file in pkgutil.iter_modules([str(Path(__file__).parent)]):
         module = importlib.import_module(f"favae.losses.{file.name}")
         classes = [value for value in vars(module).values() if isinstance(value, type)]
@@ -74,10 +77,9 @@ def build_term(kind: str, data_range: float, **arguments: Any) -> nn.Module:
     Raises:
         ValueError: an unknown kind, unknown arguments, or values that the term refuses.
     """
-    builders = _builders()
-    if kind not in builders:
-        raise ValueError(f"kind of a term got {kind!r}; expected one of {list(builders)}")
-    build = builders[kind]
+    if kind not in _FUNCTIONS and kind not in _classes():
+        raise ValueError(f"kind of a term got {kind!r}; expected one of {list(_FUNCTIONS) + list(_classes())}")
+    build = _FUNCTIONS[kind] if kind in _FUNCTIONS else _classes()[kind]
     if "data_range" in inspect.signature(build).parameters:
         arguments["data_range"] = data_range
     try:

@@ -19,9 +19,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from favae.fingerprint.job import Code
 from favae.jobs.grid import Job
 from favae.results.cards import Card, content_key, describe, files_of, read_card, write_card
-from favae.results.run_record import RunRecord, environment, now, write_run_record
+from favae.results.code_state import code_state
+from favae.results.run_record import RunRecord, environment, now, read_record, write_run_record
 from favae.runtime import paths
 from favae.runtime.files import move_into_place, replacing
 from favae.runtime.hash_memory import links_only
@@ -71,10 +73,12 @@ def cell_lock(job: Job) -> Iterator[None]:
         lock.release()
 
 
-def publish(job: Job, hashes: dict[str, str], build: Path, started: datetime, outcome: Outcome) -> Card:
+def publish(
+    job: Job, hashes: dict[str, str], build: Path, started: datetime, outcome: Outcome, code: Code | None = None
+) -> Card:
     """Move the files built in `build` to the result folder, write run record and card, and link the spare copy.
 
-    `hashes` are those of the input cards, taken before the work began (`input_hashes`).
+    `hashes` are those of the input cards (`input_hashes`), `code` is that of the job; both are taken before the work begins.
     """
     target = paths.result_dir(job.scale, job.stage.name, job.cell)
     target.mkdir(parents=True, exist_ok=True)
@@ -85,13 +89,13 @@ def publish(job: Job, hashes: dict[str, str], build: Path, started: datetime, ou
         move_into_place(built, destination)
         outputs.append(destination)
     key = content_key(job, hashes)
-    write_run_record(_record(job, key, started, outcome))
+    write_run_record(_record(job, key, started, outcome, code))
     card = write_card(job, key, hashes, sorted(outputs), outcome.summary)
     _link_spare(job, card)
     return card
 
 
-def _record(job: Job, key: str, started: datetime, outcome: Outcome) -> RunRecord:
+def _record(job: Job, key: str, started: datetime, outcome: Outcome, code: Code | None) -> RunRecord:
     ended = now()
     seconds = (ended - started).total_seconds()
     target = paths.result_dir(job.scale, job.stage.name, job.cell)
@@ -110,6 +114,7 @@ def _record(job: Job, key: str, started: datetime, outcome: Outcome) -> RunRecor
         host_bytes=_most_resident(),
         metrics=outcome.metrics,
         artifacts=[(target / name).as_posix() for name in outcome.artifacts],
+        code=code,
         **environment(),
     )
 
@@ -121,8 +126,13 @@ def _most_resident() -> int:
 
 
 def restore_spare(job: Job, key: str) -> Card | None:
-    """Publish the spare copy again, card last. None where it has another key, or its bytes are not those of its card."""
-    return _restore(job, key, paths.spare_dir(job.scale, job.stage.name, job.cell))
+    """Publish the spare copy again, card last. None where other code made it, it has another key, or not the bytes of its card."""
+    folder = paths.spare_dir(job.scale, job.stage.name, job.cell)
+    try:
+        record = read_record(folder / paths.run_record(job.scale, job.stage.name, job.cell))
+    except ValueError:
+        return None
+    return _restore(job, key, folder) if code_state(job, record).is_current else None
 
 
 def restore_kept(job: Job, key: str) -> Card | None:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from favae.config.base import Schema
+from favae.fingerprint.job import Code
 from favae.results.git import read_git_record
 from favae.runtime import paths
 from favae.runtime.files import write_text
@@ -45,6 +46,7 @@ class RunRecord(Schema):
     git_dirty: list[str] | None
     git_contents: dict[str, str] | None = None  # git's ids of their contents, by which a later commit of them is known
     slurm_job: str | None
+    code: Code | None = None  # that can affect the result; None in records of former versions
     metrics: dict[str, float]
     artifacts: list[str]  # images for MLflow
 

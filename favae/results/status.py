@@ -6,6 +6,9 @@ from typing import Literal
 
 from favae.jobs.grid import Job, load_grid
 from favae.results.cards import Output, content_key, describe, input_hashes, read_card, size_of
+from favae.results.code_state import CodeState, code_state
+from favae.results.raw_data import changed_raw_data
+from favae.results.run_record import read_run_record
 
 
 class State(StrEnum):
@@ -15,6 +18,8 @@ class State(StrEnum):
     MISSING = "missing"
     STALE = "stale"
     CORRUPT = "corrupt"
+    CODE = "code changed"  # what is there has the key and the bytes of its card, but other code made it
+    RAW = "raw data changed"
 
 
 Check = Literal["sizes", "remembered", "bytes"]
@@ -73,19 +78,42 @@ def _differs(path: Path, output: Output, check: Check) -> bool:
     return describe(path, again=True) != output  # no result is called corrupt from memory
 
 
-def statuses(scale: str | None, *, check: Check = "remembered") -> list[tuple[Job, State, str]]:
+def statuses(scale: str | None, *, check: Check = "remembered", origin: bool = True) -> list[tuple[Job, State, str]]:
     """Every job of a scale with its state and the reason. A cell is also stale if one of its inputs is not ok.
 
-    `check` is that of `state_of`.
+    `check` is that of `state_of`. With `origin`, the code that made a result is compared with the present one, and, unless
+    only sizes are compared, raw data with those that were prepared.
     """
     rows: list[tuple[Job, State, str]] = []
-    bad: dict[str, str] = {}  # card path -> name of the job that is not ok
+    bad: dict[str, tuple[str, State]] = {}  # card path -> name and state of the job that is not ok
     for job in load_grid(scale):
         state, reason = state_of(job, check=check)
         upstream = next((bad[p.as_posix()] for p in job.inputs.values() if p.as_posix() in bad), None)
         if state is State.OK and upstream is not None:
-            state, reason = State.STALE, f"its input {upstream} is not ok"
+            of_origin = upstream[1] in (State.CODE, State.RAW)
+            state, reason = upstream[1] if of_origin else State.STALE, f"its input {upstream[0]} is not ok"
+        if state is State.OK and origin:
+            state, reason = _origin(job, raw=check != "sizes")
         if state is not State.OK:
-            bad[job.card.as_posix()] = job.name
+            bad[job.card.as_posix()] = job.name, state
         rows.append((job, state, reason))
     return rows
+
+
+def code_of_result(job: Job) -> CodeState:
+    """How the code of the result in `data/` relates to the present one."""
+    try:
+        return code_state(job, read_run_record(job.scale, job.stage.name, job.cell))
+    except ValueError as error:
+        return CodeState(unknown=str(error))
+
+
+def _origin(job: Job, *, raw: bool) -> tuple[State, str]:
+    """The state of a result whose key and bytes are right, by what it was made from."""
+    if raw and (changes := changed_raw_data(job)):
+        more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+        return State.RAW, f"{changes[0]}{more}"
+    code = code_of_result(job)
+    if not code.is_current:
+        return State.CODE, code.reason
+    return State.OK, f"made with {', '.join(code.libraries)}" if code.libraries else ""

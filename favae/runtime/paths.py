@@ -12,6 +12,7 @@ VERSIONS = PARAMS / "versions.yaml"
 PUBLISHED = PARAMS / "published.yaml"
 DATA = Path("data")
 REPORTS = Path("reports")
+SAME = REPORTS / "same.json"  # versions of code that give the same bytes
 STATE = DATA / "state"  # needed while jobs and workflows run; declared neither to Snakemake nor to DVC
 
 # In the result folder of a job. Folders:

@@ -21,6 +21,7 @@ class Context:
     build: Path  # files are built here and published together
     threads: int  # CPU threads that the workflow gives this job
     log: Path | None = None  # file to which messages are also written
+    outdated: tuple[str, ...] = ()  # inputs, `stage/cell`, that other code than the present one made
 
 
 @overload

@@ -1,5 +1,8 @@
 """Stage `make_tables`: every table of a scale, our numbers beside those of the papers."""
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from favae.config.load import validate
 from favae.config.reporting import Published, TablesConfig
 from favae.jobs.grid import Job
@@ -7,13 +10,15 @@ from favae.reporting.claims import Verdict, claims_table, judge
 from favae.reporting.markup import latex, markdown, summary
 from favae.reporting.pages import Page, make_page
 from favae.reporting.results import Results, refuse
-from favae.reporting.tables import table_entries, tidy
+from favae.reporting.tables import Entry, table_entries, tidy
 from favae.results.publish import Outcome
 from favae.runtime import paths
 from favae.runtime.files import replacing
 from favae.stages.context import Context, config_of
 
 CLAIMS = "claims.csv"
+OUTDATED = "code_changed"  # in the summary of the card: results of which the numbers are marked
+_NOTE = "code changed: other code than that of this table made the result (`favae why`)"
 
 
 def run(job: Job, context: Context) -> Outcome:
@@ -21,14 +26,17 @@ def run(job: Job, context: Context) -> Outcome:
     target = paths.report_dir(job.scale, "tables")
     with replacing(target) as folder:
         folder.mkdir()
-        for name, text in render(job).items():
+        for name, text in render(job, outdated=context.outdated).items():
             (folder / name).write_text(text, encoding="utf-8")
     rows = {table.id: len(table.rows) for table in config_of(job, TablesConfig).tables}
-    return Outcome({"rows": rows}, published=[target.as_posix()])
+    marked = {OUTDATED: list(context.outdated)} if context.outdated else {}
+    return Outcome({"rows": rows, **marked}, published=[target.as_posix()])
 
 
-def render(job: Job, results: Results | None = None) -> dict[str, str]:
+def render(job: Job, results: Results | None = None, outdated: Collection[str] = ()) -> dict[str, str]:
     """Name and text of every file of the tables; depends only on parameters and result files (default: those in `data/`).
+
+    Numbers of the results in `outdated` are marked.
 
     Raises:
         ConfigError: the tables refer to rows or cells that do not exist.
@@ -42,7 +50,7 @@ def render(job: Job, results: Results | None = None) -> dict[str, str]:
     pages: list[Page] = []
     found: dict[str, list[Verdict]] = {}
     for table in config.tables:
-        entries = table_entries(table, published, results)
+        entries = [_marked(entry, outdated) for entry in table_entries(table, published, results)]
         found[table.id] = list(judge(table, entries, results.rows_printed(CLAIMS)))
         page = make_page(table, published, entries, job.scale, found[table.id])
         files[f"{table.id}.csv"] = tidy(entries).to_csv(index=False)
@@ -53,3 +61,10 @@ def render(job: Job, results: Results | None = None) -> dict[str, str]:
         files[CLAIMS] = claims_table(found).to_csv(index=False)
     files["summary.md"] = summary(job.scale, pages)
     return files
+
+
+def _marked(entry: Entry, outdated: Collection[str]) -> Entry:
+    """An entry with a note if one of its results is outdated."""
+    if not any(run.partition("@")[0] in outdated for run in entry.runs):
+        return entry
+    return replace(entry, note=f"{entry.note}; {_NOTE}" if entry.note else _NOTE)

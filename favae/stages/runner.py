@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from favae.config.training import TrainingConfig
+from favae.fingerprint.job import Code, code_of
 from favae.jobs.grid import Job
 from favae.results.cards import Card, content_key, input_hashes, read_card, resume_key
+from favae.results.code_state import merged
 from favae.results.publish import Outcome, cell_lock, publish, restore_spare
 from favae.results.run_record import now
-from favae.results.status import State, state_of
+from favae.results.status import State, code_of_result, state_of, statuses
 from favae.results.trainings import SUMMARY, training_behind
 from favae.runtime import paths
+from favae.runtime.files import write_text
 from favae.stages.context import Context, run_stage
 
 log = logging.getLogger(__name__)
+_BUILD, _CODE = "build", "code.json"  # in the folder of a job's resume state
 
 
 class InputMissing(FileNotFoundError):
@@ -33,7 +37,7 @@ def run_job(job: Job, threads: int | None = None, log_file: Path | None = None) 
     with cell_lock(job):
         hashes = input_hashes(job)
         key = content_key(job, hashes)
-        if state_of(job)[0] is State.OK:
+        if state_of(job)[0] is State.OK and code_of_result(job).is_current:
             log.info("%s: already done, key %s", job.name, key[:12])
             return read_card(job.card)
         if spare := restore_spare(job, key):
@@ -41,10 +45,12 @@ def run_job(job: Job, threads: int | None = None, log_file: Path | None = None) 
             return spare
         started = now()
         state = paths.state_dir(job.scale, job.stage.name, job.cell, resume_key(job, hashes))
-        context = Context(state, _empty(state / "build"), threads or os.cpu_count() or 1, log_file)
+        code = _code(job, state)
+        threads = threads or os.cpu_count() or 1
+        context = Context(state, _empty(state / _BUILD), threads, log_file, _outdated(job))
         outcome = _work(job, context)
         outcome.summary |= _behind(job)
-        card = publish(job, hashes, context.build, started, outcome)
+        card = publish(job, hashes, context.build, started, outcome, code)
         shutil.rmtree(context.state)
     return card
 
@@ -63,6 +69,24 @@ def _validate(job: Job) -> None:
         raise InputMissing(
             f"{job.name}: input {missing[0]} is missing; run `snakemake {job.card}`, which also makes its inputs"
         )
+
+
+def _code(job: Job, state: Path) -> Code:
+    """The code of this run and, where it takes over unfinished work, of the runs before."""
+    file = state / _CODE
+    unfinished = state.is_dir() and any(path.name not in (_BUILD, _CODE) for path in state.iterdir())
+    before = Code.model_validate_json(file.read_bytes()) if unfinished and file.exists() else None
+    code = merged(before, code_of(job))
+    write_text(file, code.model_dump_json() + "\n")
+    return code
+
+
+def _outdated(job: Job) -> tuple[str, ...]:
+    """What a collecting job must mark: inputs that other code made."""
+    if not job.stage.collects:
+        return ()
+    changed = {other.name for other, state, _ in statuses(job.scale, check="sizes") if state is State.CODE}
+    return tuple(sorted(changed & job.inputs.keys()))
 
 
 def _empty(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,9 +127,13 @@ def audits(scale: str | None) -> list[Audit]:
 
 
 def _trace(result: Audit, tables: Job, results: Results, folder: Path) -> None:
+    from favae.stages.make_tables import OUTDATED
+
+    card = result.evidence[tables.name].card
+    outdated = card.summary.get(OUTDATED, ()) if card else ()
     try:
         result.numbers.extend(_numbers(tables, results))
-        result.problems.extend(_differences(tables, results, folder))
+        result.problems.extend(_differences(tables, results, folder, outdated))
     except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
         result.problems.append(f"the tables cannot be traced: {error}")
 
@@ -192,11 +196,11 @@ def _numbers(tables: Job, results: Results) -> Iterator[Number]:
                         yield Number(table.id, position, row.label, metric, cell, row.key(metric), value)
 
 
-def _differences(tables: Job, results: Results, folder: Path) -> Iterator[str]:
+def _differences(tables: Job, results: Results, folder: Path, outdated: Collection[str]) -> Iterator[str]:
     """Where a file of the tables is not what the results and the published numbers give."""
     from favae.stages.make_tables import render
 
-    expected = render(tables, results)
+    expected = render(tables, results, outdated)
     files = folder.iterdir() if folder.is_dir() else ()
     there = {path.name for path in files if not path.name.startswith(".")}  # Snakemake leaves a hidden one
     for name in sorted(there - set(expected)):

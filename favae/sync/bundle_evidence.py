@@ -9,6 +9,7 @@ from pathlib import Path
 from favae.jobs.grid import Grid, Job
 from favae.results.bundle import MANIFEST, Bundle
 from favae.results.cards import Card, Output, describe, hash_of, read_card, size_of
+from favae.results.code_state import code_state, version_of
 from favae.results.diff import first_difference
 from favae.results.past import parameters_at
 from favae.results.run_record import RunRecord, read_record
@@ -40,6 +41,7 @@ def _evidence(job: Job, bundle: Bundle, commits: Commits) -> Evidence:
     problems += record_problems(card, record, commits, notes)
     problems += _parameter_problems(job, card, record, notes)
     problems += _value_problems(job, record, bundle)
+    problems += _code_problems(job.with_parameters(card.parameters), record, notes)
     absent = frozenset(name for name, output in card.outputs.items() if not _is_shipped(job, name, output, bundle))
     return Evidence(job, card, record, None, problems, notes, absent)
 
@@ -96,6 +98,19 @@ def _parameter_problems(job: Job, card: Card, record: RunRecord | None, notes: l
         notes.append(f"made with the parameters of the commit {commit[:SHORT]}; since then: {what}")
     else:
         yield f"made with parameters that are neither those in params/ nor those of its commit: {what}"
+
+
+def _code_problems(job: Job, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
+    """Where other code than the present one made a result. Tables are written anew at every audit, which shows more."""
+    if job.stage.name == "make_tables" or version_of(record) is None:  # what is not recorded is said already
+        return
+    code = code_state(job, record)
+    if not code.is_current:
+        yield f"code changed: {code.reason}"
+    if code.shown:
+        notes.append(f"the code changed since, and was shown to give the same bytes ({code.shown}, {paths.SAME})")
+    if code.libraries:
+        notes.append(f"made with {', '.join(code.libraries)}")
 
 
 def _value_problems(job: Job, record: RunRecord | None, bundle: Bundle) -> Iterator[str]:

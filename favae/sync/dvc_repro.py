@@ -59,7 +59,7 @@ def _beside(grid: Grid, stage: str, cell: str) -> Iterator[str]:
     """Cards of the other cells of the stage that are not current but whose inputs are; none if DVC was given targets."""
     if _dvc_was_given_targets():
         return
-    rows = statuses(grid.scale, check="sizes")
+    rows = statuses(grid.scale, check="sizes", origin=False)
     current = {job.card for job, state, _ in rows if state is State.OK}
     for job, state, _ in rows:
         other = job.stage.name == stage and job.cell != cell

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from favae.fingerprint.job import code_of
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.reporting.results import Results
 from favae.results.bundle import CRATE, MANIFEST, WORKFLOW, Bundle, Manifest
@@ -17,7 +18,7 @@ from favae.results.status import State, statuses
 from favae.runtime import paths
 from favae.runtime.files import replacing, write_text
 from favae.runtime.hashes import sha256_file
-from favae.stages.make_tables import render
+from favae.stages.make_tables import OUTDATED, render
 from favae.sync.audit import audit_bundle
 from favae.sync.crate import write_crate
 from favae.sync.croissant import CROISSANT, croissant
@@ -98,7 +99,8 @@ def _renew(grid: Grid, bundle: Bundle) -> Published:
 def _make_tables(job: Job, draft: Bundle) -> None:
     """The work of the job `make_tables`, in a bundle."""
     started, tables = now(), draft.root / "tables"
-    texts = render(job, Results.of(job, draft.locate, tables))
+    summary = read_card(draft.locate(job.card)).summary
+    texts = render(job, Results.of(job, draft.locate, tables), summary.get(OUTDATED, ()))
     shutil.rmtree(tables, ignore_errors=True)
     for name, text in texts.items():
         write_text(tables / name, text)
@@ -111,7 +113,8 @@ def _make_tables(job: Job, draft: Bundle) -> None:
     path, tree = draft.locate(paths.run_record(job.scale, job.stage.name, job.cell)), working_tree()
     origin = {f"git_{name}": tree[name] for name in ("commit", "dirty", "contents")}
     times = {"started": started.isoformat(), "ended": now().isoformat(), "seconds": 0.0, "resumed": 0}
-    record = json.loads(path.read_text(encoding="utf-8")) | environment() | origin | times | {"key": card.key}
+    made = {"key": card.key, "code": code_of(job).model_dump()}
+    record = json.loads(path.read_text(encoding="utf-8")) | environment() | origin | times | made
     write_text(path, text_of_record(RunRecord.model_validate(record)))
 
 

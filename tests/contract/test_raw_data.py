@@ -39,7 +39,7 @@ def test_added_and_removed_raw_files_are_named_and_absent_raw_data_are_no_change
     (raw / "mine" / "03.png").unlink()
     status = call(project, "favae", "status", check=False, **there)
     assert status.returncode == 1
-    assert "raw data changed (added: new.png and 1 more)" in status.stdout
+    assert "raw data changed prepare_dataset/mine  added: new.png and 1 more" in status.stdout
     why = call(project, "favae", "why", "prepare_dataset/mine", **there).stdout.splitlines()
     assert why[1:] == ["  added: new.png", "  removed: 03.png"]
     elsewhere = call(project, "favae", "status", check=False, FAVAE_RAW=str(tmp_path / "nowhere"))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from favae.data.output import INDEX_COLUMNS
+from favae.fingerprint.job import code_of
 from favae.jobs.grid import Job
 from favae.results.cards import content_key, input_hashes, write_card
 from favae.results.run_record import RunRecord, environment, write_run_record
@@ -62,7 +63,7 @@ def write_result(job: Job, shift: float = 0.0) -> None:
         | {"scale": job.scale, "stage": job.stage.name, "cell": job.cell, "key": key, "metrics": metrics}
         | {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:01:00+00:00", "seconds": 60.0}
         | {"resumed": 0, "device": "cpu", "gpu_seconds": 0.0, "artifacts": []}
-        | {"git_commit": COMMIT, "git_dirty": []}
+        | {"git_commit": COMMIT, "git_dirty": [], "code": code_of(job)}
     )
     write_run_record(record)
     outputs = [output.path(job.scale, job.stage.name, job.cell) for output in job.stage.outputs]

@@ -1,0 +1,1 @@
+"""Which code can affect a result, and the fingerprint of that code."""

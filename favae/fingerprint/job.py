@@ -1,0 +1,154 @@
+"""The fingerprint of a job: the hash of each unit of code that can affect its result, and the libraries that this code uses."""
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel
+
+from favae.config.base import Schema
+from favae.config.errors import ConfigError
+from favae.fingerprint.modules import PACKAGE, Package, present
+from favae.fingerprint.reach import Reach
+from favae.jobs.grid import Job, load_grid
+from favae.runtime.hashes import canonical_json, sha256_text
+
+Units = dict[str, dict[str, str]]  # module -> unit -> hash
+
+SETTINGS = "parameters"  # in the place of a module: the validated parameters, with the defaults of their schema
+_ALL = "all"
+# Import name -> distribution, of the libraries that compute, read or draw.
+_LIBRARIES = {
+    "PIL": "pillow",
+    "lpips": "lpips",
+    "matplotlib": "matplotlib",
+    "numpy": "numpy",
+    "open_clip": "open_clip_torch",
+    "pandas": "pandas",
+    "pytorch_fid": "pytorch-fid",
+    "safetensors": "safetensors",
+    "scipy": "scipy",
+    "seaborn": "seaborn",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "torch": "torch",
+    "torchmetrics": "torchmetrics",
+    "torchvision": "torchvision",
+}
+
+
+class Code(Schema):
+    """Code of a result, as its run record has it."""
+
+    units: Units
+    libraries: dict[str, str]  # distribution -> version
+
+
+def code_of(job: Job, package: Package | None = None) -> Code:
+    """The code that can affect the result of `job`, in the package that runs or in another version of it.
+
+    Raises:
+        LookupError: the package has no such stage.
+    """
+    package = package or present()
+    reach = _reach(job, package)
+    units: Units = {}
+    for unit in sorted(reach.units):
+        module, _, name = unit.partition(":")
+        if (digest := package.hash(unit)) is not None:
+            units.setdefault(module, {})[name] = digest
+    if package is present():
+        units[SETTINGS] = {_ALL: _settings(job)}
+    used = sorted(_LIBRARIES[name] for name in reach.libraries & _LIBRARIES.keys())
+    return Code(units=units, libraries={name: found for name in used if (found := installed(name))})
+
+
+def digest_of(units: Units) -> str:
+    """A fingerprint in one short word."""
+    return sha256_text(canonical_json(units))[:16]
+
+
+def changed_units(units: Units, job: Job, package: Package | None = None) -> list[str]:
+    """Units of a recorded fingerprint that the package (default: the one that runs) does not have like that."""
+    package = package or present()
+    changed = []
+    for module, inner in units.items():
+        for name, digest in inner.items():
+            now = _settings(job) if module == SETTINGS else package.hash(f"{module}:{name}")
+            if now != digest:
+                changed.append(readable(module, name))
+    return changed
+
+
+def readable(module: str, name: str) -> str:
+    """A unit for people, as `losses.frequency.FocalFrequencyLoss.forward`."""
+    if module == SETTINGS:
+        return "the parameters after validation"
+    return f"{module.removeprefix(PACKAGE + '.')}.{name}"
+
+
+@lru_cache(maxsize=64)
+def installed(distribution: str) -> str | None:
+    """Version of an installed distribution."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _reach(job: Job, package: Package) -> Reach:
+    entries = [f"{PACKAGE}.stages.{job.stage.name}:run"]
+    if not package.nodes(entries[0]):
+        raise LookupError(f"no stage {job.stage.name!r} in this version")
+    if job.parameters.get("training", {}).get("ranks", 1) > 1:
+        entries.append(f"{PACKAGE}.stages.launch:train_on_ranks")
+    words = {word for other in _with_upstream(job) for word in _words_of(other)}
+    return Reach(package, entries, words, set(_classes(job.config)))
+
+
+def _with_upstream(job: Job) -> Iterator[Job]:
+    """The job and all whose results it reads, directly or not. What a collecting job reads are numbers."""
+    yield job
+    grid = load_grid(job.scale) if job.roles else None
+    for role, cell in job.roles.items():
+        assert grid is not None
+        yield from _with_upstream(grid.job(job.stage.inputs[role], cell))
+
+
+def _words_of(job: Job) -> Iterator[str]:
+    yield from _strings(job.parameters)
+    yield from _strings(job.config.model_dump(mode="json"))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from map(str, value)
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def _classes(value: Any) -> Iterator[str]:
+    """Classes of the package of which `value`, or something in it, is an instance."""
+    if isinstance(value, BaseModel):
+        for kind in type(value).__mro__:
+            if kind.__module__.partition(".")[0] == PACKAGE:
+                yield f"{kind.__module__}:{kind.__qualname__}"
+        value = [inner for _, inner in value]
+    elif isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _classes(inner)
+
+
+def _settings(job: Job) -> str:
+    """Hash of the validated parameters; "" where the schemas refuse them."""
+    try:
+        return sha256_text(canonical_json(job.config.model_dump(mode="json")))[:10]
+    except ConfigError:
+        return ""

@@ -1,0 +1,123 @@
+"""Whether the code of a result is still the code that is here, or was shown to give the same bytes."""
+
+from dataclasses import dataclass
+
+from favae.config.errors import ConfigError
+from favae.fingerprint.job import Code, changed_units, code_of, digest_of, installed, readable
+from favae.fingerprint.modules import PACKAGE, Package
+from favae.jobs.grid import Job
+from favae.results.equivalences import shown_same
+from favae.results.git import commit_with
+from favae.results.past import package_at
+from favae.results.run_record import RunRecord
+
+MIXED = "changed while it ran"  # in the place of a hash: a training was resumed with another version of this unit
+_SHOWN = 3  # units in one line
+
+
+@dataclass(frozen=True)
+class CodeState:
+    """Units that differ from those that made a result, unless both were shown to be the same."""
+
+    changed: tuple[str, ...] = ()
+    unknown: str = ""  # why the code that made it cannot be compared
+    shown: str = ""  # by which comparison another version counts as the same
+    libraries: tuple[str, ...] = ()  # that have another version here; nothing is said about what that changes
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the result may count as one of the present code."""
+        return not self.changed and not self.unknown
+
+    @property
+    def reason(self) -> str:
+        """What changed, in one line."""
+        if self.unknown:
+            return self.unknown
+        more = f" and {len(self.changed) - _SHOWN} more" if len(self.changed) > _SHOWN else ""
+        return ", ".join(self.changed[:_SHOWN]) + more
+
+
+def version_of(record: RunRecord | None) -> str | None:
+    """The version of the code that made a result: a digest of its units, or its commit; None if it is not known."""
+    if record is None:
+        return None
+    if record.code is not None:
+        return digest_of(record.code.units)
+    commit = commit_of(record)
+    return f"commit {commit}" if commit else None
+
+
+def commit_of(record: RunRecord) -> str | None:
+    """The commit that has the code of a run; None where uncommitted code ran that no commit has."""
+    edited = [name for name in record.git_dirty or () if name.startswith(f"{PACKAGE}/")]
+    if record.git_commit is None or record.git_dirty is None:
+        return None
+    if not edited:
+        return record.git_commit
+    return commit_with(record.git_commit, record.git_contents) if record.git_contents else None
+
+
+def code_state(job: Job, record: RunRecord | None) -> CodeState:
+    """Compare the code that made the result of `job`, whose run record is `record`, with the present one."""
+    recorded = version_of(record)
+    if record is None or recorded is None:
+        return CodeState(unknown="the code that made it is not recorded")
+    code = record.code
+    libraries = _other_libraries(code.libraries if code else _numeric(record, job))
+    if code is not None:
+        changed: list[str] | None = changed_units(code.units, job)
+    else:
+        package = package_at(recorded.removeprefix("commit "))
+        changed = None if package is None else _changed_since(package, job)
+    if changed == []:
+        return CodeState(libraries=libraries)
+    found = shown_same(job.scale, job.name, recorded, digest_of(code_of(job).units))
+    if found is not None:
+        return CodeState(shown=f"`favae same` on {found.date[:10]}", libraries=libraries)
+    if changed is None:
+        return CodeState(unknown=f"made by the {recorded[:19]}, which this clone does not have: git fetch --unshallow")
+    return CodeState(tuple(changed), libraries=libraries)
+
+
+def _changed_since(package: Package, job: Job) -> list[str]:
+    """Units of the present code that a version of the package does not have like that."""
+    return [
+        readable(module, name)
+        for module, inner in code_of(job).units.items()
+        for name, digest in inner.items()
+        if module.startswith(PACKAGE) and package.hash(f"{module}:{name}") != digest
+    ]
+
+
+def _numeric(record: RunRecord, job: Job) -> dict[str, str]:
+    """Versions in an old run record, of the libraries that the job uses."""
+    try:
+        used = code_of(job).libraries
+    except (ConfigError, LookupError):
+        used = {}
+    return {name: version for name, version in record.versions.items() if name in used}
+
+
+def _other_libraries(recorded: dict[str, str]) -> tuple[str, ...]:
+    here = {name: installed(name) or "not installed" for name in recorded}
+    return tuple(f"{name} {version} (here {here[name]})" for name, version in recorded.items() if here[name] != version)
+
+
+def merged(before: Code | None, now: Code) -> Code:
+    """The code of a run that was resumed: units that changed in between are those of no version."""
+    if before is None:
+        return now
+    modules = {*before.units, *now.units}
+    units = {
+        module: {
+            name: (
+                digest
+                if (digest := before.units.get(module, {}).get(name)) == now.units.get(module, {}).get(name)
+                else MIXED
+            )
+            for name in {*before.units.get(module, {}), *now.units.get(module, {})}
+        }
+        for module in modules
+    }
+    return Code(units=units, libraries=now.libraries)  # type: ignore[arg-type]

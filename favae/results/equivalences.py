@@ -1,0 +1,86 @@
+"""Versions of code that were shown to give the same bytes: `reports/same.json`, written by `favae same` and kept by git."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from favae.config.base import Schema
+from favae.runtime import paths
+from favae.runtime.files import write_text
+
+
+class Shown(Schema):
+    """One cell: two versions of its code wrote these files alike. A version is a digest of its units, or `commit <hash>`."""
+
+    recorded: str
+    present: str
+    outputs: dict[str, str]  # file -> SHA-256, of every file that the recorded code wrote
+    added: tuple[str, ...] = ()  # files that only the present code writes
+
+
+class Comparison(Schema):
+    """One run of `favae same`: what ran, with what, and the cells of which the outputs were the same."""
+
+    date: str
+    scale: str
+    recorded_commit: str
+    present_commit: str | None
+    uncommitted: tuple[str, ...]  # files of the present code that no commit has
+    numbers: dict[str, Any]  # parameters of the small job, merged over those of the scale, by stage
+    platform: str
+    versions: dict[str, str]
+    cells: dict[str, Shown]  # stage/cell
+
+
+_File = TypeAdapter(list[Comparison])
+
+
+def read(path: Path = paths.SAME) -> list[Comparison]:
+    """All comparisons, oldest first. Raises ValueError naming the file if it is not a list of them."""
+    try:
+        return _File.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValidationError as error:
+        raise ValueError(
+            f"{path}: not a list of comparisons ({error.error_count()} problems); `git checkout {path}`"
+        ) from error
+
+
+def add(new: Comparison, path: Path = paths.SAME) -> None:
+    """Append one; of older ones, cells whose recorded version and cell it shows again are left out."""
+    kept = []
+    for old in read(path):
+        again = {
+            name
+            for name, shown in old.cells.items()
+            if old.scale == new.scale and name in new.cells and new.cells[name].recorded == shown.recorded
+        }
+        cells = {name: shown for name, shown in old.cells.items() if name not in again}
+        if cells:
+            kept.append(old.model_copy(update={"cells": cells}))
+    text = json.dumps([item.model_dump(mode="json") for item in [*kept, new]], indent=1, sort_keys=True)
+    write_text(path, text + "\n")
+
+
+def shown_same(scale: str, name: str, recorded: str, present: str) -> Comparison | None:
+    """The comparison by which two versions are the same for a cell, if need be through others between them; or None."""
+    links = list(_links(scale, name))
+    reached, found = {recorded}, None
+    while True:
+        step = next(((c, s) for c, s in links if s.recorded in reached and s.present not in reached), None)
+        if step is None:
+            return None
+        found, shown = step
+        reached.add(shown.present)
+        if shown.present == present:
+            return found
+
+
+def _links(scale: str, name: str) -> Iterator[tuple[Comparison, Shown]]:
+    for comparison in read():
+        if comparison.scale == scale and name in comparison.cells:
+            yield comparison, comparison.cells[name]

@@ -1,0 +1,184 @@
+"""`favae same`: does the present code give the same bytes as the code that made a result? Both run the same small job."""
+
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from favae.config.errors import ConfigError, closest
+from favae.fingerprint.job import changed_units, code_of, digest_of
+from favae.jobs.grid import Grid, Job, load_grid
+from favae.results.bundle import Bundle
+from favae.results.cards import Card, read_card
+from favae.results.code_state import code_state, commit_of, version_of
+from favae.results.equivalences import Comparison, Shown, add
+from favae.results.git import working_tree
+from favae.results.run_record import RunRecord, now, read_record
+from favae.runtime import paths
+from favae.sync.file_differences import difference
+from favae.sync.small_job import NUMBERS, Side, hashes, is_large, run_both, sides
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A result of which other code than the present one is said to be the origin."""
+
+    job: Job
+    card: Card
+    record: RunRecord
+    recorded: str  # version of its code
+    present: str  # that of the present code, before anything runs: files may be edited meanwhile
+    where: str
+
+
+@dataclass
+class Report:
+    """What `favae same` found, by `stage/cell`."""
+
+    same: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+    not_compared: list[str] = field(default_factory=list)
+    current: int = 0  # results that are of the present code, or known to be the same
+
+    @property
+    def message(self) -> str:
+        """One line."""
+        counts = f"{len(self.same)} the same, {len(self.different)} different, {len(self.not_compared)} not compared"
+        return f"{counts}; {self.current} were current before"
+
+
+def same(targets: Sequence[str], scale: str | None, say: Say) -> Report:
+    """Compare every result of a scale that other code made, or those of `targets`: stages, or `stage/cell`.
+
+    Results are those of `data/<scale>` and of `reports/<scale>`. Cells whose files are the same are added to
+    `reports/same.json`.
+
+    Raises:
+        ConfigError: a target that does not exist, or invalid parameters.
+        RuntimeError: a recorded commit cannot be checked out.
+    """
+    grid, report = load_grid(scale), Report()
+    groups: dict[tuple[str, str], list[_Result]] = {}
+    for found in _results(grid, targets):
+        if code_state(found.job, found.record).is_current:
+            report.current += 1
+        elif commit := _commit(found):
+            groups.setdefault((commit, found.where), []).append(found)
+        else:
+            report.not_compared.append(found.job.name)
+            say(f"{found.job.name}: not compared: no commit has the code that made it; make it again")
+    for (commit, _), results in groups.items():
+        _compare(grid, commit, results, report, say)
+    return report
+
+
+def _results(grid: Grid, targets: Sequence[str]) -> Iterator[_Result]:
+    """Own and published results, inputs first."""
+    for target in targets:
+        known = [*grid.cells_by_stage, *(job.name for job in grid)]
+        if target not in known:
+            raise ConfigError(f"no stage or cell {target!r} at the scale {grid.scale!r}; {closest(target, known)}")
+    bundle = Bundle.of(grid.scale)
+    places: list[tuple[str, Callable[[Path], Path]]] = [("data", lambda path: path), ("reports", bundle.locate)]
+    for where, locate in places:
+        for job in grid:
+            if targets and job.stage.name not in targets and job.name not in targets:
+                continue
+            try:
+                card = read_card(locate(job.card))
+                record = read_record(locate(paths.run_record(job.scale, job.stage.name, job.cell)))
+            except (FileNotFoundError, ValueError):
+                continue  # `favae status` says so
+            recorded = version_of(record)
+            if record is not None and recorded is not None:
+                job = job.with_parameters(card.parameters)
+                yield _Result(job, card, record, recorded, digest_of(code_of(job).units), where)
+
+
+def _commit(found: _Result) -> str | None:
+    """The commit that has the code of a result, if one has it."""
+    from favae.results.past import package_at
+
+    commit = commit_of(found.record)
+    if commit is None or found.record.code is None:
+        return commit
+    package = package_at(commit)
+    units = {m: inner for m, inner in found.record.code.units.items() if m != "parameters"}
+    return commit if package is not None and not changed_units(units, found.job, package) else None
+
+
+def _compare(grid: Grid, commit: str, results: list[_Result], report: Report, say: Say) -> None:
+    """Run what is needed for some results of one commit on both sides, and compare their files."""
+    wanted = {found.job.name: found for found in results}
+    needed = _with_inputs(grid, [found.job for found in results])
+    shipped = {found.job.name for found in results if is_large(found.job, _size(found.card))}
+    say(f"{len(needed)} small jobs, by the code of {commit[:12]} and by the present code")
+    cells: dict[str, Shown] = {}
+    with tempfile.TemporaryDirectory(prefix="favae-same-") as folder, sides(commit, Path(folder)) as both:
+        run_both(grid, both, needed, shipped)
+        for name, found in wanted.items():
+            if name in shipped:
+                report.not_compared.append(name)
+                say(f"{name}: not compared: its raw data are not here, or too large for a small job")
+            elif shown := _compare_cell(found, both, report, say):
+                cells[name] = shown
+                report.same.append(name)
+    if cells:
+        add(_comparison(grid, commit, cells))
+
+
+def _compare_cell(found: _Result, both: tuple[Side, Side], report: Report, say: Say) -> Shown | None:
+    """The evidence that both sides wrote the same, or None, and why not is said."""
+    name = found.job.name
+    for side, whose in zip(both, ("recorded", "present"), strict=True):
+        if side.problems.get(name):
+            report.not_compared.append(name)
+            say(f"{name}: not compared: the {whose} code failed: {side.problems[name]}")
+            return None
+    old, new = (side.files(found.job) for side in both)
+    before, after = hashes(old), hashes(new)
+    problems = [f"{file} is not written any more" for file in before if file not in after]
+    odd = [file for file in before if file in after and before[file] != after[file]]
+    problems += [f"{file}: {difference(old[file], new[file])}" for file in odd]
+    if problems:
+        report.different.append(name)
+        say("\n".join([f"{name}: different:", *(f"  {problem}" for problem in problems)]))
+        return None
+    added = tuple(sorted(after.keys() - before.keys()))
+    also = f"; new: {', '.join(added)}" if added else ""
+    say(f"{name}: the same, {len(before)} files{also}")
+    return Shown(recorded=found.recorded, present=found.present, outputs=before, added=added)
+
+
+def _comparison(grid: Grid, commit: str, cells: dict[str, Shown]) -> Comparison:
+    tree = working_tree()
+    edited = tuple(name for name in tree["dirty"] or () if name.startswith(("favae/", "params/")))
+    libraries = {name: v for job in grid if job.name in cells for name, v in code_of(job).libraries.items()}
+    return Comparison(
+        date=now().isoformat(timespec="seconds"),
+        scale=grid.scale,
+        recorded_commit=commit,
+        present_commit=tree["commit"],
+        uncommitted=edited,
+        numbers=NUMBERS,
+        platform=f"{platform.platform()}, Python {sys.version.split()[0]}",
+        versions=dict(sorted(libraries.items())),
+        cells=cells,
+    )
+
+
+def _with_inputs(grid: Grid, jobs: list[Job]) -> list[Job]:
+    """The jobs and all that they read, inputs first."""
+    cards = {job.card for job in jobs}
+    for job in reversed(list(grid)):
+        if job.card in cards:
+            cards |= set(job.inputs.values())
+    return [job for job in grid if job.card in cards]
+
+
+def _size(card: Card) -> int:
+    return sum(output.size for output in card.outputs.values())

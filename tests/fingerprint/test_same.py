@@ -1,0 +1,144 @@
+"""`favae same`: the recorded and the present code run the same small job, and only equal bytes count as the same."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from published_support import git, write_result
+from tests_support import write_params
+
+import favae
+from favae.fingerprint import job as fingerprint
+from favae.fingerprint.modules import Package
+from favae.jobs.grid import load_grid
+from favae.results import equivalences
+from favae.results.run_record import read_run_record, write_run_record
+from favae.results.status import State, statuses
+from favae.sync import small_job
+from favae.sync.file_differences import difference
+from favae.sync.same import Report, same
+
+DATA, MODEL = "prepare_dataset/natural", "train_autoencoder/natural-f4-vqgan"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A repository with the package, and results of a data set and a model that its only commit made."""
+    root = tmp_path / "project"
+    root.mkdir()
+    write_params(root)
+    shutil.copytree(Path(favae.__file__).parent, root / "favae", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(root)
+    (root / ".gitignore").write_text("/data/\n")
+    git("init")
+    git("add", "-A")
+    git("commit", "-qm", "start")
+    load_grid.cache_clear()
+    for name in (DATA, MODEL):
+        write_result(load_grid("tiny").job(*name.split("/")))
+        record = read_run_record("tiny", *name.split("/"))
+        assert record is not None
+        write_run_record(record.model_copy(update={"git_commit": git("rev-parse", "HEAD")}))
+    monkeypatch.setattr(small_job, "_installed", lambda: root / "favae")
+    yield root
+    load_grid.cache_clear()
+
+
+def edit(project: Path, monkeypatch: pytest.MonkeyPatch, path: str, *changes: tuple[str, str]) -> None:
+    """Change a file of the project's package, which then counts as the one that runs."""
+    file = project / "favae" / path
+    text = file.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text, encoding="utf-8")
+
+    def read(path: str) -> str | None:
+        found = project / "favae" / path
+        return found.read_text(encoding="utf-8") if found.is_file() else None
+
+    package = Package(read)
+    monkeypatch.setattr(fingerprint, "present", lambda: package)
+
+
+def compare() -> tuple[Report, list[str]]:
+    said: list[str] = []
+    return same([], "tiny", said.append), said
+
+
+def states() -> dict[str, State]:
+    return {job.name: state for job, state, _ in statuses("tiny") if job.name in (DATA, MODEL)}
+
+
+@pytest.mark.slow
+def test_a_renamed_variable_and_a_moved_function_are_shown_to_be_the_same(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert compare()[0].current == 2
+    moved = "from favae.training.shares import _shares\n\n_SAMPLES = 8"
+    edit(
+        project,
+        monkeypatch,
+        "training/autoencoder.py",
+        ("_SAMPLES = 8", moved),
+        ("def _shares(", "def _former_shares("),
+    )
+    (project / "favae/training/shares.py").write_text(
+        "def _shares(parts):\n    return [len(p) / sum(map(len, parts)) for p in parts]\n"
+    )
+    edit(project, monkeypatch, "data/tiles.py", ("found, counts =", "seen, counts ="), ("str(found[", "str(seen["))
+    assert states() == {DATA: State.CODE, MODEL: State.CODE}
+    report, said = compare()
+    assert sorted(report.same) == [DATA, MODEL], said
+    assert states() == {DATA: State.OK, MODEL: State.OK}
+    evidence = equivalences.read()[0]
+    assert evidence.recorded_commit == git("rev-parse", "HEAD") and "favae/data/tiles.py" in evidence.uncommitted
+    assert f"data/tiny/{MODEL}/model.safetensors" in evidence.cells[MODEL].outputs and evidence.versions["torch"]
+    assert git("worktree", "list").count("\n") == 0  # nothing is left behind
+
+
+@pytest.mark.slow
+def test_a_changed_equation_is_different_and_stays_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The baseline measures this loss on val, and trains without it.
+    edit(project, monkeypatch, "losses/frequency.py", ("return self.weight * ", "return 7 * self.weight * "))
+    report, said = compare()
+    assert (report.same, report.different, report.current) == ([], [MODEL], 1)
+    assert "val/image_ffl differs by up to" in said[-1] and "inf" not in said[-1]
+    assert states() == {DATA: State.OK, MODEL: State.CODE}
+    assert not equivalences.read()
+
+
+def test_code_that_no_commit_has_cannot_be_compared(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = read_run_record("tiny", *MODEL.split("/"))
+    assert record is not None
+    write_run_record(record.model_copy(update={"git_dirty": ["favae/losses/frequency.py"], "git_contents": None}))
+    edit(project, monkeypatch, "losses/frequency.py", ("return self.weight * ", "return 7 * self.weight * "))
+    report, said = compare()
+    assert report.not_compared == [MODEL] and "no commit has the code" in said[0]
+
+
+def test_a_former_result_is_compared_with_the_code_of_its_commit(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = read_run_record("tiny", *MODEL.split("/"))
+    assert record is not None
+    write_run_record(record.model_copy(update={"code": None}))
+    assert states()[MODEL] is State.OK
+    edit(project, monkeypatch, "losses/frequency.py", ("return self.weight * ", "return 7 * self.weight * "))
+    assert states()[MODEL] is State.CODE
+
+
+def test_the_size_of_a_difference_is_said(tmp_path: Path) -> None:
+    import numpy as np
+
+    old, new = tmp_path / "old", tmp_path / "new"
+    np.savez(old.with_suffix(".npz"), a=np.zeros(3), b=np.ones(2))
+    np.savez(new.with_suffix(".npz"), a=np.array([0, 0.5, 0]), b=np.ones(2))
+    assert difference(old.with_suffix(".npz"), new.with_suffix(".npz")) == "a differs by up to 0.5"
+    old.with_suffix(".json").write_text('{"psnr": {"value": 20.5}}')
+    new.with_suffix(".json").write_text('{"psnr": {"value": 20.75}}')
+    assert difference(old.with_suffix(".json"), new.with_suffix(".json")) == "psnr.value was 20.5, is 20.75"
+    old.with_suffix(".txt").write_text("a")
+    new.with_suffix(".txt").write_text("b")
+    assert difference(old.with_suffix(".txt"), new.with_suffix(".txt")) == "other bytes"

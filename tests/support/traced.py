@@ -1,0 +1,40 @@
+"""Which functions of the package run: an independent witness for what is said to be reachable."""
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+
+import favae
+
+_ROOT = Path(favae.__file__).parent
+
+
+def executed(work: Callable[[], object]) -> set[str]:
+    """Units, `module:unit`, of which a function or method ran in `work`, in any thread. Bodies of modules and classes are left out."""
+    seen: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            seen.add(frame.f_code)
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+    return {unit for code in seen if (unit := _unit(code))}
+
+
+def _unit(code: CodeType) -> str | None:
+    path = Path(code.co_filename)
+    # Bodies of modules and classes, and what a module calls while it is imported, are not optimised for local names.
+    if not path.is_relative_to(_ROOT) or not code.co_flags & 0x2:
+        return None
+    parts = path.relative_to(_ROOT.parent).with_suffix("").parts
+    module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    name = code.co_qualname.partition(".<locals>")[0]
+    return None if name.startswith("<") else f"{module}:{name}"
