@@ -61,8 +61,10 @@ def commit_of(record: RunRecord) -> str | None:
 def code_state(job: Job, record: RunRecord | None) -> CodeState:
     """Compare the code that made the result of `job`, whose run record is `record`, with the present one."""
     recorded = version_of(record)
-    if record is None or recorded is None:
-        return CodeState(unknown="the code that made it is not recorded")
+    if record is None:
+        return CodeState(unknown="no readable run record, so the code that made it is unknown")
+    if recorded is None:
+        return CodeState(unknown="no commit has the code that made it, as far as its run record says")
     code = record.code
     libraries = _other_libraries(code.libraries if code else _numeric(record, job))
     if code is not None:

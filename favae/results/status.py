@@ -104,8 +104,8 @@ def code_of_result(job: Job) -> CodeState:
     """How the code of the result in `data/` relates to the present one."""
     try:
         return code_state(job, read_run_record(job.scale, job.stage.name, job.cell))
-    except ValueError as error:
-        return CodeState(unknown=str(error))
+    except ValueError:
+        return code_state(job, None)
 
 
 def _origin(job: Job, *, raw: bool) -> tuple[State, str]:
