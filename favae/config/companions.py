@@ -1,49 +1,26 @@
 """Parameters of the autoencoders of the companion papers (STFT-VAE, Focal Frequency Loss): one network, a sum of terms.
 
 L = sum of terms + kl * KL(q(z|x) || N(0, 1)). The rows of those papers' tables differ only in their terms.
-The block of a term holds the arguments of `favae.losses.build_term`.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from favae.config.base import NonNegative, Positive, Schema, left_to_constructor
+from favae.config.base import NonNegative, Positive, Schema
 from favae.config.evaluation import LpipsNet
-from favae.config.kinds import NetworkSchema, TermSchema, union_of
+from favae.config.kinds import NetworkSchema, union_of
+from favae.config.terms import TermConfig, lpips_of, weights_of
 from favae.config.training import AutoencoderTrainingConfig
 
 Rate = Annotated[float, Field(gt=0)]
 
 
-class MseConfig(TermSchema):
-    """Mean squared error."""
-
-    kind: Literal["mse"]
-    weight: float = left_to_constructor()
-
-
-class L1Config(TermSchema):
-    """Mean absolute error."""
-
-    kind: Literal["l1"]
-    weight: float = left_to_constructor()
-
-
-class PerceptualTermConfig(TermSchema):
-    """LPIPS, the perceptual loss in Table 7 of the FFL paper. Needs the weights of the network."""
-
-    kind: Literal["perceptual"]
-    weight: NonNegative
-    network: LpipsNet = "vgg"
-
-
-# Any network and any term that a file of `favae.config.kinds` declares.
+# Any network that a file of `favae.config.kinds` declares.
 if TYPE_CHECKING:
     LatentModelConfig: TypeAlias = NetworkSchema
-    TermConfig: TypeAlias = TermSchema
 else:
-    LatentModelConfig, TermConfig = union_of(NetworkSchema), union_of(TermSchema)
+    LatentModelConfig = union_of(NetworkSchema)
 
 
 class CompanionObjectiveConfig(Schema):
@@ -110,4 +87,8 @@ class CompanionConfig(AutoencoderTrainingConfig):
 
     def pretrained_networks(self) -> set[LpipsNet]:
         """LPIPS networks whose weights the training needs."""
-        return {term.network for term in self.objective.terms.values() if isinstance(term, PerceptualTermConfig)}
+        return lpips_of(self.objective.terms)
+
+    def pretrained_weights(self) -> set[str]:
+        """Entries of `params/weights.yaml` without which the training cannot run, besides those of LPIPS."""
+        return weights_of(self.objective.terms)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from favae.config.base import NonNegative, Positive, Schema, Seed, Side
+from favae.config.pairs import PairsLayoutConfig
 
 Split = Literal["train", "val", "test"]
 Count = Annotated[int, Field(ge=0)]
@@ -202,7 +203,8 @@ LayoutConfig = Annotated[
     | ImageNetLayoutConfig
     | CelebALayoutConfig
     | FolderLayoutConfig
-    | MNISTLayoutConfig,
+    | MNISTLayoutConfig
+    | PairsLayoutConfig,
     Field(discriminator="kind"),
 ]
 
@@ -224,6 +226,10 @@ class DatasetConfig(Schema):
       `sample` makes it white with the probability of its brightness, drawn once with the image's id as the seed. This
       follows the fixed binarised MNIST of Larochelle and Murray (2011), whose own draw is not public in this form.
     - `shard_rows` is the number of images per `.npy` file.
+    - `image_width` is the width of images that are not square; they are resized to both sides (`squash`).
+    - `train_size`: train images are stored with this side, from which training cuts random squares of `image_size`
+      (pix2pix: 286 and 256). Images of val and test are stored with `image_size`.
+    - `filter` is Pillow's filter for resizing, always antialiased; label maps are sampled at the nearest pixel.
     - An image of more than `most_megapixels` million pixels is a bad image, rejected before it is decoded.
     """
 
@@ -239,6 +245,30 @@ class DatasetConfig(Schema):
     limit: dict[Split, Positive] | None = None
     shard_rows: Positive = 8192
     most_megapixels: Annotated[int, Field(gt=0, le=100_000)] = 200
+    image_width: Side | None = None
+    train_size: Side | None = None
+    filter: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.image_width is not None and (self.resize != "squash" or self.train_size is not None):
+            raise ValueError("image_width: images that are not square need resize: squash and no train_size")
+        if self.train_size is not None and self.train_size < self.image_size:
+            raise ValueError(f"train_size {self.train_size} is below image_size {self.image_size}; make it larger")
+        if isinstance(self.layout, PairsLayoutConfig) and (self.channels, self.binarize) != (3, "none"):
+            raise ValueError("pairs are stored as RGB images: remove channels and binarize")
+        return self
+
+    def stored_size(self, split: Split) -> tuple[int, int]:
+        """Height and width of the stored images of a split."""
+        side = self.train_size if self.train_size and split == "train" else self.image_size
+        return side, self.image_width or side
+
+    @property
+    def planes(self) -> dict[str, int]:
+        """Bytes per pixel in the shards, by what they hold: the image first, then its condition, if there is one."""
+        condition = self.layout.condition.planes if isinstance(self.layout, PairsLayoutConfig) else {}
+        return {"image": self.channels, **condition}
 
 
 def _lists_only_with_split_lists(split: str, lists: ListFilesConfig | None) -> None:

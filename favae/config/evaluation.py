@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from favae.config.base import Positive, Schema
+from favae.config.base import Positive, Probability, Schema, Seed
 
 Metric = Literal[
     "l1", "mse", "psnr", "ssim", "lfd", "log_spectral_error", "checkerboard", "codebook", "lpips", "frechet", "kid"
@@ -129,6 +129,28 @@ def too_small(
         if side < smallest:
             text = f"{who} images of at least {smallest} x {smallest} pixels, these are {side} x {side}"
             yield key, f"{text}; leave it out, or prepare larger images"
+
+
+class GeneratorEvaluationConfig(EvaluationConfig):
+    """Protocol for images of pix2pix, SPADE or StyleGAN2.
+
+    With conditions, each image is generated from that of a real image of the split, with which it is compared; `n` is
+    their number. Without, `n` images are drawn, and compared with all real images of the split.
+
+    - `test_mode: train`: batch statistics and dropout as in training, one image at a time (pix2pix as released);
+      `eval`: running statistics, no dropout.
+    - `truncation` of StyleGAN2's w towards its average; 1 for none, as in the papers' metrics.
+    - `noise` of StyleGAN2: drawn for each image, the model's own, or none.
+    - `seed` of latents, noise and dropout.
+    - `sets`: further metrics of all images together: `moments` (mean images, variances, average spectra), `real`
+      (distance of real training images from the split, for which the reference needs `train`), and `inception_score`.
+    """
+
+    sets: tuple[Literal["moments", "real", "inception_score"], ...] = ("moments", "real", "inception_score")
+    test_mode: Literal["train", "eval"] = "eval"
+    truncation: Probability = 1.0
+    noise: Literal["random", "fixed", "none"] = "random"
+    seed: Seed = 0
 
 
 class ReferenceConfig(Schema):

@@ -241,14 +241,17 @@ class TablesConfig(Schema):
                     yield f"{where}: published_columns: {metric}: no column {column!r} in its published rows; {near}"
 
 
-FigureKind = Literal["reconstructions", "spectrum_error", "learning_curves", "sigma", "samples", "drawn", "latent_grid"]
+FigureKind = Literal[
+    "reconstructions", "spectrum_error", "spectra", "learning_curves", "sigma", "samples", "drawn", "latent_grid"
+]
 FIGURE_STAGES: dict[FigureKind, tuple[str, ...]] = {
-    "reconstructions": ("evaluate_reconstruction",),
-    "spectrum_error": ("evaluate_reconstruction",),
+    "reconstructions": ("evaluate_reconstruction", "evaluate_generator"),
+    "spectrum_error": ("evaluate_reconstruction", "evaluate_generator"),
+    "spectra": ("evaluate_reconstruction", "evaluate_generator"),
     "learning_curves": ("train_autoencoder", "train_cat"),
     "sigma": ("train_autoencoder",),
     "samples": ("generate_images",),
-    "drawn": ("evaluate_reconstruction",),
+    "drawn": ("evaluate_reconstruction", "evaluate_generator"),
     "latent_grid": ("evaluate_reconstruction",),
 }
 

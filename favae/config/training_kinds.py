@@ -12,13 +12,23 @@ from typing import Any
 import favae.config
 from favae.config.base import Schema
 from favae.config.errors import BadKey, closest
+from favae.config.gan import GeneratorTrainingConfig
 from favae.config.kinds import below, kinds_in
 from favae.config.training import AutoencoderTrainingConfig
 
 
 def training_config(parameters: Mapping[str, Any]) -> type[Schema]:
     """The schema for parameters of `train_autoencoder`. Raises BadKey if `model.kind` is missing or unknown."""
-    by_kind, model = _by_kind(AutoencoderTrainingConfig), parameters.get("model")
+    return _chosen(parameters, AutoencoderTrainingConfig)
+
+
+def generator_config(parameters: Mapping[str, Any]) -> type[Schema]:
+    """The schema for parameters of `train_generator`. Raises BadKey if `model.kind` is missing or unknown."""
+    return _chosen(parameters, GeneratorTrainingConfig)
+
+
+def _chosen(parameters: Mapping[str, Any], base: type[Schema]) -> type[Schema]:
+    by_kind, model = _by_kind(base), parameters.get("model")
     kind = model.get("kind") if isinstance(model, Mapping) else None
     if kind not in by_kind:
         found = "missing" if kind is None else f"found {kind!r}"

@@ -6,7 +6,7 @@ guarantees those bits for all versions, which it does not for `permutation` or `
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -16,16 +16,20 @@ import torch
 
 from favae.data.dataset import PreparedSplit
 
-_PURPOSES = ("order", "captions", "flip")
+_PURPOSES = ("order", "captions", "flip", "crop")
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images uint8 [B,C,H,W], their row numbers in the split int64 [B], and one caption per image ([] without captions)."""
+    """Images uint8 [B,C,H,W], their row numbers in the split int64 [B], and one caption per image ([] without captions).
+
+    In a paired data set `condition` holds the other planes, uint8 [B,K,H,W], cut and mirrored like the images.
+    """
 
     images: torch.Tensor
     rows: np.ndarray
     captions: list[str]
+    condition: torch.Tensor | None = None
 
 
 class TrainingBatches:
@@ -46,9 +50,12 @@ class TrainingBatches:
         world_size: number of processes.
         augment: `none` (official FA-VAE) or `flip`, which mirrors half of the images left to right.
         prefetch: batches that `iter_from` prepares ahead in a thread; 0 for none.
+        crop: side of a random square that is cut from each image, or None.
+        flip_pairs: left and right classes of a label map, exchanged when it is mirrored.
 
     Raises:
-        ValueError: a global batch larger than the split, or a rank that is not below `world_size`.
+        ValueError: a global batch larger than the split, a rank that is not below `world_size`, or a crop larger than
+            the images.
     """
 
     def __init__(
@@ -60,6 +67,8 @@ class TrainingBatches:
         world_size: int = 1,
         augment: Literal["none", "flip"] = "none",
         prefetch: int = 2,
+        crop: int | None = None,
+        flip_pairs: Sequence[tuple[int, int]] = (),
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
             raise ValueError(
@@ -72,6 +81,12 @@ class TrainingBatches:
             )
         if augment not in ("none", "flip"):
             raise ValueError(f"unknown augment {augment!r}, expected 'none' or 'flip'")
+        if crop is not None and crop > min(split.image_shape[1:]):
+            raise ValueError(f"a crop of {crop} does not fit into images of {split.image_shape[1:]}: reduce image_size")
+        self._crop = crop
+        self._exchange = torch.arange(256, dtype=torch.uint8)
+        for left, right in flip_pairs:
+            self._exchange[left], self._exchange[right] = right, left
         self._split = split
         self._batch_size = batch_size
         self._seed = seed
@@ -91,12 +106,34 @@ class TrainingBatches:
         epoch, within = divmod(step, self.steps_per_epoch)
         start = within * self._global + self._first
         rows = self._permutation(epoch)[start : start + self._batch_size]
-        images = self._split.images(rows)
+        stored = self._split.stored(rows)
+        if self._crop is not None:
+            stored = self._cut(stored, step)
         if self._augment == "flip":
             bits = self._random("flip", step, self._global)[self._first : self._first + self._batch_size]
-            mirrored = torch.from_numpy(bits >> np.uint64(63) == 1)
-            images[mirrored] = images[mirrored].flip(-1)
-        return Batch(images, rows, self._choose_captions(rows, epoch))
+            self._mirror(stored, torch.from_numpy(bits >> np.uint64(63) == 1))
+        channels = self._split.planes["image"]
+        condition = stored[:, channels:] if stored.shape[1] > channels else None
+        return Batch(stored[:, :channels], rows, self._choose_captions(rows, epoch), condition)
+
+    def _cut(self, stored: torch.Tensor, step: int) -> torch.Tensor:
+        """A random square of each image, the same of all its planes."""
+        assert self._crop is not None
+        bits = self._random("crop", step, 2 * self._global)[2 * self._first : 2 * (self._first + self._batch_size)]
+        free = np.array(stored.shape[2:], dtype=np.uint64) - np.uint64(self._crop) + np.uint64(1)
+        corners = (bits.reshape(-1, 2) % free).astype(int).tolist()
+        side = self._crop
+        return torch.stack(
+            [x[:, top : top + side, left : left + side] for x, (top, left) in zip(stored, corners, strict=True)]
+        )
+
+    def _mirror(self, stored: torch.Tensor, mirrored: torch.Tensor) -> None:
+        """Mirror the chosen images in place, and exchange left and right classes of their label maps."""
+        flipped = stored[mirrored].flip(-1)
+        if "labels" in self._split.planes:
+            plane = self._split.planes["image"]
+            flipped[:, plane] = self._exchange[flipped[:, plane].long()]
+        stored[mirrored] = flipped
 
     def iter_from(self, step: int) -> Iterator[Batch]:
         """Batches of `step`, `step` + 1, ... without end, prefetched by a thread, in pinned memory if CUDA is available.
@@ -141,7 +178,8 @@ class TrainingBatches:
     def _pinned(batch: Batch) -> Batch:
         if not torch.cuda.is_available():
             return batch
-        return Batch(batch.images.pin_memory(), batch.rows, batch.captions)
+        condition = None if batch.condition is None else batch.condition.pin_memory()
+        return Batch(batch.images.pin_memory(), batch.rows, batch.captions, condition)
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
@@ -161,7 +199,7 @@ class TrainingBatches:
         """For each image, a random number that chooses the caption it starts with. The same in all epochs."""
         return self._random("captions", 0, len(self._split))
 
-    def _random(self, purpose: Literal["order", "captions", "flip"], counter: int, count: int) -> np.ndarray:
+    def _random(self, purpose: Literal["order", "captions", "flip", "crop"], counter: int, count: int) -> np.ndarray:
         """`count` uniform 64-bit words, a pure function of the arguments and the seed."""
         key = np.random.SeedSequence([self._seed, _PURPOSES.index(purpose), counter])
         return np.random.Philox(key).random_raw(count)

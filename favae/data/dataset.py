@@ -1,5 +1,6 @@
 """Reading prepared data: shards behind one split, and one exact pass over it for evaluation."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from favae.data.columns import Labels, Texts, columns_of
 from favae.data.reading import ShardReader, open_shard
 from favae.data.records import SPLITS
 from favae.data.shards import shard_name
+from favae.runtime import paths
 
 _CANDIDATES = 16  # images per part that `example_rows` considers
 
@@ -24,6 +26,7 @@ class PreparedSplit:
     Attributes:
         ids: the images' names.
         labels: class indices, None for images without one.
+        planes: bytes per pixel by what they hold; only `image`, except in a paired data set.
 
     Raises:
         ValueError: files missing, cut short, or not matching the index; or a split that has no images.
@@ -41,6 +44,7 @@ class PreparedSplit:
         self._last_captions = columns["last_captions"]
         shards = enumerate(columns["shard_rows"].tolist())
         self._reader = ShardReader([open_shard(self.folder / shard_name(split, n), rows) for n, rows in shards])
+        self.planes = _planes(self.folder, self._reader.image_shape[2])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,8 +52,8 @@ class PreparedSplit:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of every image."""
-        height, width, channels = self._reader.image_shape
-        return channels, height, width
+        height, width, _ = self._reader.image_shape
+        return self.planes["image"], height, width
 
     def images(self, rows: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
         """Images as stored: uint8 [B,C,H,W] in the order of `rows`.
@@ -57,12 +61,16 @@ class PreparedSplit:
         Raises:
             IndexError: for a row outside 0..len-1.
         """
+        return self.stored(rows)[:, : self.planes["image"]]
+
+    def stored(self, rows: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
+        """All planes: the images, and in a paired data set also their conditions. Otherwise like `images`."""
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"rows {rows.min()}..{rows.max()} of a split of {len(self)} images")
         order = np.argsort(rows, kind="stable")  # as they lie on disk
         x_BHWC = self._reader.read(rows[order])
-        x_BCHW = np.empty((len(rows), *self.image_shape), dtype=np.uint8)
+        x_BCHW = np.empty((len(rows), x_BHWC.shape[3], *x_BHWC.shape[1:3]), dtype=np.uint8)
         x_BCHW[order] = x_BHWC.transpose(0, 3, 1, 2)
         return torch.from_numpy(x_BCHW)
 
@@ -76,6 +84,19 @@ class PreparedSplit:
             raise IndexError(f"row {row} of a split of {len(self)} images")
         first = int(self._last_captions[row - 1]) if row else 0
         return self._texts[first : int(self._last_captions[row])]
+
+
+def _planes(folder: Path, stored: int) -> dict[str, int]:
+    """Bytes per pixel by what they hold. Raises ValueError if there are not `stored` of them."""
+    path = folder / paths.PLANES
+    if not path.is_file():
+        return {"image": stored}
+    planes = {str(name): int(count) for name, count in json.loads(path.read_text(encoding="utf-8")).items()}
+    if sum(planes.values()) != stored:
+        raise ValueError(
+            f"{path} names {sum(planes.values())} bytes per pixel, the shards have {stored}; prepare again"
+        )
+    return planes
 
 
 def has_split(folder: Path, split: Split) -> bool:

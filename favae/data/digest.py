@@ -31,11 +31,14 @@ def raw_files(config: DatasetConfig, raw_root: Path, records: Iterable[ImageReco
     """
     shipped = {image.source: image.sha256 for image in SHIPPED_IMAGES.values()}
     files: dict[str, RawFile] = {}
+    root = raw_root / getattr(config.layout, "root", "")
     for record in records:
         name = record.source.partition("#")[0] if record.item is not None else record.source
         if name not in files:
             files[name] = RawFile(name, _size(record.path), shipped.get(name, "") if record.box else "")
-    root = raw_root / getattr(config.layout, "root", "")
+        if record.pair:
+            others = record.pair.files()[1:]
+            files |= {n: RawFile(n, _size(path), "") for path in others if (n := _relative(path, root))}
     for path, (size, sha256) in raw.texts.read.items():
         name = _relative(path, root, raw_root)
         files[name] = RawFile(name, str(size), sha256)

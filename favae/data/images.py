@@ -129,15 +129,18 @@ def image_size(path: Path, most_megapixels: int = MOST_MEGAPIXELS) -> tuple[int,
         raise BadImage(str(path), f"cannot be read: {error.strerror or error}") from None
 
 
-def resize(image: Image.Image, size: int, method: Literal["squash", "center_crop"]) -> Image.Image:
-    """Resize to `size` x `size` with Pillow's antialiased bilinear filter, as torchvision does for PIL images.
+def resize(
+    image: Image.Image, size: int, method: Literal["squash", "center_crop"], filter_name: str = "bilinear"
+) -> Image.Image:
+    """Resize to `size` x `size` with a filter of Pillow, antialiased; bilinear is what torchvision does for PIL images.
 
     `squash` is `Resize((size, size))`; `center_crop` is `Resize(size)` followed by `CenterCrop(size)`. If one side is
     more than 16 times the other, `center_crop` crops first: the same up to rounding (one or two levels), in bounded
     memory.
     """
     if method == "squash":
-        return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
+        return squash(image, (size, size), filter_name)
+    kernel = Image.Resampling[filter_name.upper()]
     short, long = sorted(image.size)
     scaled_long = int(size * long / short)
     width, height = (size, scaled_long) if image.width <= image.height else (scaled_long, size)
@@ -145,10 +148,17 @@ def resize(image: Image.Image, size: int, method: Literal["squash", "center_crop
     if long > _LARGEST_ASPECT * short:
         across, down = image.width / width, image.height / height
         box = (left * across, top * down, (left + size) * across, (top + size) * down)
-        return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+        return image.resize((size, size), kernel, box=box)
     if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        image = image.resize((width, height), kernel)
     return image.crop((left, top, left + size, top + size))
+
+
+def squash(image: Image.Image, size: tuple[int, int], filter_name: str) -> Image.Image:
+    """Resize to height and width `size`, whatever the aspect ratio; unchanged if it has this size."""
+    if image.size == size[::-1]:
+        return image
+    return image.resize(size[::-1], Image.Resampling[filter_name.upper()])
 
 
 def to_array(image: Image.Image) -> np.ndarray:

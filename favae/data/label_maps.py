@@ -3,7 +3,7 @@
 Arrays are [H, W]. `favae.models.label_maps` turns a map into the input of a network.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -138,49 +138,6 @@ def merge_celebamask(annotations: Path, number: int) -> np.ndarray:
     if labels is None:
         raise BadImage(str(parts["skin"]), f"no part of image {number} exists; expected files such as this one")
     return labels
-
-
-def swap_classes(labels: np.ndarray, flip_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Labels with the classes of each pair exchanged, as needed for a mirrored map with left and right classes."""
-    table = np.arange(256, dtype=np.uint8)
-    for left, right in flip_pairs:
-        table[left], table[right] = right, left
-    return table[labels]
-
-
-def crop_and_flip(
-    arrays: Mapping[str, np.ndarray],
-    corner: tuple[int, int],
-    size: tuple[int, int],
-    flip: bool,
-    flip_pairs: Sequence[tuple[int, int]] = (),
-) -> dict[str, np.ndarray]:
-    """The same window and the same mirror image of all arrays of a pair.
-
-    Args:
-        arrays: by name, [H, W] or [H, W, C], of equal height and width; the left and right classes of `labels` are
-            exchanged when mirrored.
-        corner: top and left of the window.
-        size: its height and width.
-        flip: mirror left and right.
-        flip_pairs: classes to exchange.
-
-    Raises:
-        ValueError: different sizes, or a window that is not inside the arrays.
-    """
-    shapes = {name: array.shape[:2] for name, array in arrays.items()}
-    if len(set(shapes.values())) != 1:
-        raise ValueError(f"a pair got arrays of different sizes: {shapes}; expected one height and width")
-    (height, width), (top, left) = next(iter(shapes.values())), corner
-    if min(corner) < 0 or top + size[0] > height or left + size[1] > width:
-        raise ValueError(f"the window {size} at {corner} leaves an image of {height}x{width}; choose a smaller one")
-    cut = {name: array[top : top + size[0], left : left + size[1]] for name, array in arrays.items()}
-    if not flip:
-        return cut
-    mirrored = {name: array[:, ::-1] for name, array in cut.items()}
-    if flip_pairs and "labels" in mirrored:
-        mirrored["labels"] = swap_classes(mirrored["labels"], flip_pairs)
-    return mirrored
 
 
 def _open(path: Path) -> Image.Image:

@@ -22,6 +22,7 @@ from favae.config.dataset import (
 from favae.data import mnist
 from favae.data.forms import existing_folder, find, find_file, find_folder, hint, nested
 from favae.data.mask_captions import caption_of
+from favae.data.pair_records import pair_records
 from favae.data.records import (
     SPLITS,
     ImageRecord,
@@ -240,6 +241,7 @@ _READERS: dict[str, Callable[[Any, Path, RawFiles], list[ImageRecord]]] = {
     "celeba": celeba_records,
     "folder": folder_records,
     "mnist": mnist_records,
+    "pairs": lambda layout, raw_root, _raw: pair_records(layout, raw_root),
 }
 
 

@@ -41,7 +41,8 @@ class Output:
 
     def __init__(self, config: DatasetConfig, folder: Path, belongs_to: str) -> None:
         self._tiles = config.layout if isinstance(config.layout, TilesLayoutConfig) else None
-        self._image_shape = (config.image_size, config.image_size, config.channels)
+        depth = sum(config.planes.values())
+        self._shapes = {split: (*config.stored_size(split), depth) for split in SPLITS}
         self._shard_rows = config.shard_rows
         self._folder = folder
         self._belongs_to = belongs_to
@@ -58,7 +59,7 @@ class Output:
         self._copied: set[str] = set()
         self._writers = {
             split: self._stack.enter_context(
-                ShardWriter(folder, split, config.shard_rows, self._image_shape, done=self.counts[split])
+                ShardWriter(folder, split, config.shard_rows, self._shapes[split], done=self.counts[split])
             )
             for split in SPLITS
         }
@@ -119,7 +120,7 @@ class Output:
         """Counts and hashes of what was written, for the card."""
         return {
             "counts": self.counts,
-            "image_shape": list(self._image_shape),
+            "image_shape": list(self._shapes["test"]),
             "pixel_sha256": {split: digest.hexdigest() for split, digest in self._pixels.items()},
             "conversions": dict(sorted(self._changes.items())),
             "flat_tiles": self._flat_tiles,
@@ -189,7 +190,7 @@ class Output:
     def _hash_of(self, split: Any, count: int) -> Any:
         """Hash of the pixels of the first `count` images of a split."""
         found = hashlib.sha256()
-        size = int(np.prod(self._image_shape))
+        size = int(np.prod(self._shapes[split]))
         for shard, first in enumerate(range(0, count, self._shard_rows)):
             left = min(self._shard_rows, count - first) * size
             with (self._folder / shard_name(split, shard)).open("rb") as file:

@@ -6,7 +6,7 @@ sizes, from headers only.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,42 +14,15 @@ from PIL import Image, UnidentifiedImageError
 
 from favae.config.dataset import Split
 from favae.data.images import BadImage
-from favae.data.layouts import IMAGE_SUFFIXES
-from favae.data.records import SPLITS, name_hash
+from favae.data.pair import Half, Pair, Part
+from favae.data.records import SPLITS
+from favae.data.walk import IMAGE_SUFFIXES
 
-Half = Literal["whole", "left", "right"]
 Direction = Literal["a_to_b", "b_to_a"]
 SizeRule = Literal["equal", "proportional"]
 
 _NAMED = 3  # files listed in a message
 _OWN_PARTS: tuple[tuple[str, Split], ...] = (("train", "train"), ("val", "val"), ("test", "test"))
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One side of a pair: a file, or half of it. `half` "left" means columns 0 to width / 2 - 1."""
-
-    path: Path
-    half: Half = "whole"
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A real image, and the input from which it is generated.
-
-    Attributes:
-        id: unique name within the data set.
-        split: train, val or test.
-        condition: the network's input: a label map, edges, or another image.
-        image: the real image.
-        instances: file of instance ids, of the size of the condition, or None.
-    """
-
-    id: str
-    split: Split
-    condition: Part
-    image: Part
-    instances: Path | None = None
 
 
 def side_by_side_pairs(root: Path, direction: Direction, parts: Sequence[tuple[str, Split]] = _OWN_PARTS) -> list[Pair]:
@@ -84,7 +57,7 @@ def facades_pairs(root: Path) -> list[Pair]:
 def edges_to_shoes_pairs(root: Path) -> list[Pair]:
     """edges2shoes of pix2pix: `<n>_AB.jpg`, edges left, photo right; published as 49,825 train and 200 val.
 
-    There is no published test part: the published val is `test` here, and `carve_pairs` takes `val` out of train.
+    There is no published test part: the published val is `test` here, and `val_from_train` takes val out of train.
     """
     return side_by_side_pairs(root, "a_to_b", (("train", "train"), ("val", "test")))
 
@@ -108,25 +81,31 @@ def folder_pairs(root: Path, condition: str = "A", image: str = "B") -> list[Pai
     ]
 
 
-def celebamask_pairs(root: Path, masks: Path) -> list[Pair]:
-    """CelebAMask-HQ: `CelebA-HQ-img/<n>.jpg` and merged masks `<masks>/<n>.png` (see `favae.data.label_maps`).
+def celebamask_pairs(root: Path) -> list[Pair]:
+    """CelebAMask-HQ: `CelebA-HQ-img/<n>.jpg` and one mask per class, `CelebAMask-HQ-mask-anno/<n // 2000>/<n>_<part>.png`.
 
     Published as 30,000 images of 1024 pixels with masks of 512 pixels: check with sizes "proportional". No split is
     published for this use: all pairs are train, see `split_by_order`.
 
     Raises:
-        ValueError: a missing folder, or an image or mask without partner.
+        ValueError: a missing folder, or an image without masks, or masks without image.
     """
-    images, labels = _by_name(root / "CelebA-HQ-img"), _by_name(masks)
-    _same_names({"CelebA-HQ-img": images, masks.name: labels}, root)
-    return [Pair(name, "train", Part(labels[name]), Part(images[name])) for name in sorted(images)]
+    masks: dict[str, list[Path]] = {}
+    for path in _images_in(root / "CelebAMask-HQ-mask-anno"):
+        number = path.stem.partition("_")[0]
+        masks.setdefault(str(int(number)) if number.isdecimal() else path.stem, []).append(path)
+    images = _by_name(root / "CelebA-HQ-img")
+    labels = {name: paths[0] for name, paths in masks.items()}
+    _same_names({"CelebA-HQ-img": images, "CelebAMask-HQ-mask-anno": labels}, root)
+    ordered = sorted(images, key=lambda name: (len(name), name))  # numbers without leading zeros
+    return [Pair(n, "train", Part(labels[n]), Part(images[n]), parts=tuple(sorted(masks[n]))) for n in ordered]
 
 
 def cityscapes_pairs(root: Path) -> list[Pair]:
     """Cityscapes: `leftImg8bit/<split>/<city>/<stem>_leftImg8bit.png`, label and instance ids in `gtFine`.
 
     Published as 2,975 / 500; the labels of the published test part are dummies, so its val is `test` here, and
-    `carve_pairs` takes `val` out of train.
+    `val_from_train` takes val out of train.
 
     Raises:
         ValueError: a missing folder, or an image or map without partner.
@@ -170,24 +149,11 @@ def split_by_order(pairs: Sequence[Pair], train: int, val: int) -> list[Pair]:
     """
     if min(train, val) < 0 or train + val > len(pairs):
         raise ValueError(f"split got {train} train and {val} val of {len(pairs)} pairs; expected at most all of them")
-    ordered = sorted(pairs, key=lambda pair: pair.id)
+    ordered = sorted(pairs, key=lambda pair: (len(pair.id), pair.id) if pair.id.isdecimal() else (0, pair.id))
     return [
         replace(pair, split="train" if number < train else "val" if number < train + val else "test")
         for number, pair in enumerate(ordered)
     ]
-
-
-def carve_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """Move `count` training pairs, those with the smallest name hash, to val.
-
-    Raises:
-        ValueError: no training pair would remain.
-    """
-    train = [pair for pair in pairs if pair.split == "train"]
-    if count and count >= len(train):
-        raise ValueError(f"val_from_train is {count} of {len(train)} training pairs; give a smaller number")
-    chosen = {p.id for p in sorted(train, key=lambda p: (name_hash(p.id), p.id))[:count]}
-    return [replace(p, split="val") if p.split == "train" and p.id in chosen else p for p in pairs]
 
 
 def count_pairs(pairs: Iterable[Pair]) -> dict[Split, int]:

@@ -3,6 +3,7 @@
 import csv
 import functools
 import hashlib
+import json
 import logging
 import shutil
 import threading
@@ -17,12 +18,15 @@ import numpy as np
 from PIL import Image
 
 from favae.config.dataset import DatasetConfig
+from favae.config.pairs import PairsLayoutConfig
 from favae.data.digest import RAW_TABLE, digest, raw_files, write_raw_files
-from favae.data.images import BadImage, Decoded, binarize, read_image, resize, to_array
+from favae.data.images import BadImage, Decoded, binarize, read_image, resize, squash, to_array
 from favae.data.layouts import RawFiles, list_records
 from favae.data.mnist import read_images
 from favae.data.output import Output
+from favae.data.pair_records import load_pair
 from favae.data.records import ImageRecord, count_splits, name_hash
+from favae.runtime import paths
 
 BAD_IMAGE_COLUMNS = ("split", "id", "source", "reason")
 log = logging.getLogger(__name__)
@@ -104,6 +108,8 @@ def prepare(
             path.replace(out_dir / path.name)
         shutil.rmtree(unfinished)
     write_raw_files(out_dir / RAW_TABLE, files)
+    if isinstance(config.layout, PairsLayoutConfig):
+        (out_dir / paths.PLANES).write_text(json.dumps(config.planes) + "\n", encoding="utf-8")
     return {
         "found": dict(count_splits(records)),
         "raw": digest(files),
@@ -141,13 +147,16 @@ def _identity(config: DatasetConfig, records: list[ImageRecord]) -> str:
     found = hashlib.sha256(f"{config.model_dump_json()} Pillow {Image.__version__}\n".encode())
     states: dict[Path, str] = {}
     for record in records:
-        if record.path not in states:
-            try:
-                status = record.path.stat()
-                states[record.path] = f"{status.st_size} {status.st_mtime_ns}"
-            except OSError:
-                states[record.path] = "missing"
-        found.update(f"{record!r} {states[record.path]}\n".encode(errors="surrogateescape"))
+        files = record.pair.files() if record.pair else [record.path]
+        for path in files:
+            if path not in states:
+                try:
+                    status = path.stat()
+                    states[path] = f"{status.st_size} {status.st_mtime_ns}"
+                except OSError:
+                    states[path] = "missing"
+        state = " ".join(states[path] for path in files)
+        found.update(f"{record!r} {state}\n".encode(errors="surrogateescape"))
     return found.hexdigest()
 
 
@@ -191,6 +200,11 @@ def _load_chunk(records: list[ImageRecord], config: DatasetConfig) -> list[_Load
 def _load(record: ImageRecord, config: DatasetConfig) -> _Loaded | str:
     if record.item is not None:
         return _load_item(record, config)
+    if record.pair is not None:
+        try:
+            return _Loaded(*load_pair(record, config))
+        except BadImage as error:
+            return error.reason if error.path == str(record.path) else str(error)
     read = _sources.read if record.box else read_image
     try:
         decoded: Decoded = read(record.path, config.channels, config.non_rgb, config.exif, config.most_megapixels)
@@ -222,5 +236,9 @@ def _load_item(record: ImageRecord, config: DatasetConfig) -> _Loaded:
 
 
 def _to_pixels(image: Image.Image, record: ImageRecord, config: DatasetConfig) -> np.ndarray:
-    pixels = to_array(resize(image, config.image_size, config.resize))
+    height, width = config.stored_size(record.split)
+    if height == width:
+        pixels = to_array(resize(image, height, config.resize, config.filter))
+    else:
+        pixels = to_array(squash(image, (height, width), config.filter))
     return pixels if config.binarize == "none" else binarize(pixels, config.binarize, name_hash(record.id))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from favae.config.dataset import Split
+from favae.data.pair import Pair
 from favae.data.walk import shown
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -28,6 +29,7 @@ class ImageRecord:
         label: class index, or None.
         box: (left, top, right, bottom) in source pixels, right and bottom exclusive, or None for the whole image.
         item: position in a file that holds many images (MNIST), or None.
+        pair: the image with the condition from which it is generated, or None.
     """
 
     id: str
@@ -38,6 +40,7 @@ class ImageRecord:
     label: int | None = None
     box: Box | None = None
     item: int | None = None
+    pair: Pair | None = None
 
 
 def name_hash(name: str) -> int:

@@ -54,7 +54,8 @@ class ReconstructionEvaluator:
 
     `codebook_size` is the number of codes, or None for a model without a codebook. `reference` has the statistics of
     the same originals by feature network; if given, features of the originals are not computed again. If pretrained
-    weights are missing, the metric is reported as not measured.
+    weights are missing, the metric is reported as not measured. `images: translation` is for images that are generated
+    from the conditions of the originals.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class ReconstructionEvaluator:
         protocol: EvaluationConfig,
         device: torch.device | str = "cpu",
         *,
+        images: Images = "reconstruction",
         codebook_size: int | None = None,
         catalogue: WeightsConfig | None = None,
         reference: Mapping[str, FeatureStatistics] | None = None,
     ):
+        self.images: Images = images
         self.protocol = protocol
         self.device = torch.device(device)
         nets = protocol.lpips_nets if "lpips" in protocol.metrics else ()
@@ -102,7 +105,7 @@ class ReconstructionEvaluator:
             other_BCHW = output_levels(reconstruction_BCHW.to(self.device), self.protocol.quantize)
             self.totals.add_rows(ids, self._measure(original_BCHW, other_BCHW))
             self.meters.update_real(original_BCHW)
-            self.meters.update_compared(other_BCHW)
+            self.features = self.meters.update_compared(other_BCHW)
 
     def _measure(self, original_BCHW: Tensor, other_BCHW: Tensor) -> dict[str, Tensor]:
         """Values per image of two batches of levels: name without split -> [B]."""
@@ -139,12 +142,12 @@ class ReconstructionEvaluator:
         """
         table = self.per_image()
         _check_number(self.protocol, len(table))
-        results = self.meters.results("reconstruction", self.meters.real(), image=self.totals.image)
-        results |= self.meters.kernel_results(image=self.totals.image)
-        for base in metric_bases(self.protocol, "reconstruction"):
+        results = self.meters.results(self.images, self.meters.real(), image=self.totals.image)
+        results |= self.meters.kernel_results(self.images, image=self.totals.image)
+        for base in metric_bases(self.protocol, self.images):
             if base not in results:
                 results[base] = self._result(base, table)
-        return _with_split(self.protocol, "reconstruction", results)
+        return _with_split(self.protocol, self.images, results)
 
     def _result(self, base: str, table: pd.DataFrame) -> MetricResult:
         """The result of a metric that compares no distributions of features."""
@@ -194,7 +197,8 @@ class GenerationEvaluator:
     def update_generated(self, generated_BCHW: Tensor) -> None:
         """Add a batch of outputs in [-1, 1], not yet clamped."""
         with reference_arithmetic():
-            self.meters.update_compared(output_levels(generated_BCHW.to(self.device), self.protocol.quantize))
+            levels_BCHW = output_levels(generated_BCHW.to(self.device), self.protocol.quantize)
+            self.features = self.meters.update_compared(levels_BCHW)
 
     def real_statistics(self) -> dict[str, FeatureStatistics]:
         """Feature statistics of the real images by network, to be given as `reference` to later evaluations."""
@@ -207,7 +211,8 @@ class GenerationEvaluator:
             ValueError: no generated image, or a number of images other than the protocol's.
         """
         _check_number(self.protocol, self.meters.totals.n)
-        return _with_split(self.protocol, "generation", self.meters.results("generation", self.meters.real()))
+        results = self.meters.results("generation", self.meters.real()) | self.meters.kernel_results("generation")
+        return _with_split(self.protocol, "generation", results)
 
     def result_against_all(self, everything: Mapping[str, FeatureStatistics]) -> dict[str, MetricResult]:
         """`fid_vs_all_<split>`, or `fd_<network>_vs_all_<split>`: the same generated images against `everything`.

@@ -87,13 +87,14 @@ class FrechetMeters:
                 self.totals.real[name].update(features_BD)
             self._keep(self.totals.real_rows, name, features_BD)
 
-    def update_compared(self, levels_BCHW: Tensor) -> None:
-        """Add reconstructions or generated images."""
+    def update_compared(self, levels_BCHW: Tensor) -> dict[str, Tensor]:
+        """Add reconstructions or generated images; returns their features by network."""
         self.totals.n += len(levels_BCHW)
-        for name, network in self.networks.items():
-            features_BD = network(levels_BCHW / PEAK)
+        found = {name: network(levels_BCHW / PEAK) for name, network in self.networks.items()}
+        for name, features_BD in found.items():
             self.totals.compared[name].update(features_BD)
             self._keep(self.totals.compared_rows, name, features_BD)
+        return found
 
     def _keep(self, rows: dict[str, list[Tensor]], name: str, features_BD: Tensor) -> None:
         if self.keeps_rows:
@@ -115,11 +116,11 @@ class FrechetMeters:
             for name in names
         }
 
-    def kernel_results(self, **seen: Any) -> dict[str, MetricResult]:
+    def kernel_results(self, images: Images, **seen: Any) -> dict[str, MetricResult]:
         """Kernel distances between the real and the compared images that were added, by name without split."""
         names = self.protocol.feature_networks if self.keeps_rows else ()
         return {
-            (base := kernel_metric(name)): self._kernel_result(
+            (base := kernel_metric(name, images)): self._kernel_result(
                 name, metric_protocol(self.protocol, base, features=name, **seen)
             )
             for name in names

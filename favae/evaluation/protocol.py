@@ -3,6 +3,9 @@
 A name has metric and split: `psnr_test`, `lpips_vgg_test`. `rfid` and `fid` are reserved for the FID Inception network;
 with another feature network the distance is `rfd_<network>` for reconstructions, `fd_<network>` for generated images.
 Likewise `rkid` and `kid` are the kernel distance on Inception features, `rkid_<network>` and `kid_<network>` on others.
+A "translation" is generated from the condition of a real image, so it is named like a generated image and also compared
+with that image. `<distance>_real` is that of training images from the split: what a perfect generator would have at this
+number of images.
 The split is that of the originals or of the captions. Reconstructions are compared with their originals, generated
 images with all images of the split (`fid_test`) and, as `fid_vs_all_test`, with all images of the data set.
 """
@@ -14,7 +17,7 @@ from typing import Any, Literal, TypedDict
 from favae.config.evaluation import EvaluationConfig, FeatureNetworkName, WeightsFileConfig
 from favae.evaluation.spectrum import BANDS
 
-Images = Literal["reconstruction", "generation"]
+Images = Literal["reconstruction", "translation", "generation"]
 Against = Literal["split", "all"]  # real images of the split, or of the whole data set
 
 
@@ -69,8 +72,19 @@ _INFO = {
     ),
     "rkid_randconv": MetricInfo("Kernel distance of reconstructions (random convolutions)", "", "lower", "rKD random"),
     "fid": MetricInfo("FID", "", "lower"),
-    # In the papers' tables but not measured here: they need Inception's classes, or a segmentation network.
+    "fid_real": MetricInfo("FID of real training images", "", "neither"),
+    "fd_squeezenet_real": MetricInfo("Frechet distance of real training images (SqueezeNet features)", "", "neither"),
+    "fd_randconv_real": MetricInfo("Frechet distance of real training images (random convolutions)", "", "neither"),
+    "kid": MetricInfo("KID", "", "lower"),
+    "kid_squeezenet": MetricInfo("Kernel distance (SqueezeNet features)", "", "lower"),
+    "kid_randconv": MetricInfo("Kernel distance (random convolutions)", "", "lower"),
+    "mean_distance": MetricInfo("Squared distance of the mean images", "of the [-1, 1] scale", "lower"),
+    "variance_ratio": MetricInfo("Variance of generated over real images", "", "neither"),
+    "set_spectrum_error_low": MetricInfo("Distance of average spectra, low frequencies", "dB", "lower"),
+    "set_spectrum_error_mid": MetricInfo("Distance of average spectra, middle frequencies", "dB", "lower"),
+    "set_spectrum_error_high": MetricInfo("Distance of average spectra, high frequencies", "dB", "lower"),
     "is": MetricInfo("IS", "", "higher"),
+    # In the papers' tables but not measured here: they need a segmentation network.
     "miou": MetricInfo("mIoU", "%", "higher"),
     "accuracy": MetricInfo("Pixel accuracy", "%", "higher", "Accuracy"),
     "fd_squeezenet": MetricInfo("Frechet distance (SqueezeNet features)", "", "lower", "FD Squeeze"),
@@ -99,9 +113,10 @@ def frechet_metric(network: FeatureNetworkName, images: Images, against: Against
     return (f"{prefix}fid" if network == "inception" else f"{prefix}fd_{network}") + suffix
 
 
-def kernel_metric(network: FeatureNetworkName) -> str:
-    """Name, without the split, of the kernel distance of reconstructions on a network's features."""
-    return "rkid" if network == "inception" else f"rkid_{network}"
+def kernel_metric(network: FeatureNetworkName, images: Images) -> str:
+    """Name, without the split, of the kernel distance on a network's features."""
+    base = "rkid" if images == "reconstruction" else "kid"
+    return base if network == "inception" else f"{base}_{network}"
 
 
 def metric_bases(protocol: EvaluationConfig, images: Images) -> list[str]:
@@ -112,10 +127,10 @@ def metric_bases(protocol: EvaluationConfig, images: Images) -> list[str]:
         "codebook": ["codebook_usage", "codebook_perplexity"],
         "lpips": [f"lpips_{net}" for net in protocol.lpips_nets],
         "frechet": [frechet_metric(network, images) for network in protocol.feature_networks],
-        "kid": [kernel_metric(network) for network in protocol.feature_networks],
+        "kid": [kernel_metric(network, images) for network in protocol.feature_networks],
     }
-    pairwise = images == "reconstruction"  # a generated image has no original
-    return [base for m in protocol.metrics if pairwise or m == "frechet" for base in groups.get(m, [m])]
+    pairwise = images != "generation"  # a generated image without condition has no original
+    return [base for m in protocol.metrics if pairwise or m in ("frechet", "kid") for base in groups.get(m, [m])]
 
 
 def metric_protocol(protocol: EvaluationConfig, base: str, **seen: Any) -> dict[str, Any]:

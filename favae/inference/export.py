@@ -31,7 +31,8 @@ def save_weights(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[st
     shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors creates files that only the owner can read
 
 
-def _read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and weights of a model of a kind. Raises FileNotFoundError or ValueError with the folder."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8-sig"))
         tensors = load_file(folder / WEIGHTS)
@@ -46,7 +47,7 @@ def _read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, tensors
 
 
-def _naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
+def naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
     """Report errors of a configuration, or of weights that do not fit it, with their folder."""
 
     @wraps(load)
@@ -81,10 +82,10 @@ def load_autoencoder(folder: Path, device: torch.device | str = "cpu") -> FAVAE:
     return model
 
 
-@_naming_the_folder
+@naming_the_folder
 def load_any_autoencoder(folder: Path, device: torch.device | str = "cpu") -> Autoencoder:
     """A trained autoencoder of any kind; otherwise like `load_autoencoder`."""
-    config, tensors = _read(folder, "autoencoder")
+    config, tensors = read_model(folder, "autoencoder")
     model = build_autoencoder(config["model"])
     model.load_state_dict(tensors)
     # With channels last, narrow networks are a third faster on a CPU; wide ones are as fast as otherwise.
@@ -109,10 +110,10 @@ class TextToImage(nn.Module):
         return {n: t for n, t in self.state_dict().items() if self.text.trainable or not n.startswith("text.")}
 
 
-@_naming_the_folder
+@naming_the_folder
 def load_text_to_image(folder: Path, device: torch.device | str = "cpu") -> TextToImage:
     """A trained CAT in evaluation mode, frozen. Raises FileNotFoundError or ValueError with the folder."""
-    config, tensors = _read(folder, "cat")
+    config, tensors = read_model(folder, "cat")
     model = TextToImage(CAT(**config["model"]), build_text_encoder(config["text"]))
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     lost = [n for n in missing if not n.startswith("text.") or model.text.trainable]

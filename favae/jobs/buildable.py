@@ -7,24 +7,29 @@ from typing import TYPE_CHECKING, Any
 from favae.config.cat import CatConfig, GenerateConfig
 from favae.config.dataset import DatasetConfig
 from favae.config.evaluation import EvaluationConfig, ReferenceConfig, too_small
+from favae.config.gan import GeneratorTrainingConfig
 from favae.config.load import Keys, at
+from favae.config.pairs import LabelsConditionConfig, PairsLayoutConfig
 from favae.jobs.facts import Facts, Request, cat_request, facts, gather, training_request
 
 if TYPE_CHECKING:
     from favae.jobs.grid import Grid, Job
 
 
+_TRAININGS = ("train_autoencoder", "train_generator")
+
+
 def training_of(grid: "Grid", job: "Job") -> "Job":
-    """The training job of the autoencoder that a job trains or reads."""
-    if job.stage.name == "train_autoencoder":
+    """The training job of the autoencoder or generator that a job trains or reads."""
+    if job.stage.name in _TRAININGS:
         return job
     if "model" in job.roles:
-        return grid.job("train_autoencoder", job.roles["model"])
+        return grid.job(job.stage.inputs["model"], job.roles["model"])
     return training_of(grid, grid.job("tokenize_images", job.roles["tokens"]))
 
 
-def autoencoder_facts(grid: "Grid", job: "Job") -> Facts:
-    """Facts about the autoencoder of a job (`training_of`) and about its training losses."""
+def model_facts(grid: "Grid", job: "Job") -> Facts:
+    """Facts about the autoencoder or generator of a job (`training_of`) and about its training losses."""
     return facts(training_request(training_of(grid, job).config))
 
 
@@ -34,7 +39,7 @@ def cat_facts(grid: "Grid", job: "Job") -> Facts:
 
 
 def _cat_request(grid: "Grid", job: "Job") -> Request:
-    model, config = autoencoder_facts(grid, job), job.config
+    model, config = model_facts(grid, job), job.config
     assert isinstance(config, CatConfig)
     return cat_request(config, model.sizes["codes"], model.sizes["latent_size"])
 
@@ -47,14 +52,14 @@ def unbuildable(grid: "Grid") -> Iterator[tuple[str, str]]:
     for job in grid:
         if "dataset" in job.roles:
             yield from ((job.name, text) for text in _without_metric(grid, job))
-    trainings = [job for job in grid if job.stage.name == "train_autoencoder"]
+    trainings = [job for job in grid if job.stage.name in _TRAININGS]
     answers = dict(zip(trainings, gather(training_request(job.config) for job in trainings), strict=True))
     for job, answer in answers.items():
         if answer.problem:
             yield job.name, _line(job, *answer.problem)
-    sound = {job.cell for job, answer in answers.items() if not answer.problem}
-    jobs = [job for job in grid if {"model", "tokens"} & set(job.roles) and training_of(grid, job).cell in sound]
-    for job in [*(job for job in answers if job.cell in sound), *jobs]:
+    sound = {job for job, answer in answers.items() if not answer.problem}
+    jobs = [job for job in grid if {"model", "tokens"} & set(job.roles) and training_of(grid, job) in sound]
+    for job in [*(job for job in answers if job in sound), *jobs]:
         misfit = list(_misfits(grid, job))
         yield from ((job.name, text) for text in misfit)
         if job.stage.name == "train_cat" and not misfit and (problem := cat_facts(grid, job).problem):
@@ -104,21 +109,34 @@ def _paths(block: Any) -> Iterator[Keys]:
             yield from ((key, *rest) for rest in _paths(value))
 
 
+def _compared(sizes: Mapping[str, int], dataset: DatasetConfig) -> Iterator[tuple[str, int, int, str]]:
+    """(key of the model, its value, that of the data set, what the data set is) for everything that must be equal."""
+    side, width = dataset.image_size, dataset.image_width or dataset.image_size
+    yield "image_size", sizes["image_size"], side, f"is prepared at {side} pixels"
+    yield "image_width", sizes.get("image_width", sizes["image_size"]), width, f"is prepared {width} pixels wide"
+    channels = dataset.channels
+    yield "image_channels", sizes["image_channels"], channels, f"is prepared with {channels} channels"
+    if not sizes.get("condition_channels"):
+        return
+    condition = dataset.layout.condition if isinstance(dataset.layout, PairsLayoutConfig) else None
+    found = condition.channels if condition else 0
+    prepared = f"has conditions of {found} channels" if condition else "has no conditions (layout.kind pairs)"
+    name = "map_channels" if isinstance(condition, LabelsConditionConfig) else "in_channels"
+    yield name, sizes["condition_channels"], found, prepared
+
+
 def _misfits(grid: "Grid", job: "Job") -> Iterator[str]:
     """Contradictions between a valid model and the data set or protocol of a job."""
-    model, sizes = training_of(grid, job), autoencoder_facts(grid, job).sizes
+    model, sizes = training_of(grid, job), model_facts(grid, job).sizes
     if "dataset" in job.roles:
-        cell = job.roles["dataset"]
-        dataset = grid.job("prepare_dataset", cell).config
+        dataset = grid.job("prepare_dataset", job.roles["dataset"]).config
         assert isinstance(dataset, DatasetConfig)
-        for name, wanted, found in (
-            ("image_size", sizes["image_size"], dataset.image_size),
-            ("image_channels", sizes["image_channels"], dataset.channels),
-        ):
+        for name, wanted, found, prepared in _compared(sizes, dataset):
             if wanted != found:
-                prepared = f"at {found} pixels" if name == "image_size" else f"with {found} channels"
-                text = f"is {wanted}, but data set {cell!r} is prepared {prepared}"
+                text = f"is {wanted}, but data set {job.roles['dataset']!r} {prepared}"
                 yield at(("model", name), text, model.where, model.sources)
+    if job.stage.name == "train_generator":
+        yield from _uneven_groups(job, sizes.get("group", 1))
     if job.stage.name in ("tokenize_images", "train_cat", "generate_images") and not sizes["codes"]:
         yield f"{job.where}: model {model.cell!r} has no codebook and so no tokens; use an FA-VAE or VQ-GAN"
     protocol = job.config
@@ -126,8 +144,18 @@ def _misfits(grid: "Grid", job: "Job") -> Iterator[str]:
         text = f"prior needs a variational autoencoder, which model {model.cell!r} is not; set it to none"
         yield at(("synthesis",), text, job.where, job.sources)
     if job.stage.name == "generate_images":
-        tokens = autoencoder_facts(grid, grid.job("train_cat", job.roles["cat"])).sizes
+        tokens = model_facts(grid, grid.job("train_cat", job.roles["cat"])).sizes
         if [tokens.get(n) for n in ("codes", "latent_size")] != [sizes[n] for n in ("codes", "latent_size")]:
             text = f"{tokens.get('codes')} codes in a grid of side {tokens.get('latent_size')}"
             mine = f"{sizes['codes']} in one of side {sizes['latent_size']}"
             yield f"{job.where}: CAT {job.roles['cat']!r} writes {text}, model {model.cell!r} reads {mine}"
+
+
+def _uneven_groups(job: "Job", group: int) -> Iterator[str]:
+    """StyleGAN2 compares the images of a rank in groups."""
+    config = job.config
+    assert isinstance(config, GeneratorTrainingConfig)
+    share = config.training.batch_size // config.training.ranks
+    if share > group and share % group:
+        text = f"{group} does not divide the {share} images of a rank; change it or training.batch_size"
+        yield at(("discriminator", "group"), text, job.where, job.sources)

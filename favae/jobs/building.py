@@ -14,21 +14,31 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from favae.config.base import Schema
 from favae.config.cat import CatConfig, ClipTextConfig
 from favae.config.companions import CompanionConfig
 from favae.config.errors import BadKey, blaming
 from favae.config.evaluation import LpipsNet, WeightsFileConfig
 from favae.config.favae import FavaeConfig
+from favae.config.gan import GeneratorTrainingConfig
+from favae.config.pix2pix import Pix2PixConfig
+from favae.config.spade import SpadeConfig
+from favae.config.stylegan2 import StyleGan2Config
 from favae.jobs.facts import Cost, Facts
 from favae.losses import adaptive_weight
+from favae.losses.perceptual import Vgg19Features
 from favae.models import CAT, FAVAE
+from favae.models.generators import complete, image_size
 from favae.pretrained.lpips import LPIPS
 from favae.runtime.hashes import canonical_json
 from favae.runtime.torchvision import ensure_torchvision
 from favae.text import build_text_encoder
 from favae.text.clip import text_tower
+from favae.training import pix2pix, spade, stylegan2
 from favae.training.autoencoder import adaptive_bounds, build_networks
-from favae.training.companions import build_model, build_terms
+from favae.training.companions import build_model, data_range
+from favae.training.gan import GanNetworks, adversarial_loss
+from favae.training.terms import Pretrained, build_terms
 
 R = TypeVar("R")
 _BATCH = 2  # some normalisation layers reject a batch of one image
@@ -136,7 +146,7 @@ def _companion(config: CompanionConfig) -> Facts:
     with _refusing("model"):
         (reconstruction, _), cost = counted([model], lambda: model(image, noise))
     costs = {"model": cost}
-    for name, term in build_terms(config, bare_lpips).items():
+    for name, term in build_terms(config.objective.terms, data_range(config), _Bare()).items():
         with _refusing("objective", "terms", name):
             costs[f"term {name}"] = counted([term], lambda term=term: term(reconstruction, image))[1]  # type: ignore[misc]
     return Facts(costs, _sizes(model))
@@ -171,6 +181,16 @@ def _text(config: CatConfig) -> tuple[Tensor, Cost, bool]:
     return *counted([encoder], lambda: encoder.encode(ids)), True  # type: ignore[list-item]
 
 
+class _Bare(Pretrained):
+    """Networks of perceptual terms without pretrained weights."""
+
+    def lpips(self, network: LpipsNet) -> nn.Module:
+        return bare_lpips(network)
+
+    def vgg19(self) -> nn.Module:
+        return Vgg19Features()
+
+
 @cache
 def bare_lpips(network: LpipsNet) -> LPIPS:
     """LPIPS without pretrained weights."""
@@ -197,9 +217,55 @@ def _lpips_metric(subject: tuple[LpipsNet, int]) -> Facts:
         return _lpips(subject)
 
 
+def _style_networks(config: StyleGan2Config) -> GanNetworks:
+    with _refusing("objective", "path_length"):
+        stylegan2.build_path_length(config)
+    return stylegan2.build_networks(config)
+
+
+def _generator(config: GeneratorTrainingConfig) -> Facts:
+    """A generator, its discriminator, and the terms of its objective."""
+    networks = _NETWORKS[type(config)](config)
+    height, width = image_size(config.model.given())  # type: ignore[attr-defined]
+    model = complete(config.model.given())  # type: ignore[attr-defined]
+    inputs = int(model.get("in_channels") or model.get("map_channels") or 0)
+    channels = int(model.get("out_channels") or model.get("image_channels") or 0)
+    condition = torch.zeros(_BATCH, inputs, height, width) if inputs else torch.zeros(_BATCH, model["z"])
+    with _refusing("model"):
+        fake, cost = _counted_apart(networks.generator, lambda: networks.generator(condition))
+    costs = {"generator": cost}
+    seen = (condition, fake.detach()) if inputs else (fake.detach(),)
+    with _refusing("discriminator"):
+        costs["discriminator"] = _counted_apart(networks.discriminator, lambda: networks.discriminator(*seen))[1]
+    adversarial_loss(config.objective.adversarial)  # type: ignore[attr-defined]
+    for name, term in build_terms(config.objective.terms, 2.0, _Bare()).items():
+        with _refusing("objective", "terms", name):
+            costs[f"term {name}"] = counted([term], lambda term=term: term(fake, fake.detach()))[1]  # type: ignore[misc]
+    sizes = {"image_size": height, "image_width": width, "image_channels": channels, "condition_channels": inputs}
+    group = getattr(networks.discriminator, "group", 1)
+    return Facts(costs, {**sizes, "group": group, "latent": 0, "codes": 0, "latent_size": 0})
+
+
+def _counted_apart(module: nn.Module, run: Callable[[], R]) -> tuple[R, Cost]:
+    """Like `counted`, in two passes: torch does not count a convolution whose kernel is computed with a graph."""
+    module.requires_grad_(False)
+    first = counted([module], run)[1]
+    module.requires_grad_(True)
+    result, kept = counted([module], run)
+    return result, Cost(first.macs, first.parameters, kept.kept)
+
+
+_NETWORKS: dict[type[Schema], Callable[[Any], GanNetworks]] = {
+    Pix2PixConfig: pix2pix.build_networks,
+    SpadeConfig: spade.build_networks,
+    StyleGan2Config: _style_networks,
+}
 _BUILDERS: dict[str, Callable[[Any], Facts]] = {
     "FavaeConfig": _favae,
     "CompanionConfig": _companion,
+    "Pix2PixConfig": _generator,
+    "SpadeConfig": _generator,
+    "StyleGan2Config": _generator,
     "CatConfig": _cat,
     "lpips": _lpips_metric,
 }

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from favae.config.cat import CatConfig, GenerateConfig, TokenizeConfig
 from favae.config.dataset import DatasetConfig
-from favae.config.evaluation import EvaluationConfig, ReferenceConfig
+from favae.config.evaluation import EvaluationConfig, GeneratorEvaluationConfig, ReferenceConfig
+from favae.config.gan import GeneratorTrainingConfig
 from favae.config.training import AutoencoderTrainingConfig, TrainingConfig
-from favae.jobs.buildable import autoencoder_facts, cat_facts
+from favae.jobs.buildable import cat_facts, model_facts
 from favae.jobs.facts import Cost, Facts, facts, lpips_request, training_request
 from favae.jobs.grid import Grid, Job
 
@@ -28,7 +29,7 @@ RATES = {
 _INCEPTION_MACS = 5.7e9  # Inception-v3 at 299 pixels, for images of any size
 _INCEPTION_BYTES = 20e6  # per image, of its largest activations
 # The networks of an autoencoder of any kind.
-_NETWORKS = ("encoder", "quantizer", "decoder", "model")
+_NETWORKS = ("encoder", "quantizer", "decoder", "model", "generator")
 # Cost of one step in forward passes, by module. Three for trained modules: the forward pass, and the gradients of inputs and
 # weights. The cost of LPIPS is that of a pair of images, one of which gets a gradient.
 _PASSES = dict.fromkeys((*_NETWORKS, "spectrum"), 3.0) | {"lpips": 1.5}
@@ -36,6 +37,13 @@ _TERM_PASSES = 3.0
 # With the discriminator: one forward pass and the gradient of the image in the G step, three passes on two images in the
 # D step; two gradients of the last convolution for the adaptive weight.
 _ADVERSARIAL_PASSES = {"discriminator": 8.0, "last_layer": 2.0}
+# Of a generator and its discriminator, in the same unit. SPADE generates a second image and judges both in both steps;
+# StyleGAN2 also generates the image of the D step and regularises lazily (path length every 4th step, R1 every 16th).
+_GENERATOR_PASSES = {
+    "Pix2PixConfig": {"generator": 3.0, "discriminator": 8.0},
+    "SpadeConfig": {"generator": 4.0, "discriminator": 10.0},
+    "StyleGan2Config": {"generator": 4.75, "discriminator": 8.4},
+}
 _STATE_BYTES = 16  # per trained parameter: weight, gradient and two moments of Adam in fp32
 _OVERHEAD = 1.25  # temporaries (spectra, workspaces) and fragmentation
 _CONTEXT_BYTES = 1e9
@@ -81,12 +89,15 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
     size, config = sizes[dataset], job.config
     if isinstance(config, DatasetConfig):
         images = sum(size.values())
-        return Estimate(images, disk_bytes=3.0 * images * config.image_size**2)
+        side, width = config.stored_size("train")
+        return Estimate(images, disk_bytes=float(sum(config.planes.values()) * images * side * width))
     if isinstance(config, AutoencoderTrainingConfig):
         return _autoencoder(config, size["train"])
+    if isinstance(config, GeneratorTrainingConfig):
+        return _generator(config, size["train"])
     if isinstance(config, CatConfig):
         return _cat(config, cat_facts(grid, job), size["train"] * captions_of(grid, dataset))
-    model = autoencoder_facts(grid, job) if "model" in job.roles else Facts()
+    model = model_facts(grid, job) if "model" in job.roles else Facts()
     if isinstance(config, TokenizeConfig):
         return _tokens(config, model, sum(size[s] for s in config.splits))
     if isinstance(config, GenerateConfig):
@@ -94,6 +105,8 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
         return _generation(config, cat, model, _count(config.protocol, size))
     if isinstance(config, ReferenceConfig):
         return _reference(config, size)
+    if isinstance(config, GeneratorEvaluationConfig) and config.n != "all" and not model.sizes["condition_channels"]:
+        return _evaluation(config, model, config.n)  # drawn images, of which there may be more than real ones
     if isinstance(config, EvaluationConfig):
         return _evaluation(config, model, _count(config, size))
     raise TypeError(f"{job.name}: no estimate for parameters of type {type(config).__name__}")
@@ -150,6 +163,19 @@ def autoencoder_bytes(config: AutoencoderTrainingConfig) -> float:
     kept += 2 * found.cost("discriminator").kept
     state = _STATE_BYTES * found.cost(*_NETWORKS, "discriminator").parameters
     return _CONTEXT_BYTES + state + _OVERHEAD * kept * _at_once(training)
+
+
+def _generator(config: GeneratorTrainingConfig, images: int) -> Estimate:
+    """A generator and its discriminator, with the terms of the objective."""
+    training, found = config.training, facts(training_request(config))
+    steps = training.length.in_steps(images, training.batch_size)
+    passes = _GENERATOR_PASSES[type(config).__name__] | {n: _TERM_PASSES for n in found.costs if n.startswith("term ")}
+    flops = 2.0 * steps * training.batch_size * sum(number * found.cost(name).macs for name, number in passes.items())
+    parameters = found.cost("generator", "discriminator").parameters
+    kept = found.cost("generator").kept + 2 * found.cost("discriminator").kept
+    memory = _CONTEXT_BYTES + _STATE_BYTES * parameters + _OVERHEAD * kept * _at_once(training)
+    hours = _hours(flops, "autoencoder", training.precision)
+    return Estimate(steps * training.batch_size, steps, flops, hours, memory, _training_bytes(parameters))
 
 
 def _cat(config: CatConfig, found: Facts, pairs: int) -> Estimate:

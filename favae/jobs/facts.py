@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).parents[1]
 # Sources on which facts depend. The training modules build the networks and losses.
 _SOURCES = ("models", "losses", "text", "jobs/building.py", "pretrained/lpips.py")
-_TRAININGS = ("training/autoencoder.py", "training/companions.py")
+_TRAININGS = tuple(
+    f"training/{n}.py" for n in ("autoencoder", "companions", "terms", "gan", "pix2pix", "spade", "stylegan2")
+)
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ class Request:
 
 
 def training_request(config: Schema) -> Request:
-    """Request for the networks and losses of an autoencoder training."""
+    """Request for the networks and losses of a training of an autoencoder or a generator."""
     given = config.given()
-    design = canonical_json({"model": given["model"], "objective": given["objective"]})
+    design = canonical_json({key: given[key] for key in ("model", "discriminator", "objective") if key in given})
     return Request(type(config).__name__, design, config)
 
 

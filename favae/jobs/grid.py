@@ -165,7 +165,7 @@ class Grid:
     def _unfit_reference(self, job: Job) -> Iterator[str]:
         """Contradictions between an evaluation and its reference statistics."""
         from favae.config.cat import GenerateConfig
-        from favae.config.evaluation import EvaluationConfig, ReferenceConfig
+        from favae.config.evaluation import EvaluationConfig, GeneratorEvaluationConfig, ReferenceConfig
 
         cell = job.roles["reference"]
         other, config = self.job("compute_reference_statistics", cell), job.config
@@ -178,11 +178,14 @@ class Grid:
             return
         also_all = isinstance(config, GenerateConfig) and config.against == "split_and_all"
         wanted = {protocol.split, "all"} if also_all else {protocol.split}
+        if isinstance(config, GeneratorEvaluationConfig) and "real" in config.sets:
+            wanted |= {"train"}
         if lacking := sorted(wanted - set(other.config.images)):
             yield f"reference {cell!r} has no statistics of {lacking[0]!r}; add it to images in {other.where}"
         if lacking := sorted(set(protocol.feature_networks) - set(other.config.feature_networks)):
             yield f"reference {cell!r} has no {lacking[0]} features; add it to feature_networks in {other.where}"
-        if isinstance(config, EvaluationConfig) and other.config.n != config.n:
+        drawn = isinstance(config, GeneratorEvaluationConfig) and other.config.n == "all"
+        if isinstance(config, EvaluationConfig) and other.config.n != config.n and not drawn:
             yield f"n is {config.n}, but reference {cell!r} has n = {other.config.n}; both must be equal"
 
     @staticmethod

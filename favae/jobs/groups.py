@@ -83,21 +83,22 @@ def _expand_group(stage: Stage, group: Any, cells: Cells, where: str) -> Iterato
 def _roles(stage: Stage, group: Mapping[str, Any], cells: Cells, where: str) -> Iterator[dict[str, str]]:
     """Every combination of one cell per role that a group allows."""
     combinations: list[dict[str, str]] = [{}]
-    for role, source in stage.inputs.items():
+    for role in stage.inputs:
         combinations = [
             {**roles, role: name}
             for roles in combinations
-            for name in _cells_for(role, source, roles, group, cells, where)
+            for name in _cells_for(role, stage, roles, group, cells, where)
         ]
     yield from combinations
 
 
 def _cells_for(
-    role: str, source: str, roles: Mapping[str, str], group: Mapping[str, Any], cells: Cells, where: str
+    role: str, stage: Stage, roles: Mapping[str, str], group: Mapping[str, Any], cells: Cells, where: str
 ) -> list[str]:
+    source = stage.inputs[role]
     wanted = group.get(role, roles.get("dataset"))
     if wanted == _OWN:
-        wanted = cells["train_autoencoder"][roles["model"]].roles["dataset"]
+        wanted = cells[stage.inputs["model"]][roles["model"]].roles["dataset"]
     return chosen(wanted, cells[source], f"{where}: {role}: {source}")
 
 

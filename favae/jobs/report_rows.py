@@ -15,6 +15,7 @@ from favae.config.errors import ConfigError, closest
 from favae.config.load import read_yaml, validate
 from favae.config.reporting import RowNames
 from favae.jobs.groups import Cell, Cells, chosen
+from favae.jobs.stages import STAGES
 from favae.runtime import paths
 
 _EACH_KEYS = {"each", "label", "published", "panel"}
@@ -94,7 +95,7 @@ def _trained(name: str, cells: Cells) -> Cell:
     """The training of the model that a cell reads, or the cell itself. Its recipe row is the subject of a table's row."""
     stage, _, cell = name.partition("/")
     model = cells[stage][cell].roles.get("model")
-    return cells["train_autoencoder"][model] if model else cells[stage][cell]
+    return cells[STAGES[stage].inputs["model"]][model] if model else cells[stage][cell]
 
 
 def _words(name: str, cells: Cells) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from favae.config.cat import CatConfig, ClipTextConfig, GenerateConfig
 from favae.config.companions import CompanionConfig
 from favae.config.evaluation import EvaluationConfig, LpipsNet, ReferenceConfig
+from favae.config.gan import GeneratorTrainingConfig
 from favae.config.training import AutoencoderTrainingConfig
 from favae.jobs.grid import Job
 from favae.runtime import paths
@@ -102,6 +103,10 @@ def _weights_of_training(job: Job) -> Iterator[str]:
     config = job.config
     if isinstance(config, AutoencoderTrainingConfig):
         yield from _lpips_files(config.pretrained_networks())
+    if isinstance(config, GeneratorTrainingConfig):
+        yield from _lpips_files(config.pretrained_networks())
+    if isinstance(config, CompanionConfig | GeneratorTrainingConfig):
+        yield from config.pretrained_weights()
     if isinstance(config, CompanionConfig) and config.weights is not None:
         yield config.weights
     if isinstance(config, CatConfig) and isinstance(config.text, ClipTextConfig):

@@ -31,18 +31,20 @@ class BatchFrequencyLoss(nn.Module):
         across_ranks: "local" averages over the rank's own batch, as the authors' package does; the noise floor of R
             ranks is then R times that of one rank on the union of the batches. "global" averages over all ranks, which
             equals one rank on the union, in value and in averaged gradients.
-        loss_weight: factor on the result.
+        weight: factor on the result.
         alpha: exponent of the weights.
 
     Raises:
         ValueError: unknown `spectra` or `across_ranks`, alpha < 0.
     """
 
+    kind = "batch_ffl"
+
     def __init__(
         self,
         spectra: BatchSpectra = "batch_mean",
         across_ranks: AcrossRanks = "local",
-        loss_weight: float = 1.0,
+        weight: float = 1.0,
         alpha: float = 1.0,
     ) -> None:
         super().__init__()
@@ -52,8 +54,8 @@ class BatchFrequencyLoss(nn.Module):
                     f"batch spectrum loss got {name} {value!r}; expected one of {', '.join(get_args(known))}"
                 )
         self.spectra, self.across_ranks = spectra, across_ranks
-        self.loss_weight, self.alpha = loss_weight, alpha
-        self.of_means = FocalFrequencyLoss(loss_weight, alpha)
+        self.weight, self.alpha = weight, alpha
+        self.of_means = FocalFrequencyLoss(weight, alpha)
 
     def forward(self, fake_BCHW: Tensor, real_BCHW: Tensor) -> Tensor:
         """The loss, a scalar, of generated and real images in the same range, [B,C,H,W]; the batches may have different sizes.
@@ -73,7 +75,7 @@ class BatchFrequencyLoss(nn.Module):
         error = fake - real
         w = error.detach().abs().pow(self.alpha)
         w = w / w.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(w.dtype).tiny)
-        return self.loss_weight * (w * error.square()).mean()
+        return self.weight * (w * error.square()).mean()
 
     def _mean(self, x_BCHW: Tensor) -> Tensor:
         """Mean over the batch, [1, C, H, W]."""

@@ -39,3 +39,15 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_((variance_C * count / (count - 1)).to(self.running_var), self.momentum)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
+
+
+def synchronised(module: nn.Module) -> nn.Module:
+    """The same network with every batch norm replaced by `SyncBatchNorm2d`, which has the same parameters and buffers."""
+    for name, child in module.named_children():
+        if type(child) is nn.BatchNorm2d:
+            other = SyncBatchNorm2d(child.num_features, child.eps, child.momentum, child.affine)
+            other.load_state_dict(child.state_dict())
+            module.add_module(name, other)
+        else:
+            synchronised(child)
+    return module

@@ -42,7 +42,13 @@ class InceptionFeatures(FeatureNetwork):
         state, self.weights = load_weights("inception", catalogue)
         self.network = _fid_inception()
         self.network.load_state_dict(state)
+        self.classifier: Tensor
+        self.register_buffer("classifier", self.network.fc.weight.detach().clone())
         self.network.fc = nn.Identity()
+
+    def probabilities(self, features_BD: Tensor) -> Tensor:
+        """Class probabilities [B, 1008] of pool features, without the classifier's bias (as torch-fidelity)."""
+        return (features_BD @ self.classifier.T).softmax(1)
 
     def features(self, image_B3HW: Tensor) -> Tensor:
         """[B, 2048] of images in [0, 1]."""

@@ -19,13 +19,16 @@ Rows = list[tuple[str, np.ndarray, list[float] | None]]  # label, images [k,H,W,
 
 
 def draw_reconstructions(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """Held-out images above their reconstructions, one row per model, with the log-power spectrum of each.
+    """Held-out images above their reconstructions (or their conditions, and what is generated from them), one row per model,
+    with the log-power spectrum of each.
 
     Raises:
         ValueError: cells that were not evaluated on the same images.
     """
     first = results.examples(config.series[0].cell, config.examples)
     rows: Rows = [("Original", first["original"], None)]
+    if "condition" in first:
+        rows.append(("Input", first["condition"], None))
     for series in config.series:
         examples = results.examples(series.cell, config.examples)
         if not np.array_equal(examples["id"], first["id"]):

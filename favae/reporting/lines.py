@@ -45,9 +45,34 @@ def draw_spectrum_error(config: FigureConfig, style: FigureStyleConfig, results:
     return figure
 
 
+def draw_spectra(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
+    """Average power of the models' images minus that of the real ones, over spatial frequency; 0 is the real spectrum."""
+    panels = list(dict.fromkeys(series.panel for series in config.series))
+    figure = new_figure(style.width, _HEIGHT, config.title)
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    drawn = []
+    for axes, panel in zip(grid, panels):
+        chosen = [series for series in config.series if series.panel == panel]
+        axes.set_title(f"{panel} ({_images(results, chosen[0].cell)})".strip(), pad=18)
+        axes.set_xlabel("spatial frequency (Nyquist = 1)")
+        axes.axhline(0, color=GREY, lw=1)
+        lines = []
+        for i, series in enumerate(chosen):
+            curve = results.table(series.cell, paths.SPECTRUM)
+            power = curve["reconstruction_db"] - curve["original_db"]
+            lines += axes.plot(curve["radius"], power, color=f"C{i}", lw=1.8, label=series.label)
+        _shade_bands(axes, curve)
+        drawn.append((axes, lines))
+    grid[0].set_ylabel("power minus that of real images (dB)")
+    for axes, lines in drawn:
+        label_ends(figure, axes, lines)
+    return figure
+
+
 def _images(results: Results, cell: str) -> str:
     """The images of an evaluation, such as `test images, n = 136`."""
-    metric = next(m for name, m in results.metrics(cell).items() if name.startswith("log_spectral_error"))
+    measured = results.metrics(cell).items()
+    metric = next(m for name, m in measured if name.startswith(("log_spectral_error", "set_spectrum_error")))
     return f"{metric['protocol']['split']} images, n = {metric['n']}"
 
 

@@ -21,6 +21,7 @@ STATISTICS = "statistics"  # of reference images
 # Files:
 CARD = "card.json"
 INDEX = "index.csv"  # in `SHARDS`: one row per image
+PLANES = "planes.json"  # in `SHARDS` of a paired data set: what the bytes of a pixel hold
 CAPTIONS = "captions.csv"  # in `SHARDS`, and beside tokens
 TOKENS = "tokens.npz"
 SAMPLES = "samples.png"

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from favae.config.evaluation import EvaluationConfig, ReferenceConfig
 from favae.data.dataset import PreparedSplit, iterate_batches
@@ -28,8 +30,9 @@ def run(job: Job, context: Context) -> Outcome:
     device = choose_device(context.threads)
     counts = inputs.counts
     splits = [s for s in SPLITS if s in config.images or ("all" in config.images and counts[s])]
+    size = inputs.dataset.stored_size("test")
     measured = {
-        name: _measure(inputs.split(name), config, device, f"features of {job.cell}, {name}") for name in splits
+        name: _measure(inputs.split(name), size, config, device, f"features of {job.cell}, {name}") for name in splits
     }
     folder = context.build / paths.STATISTICS
     folder.mkdir()
@@ -43,15 +46,28 @@ def run(job: Job, context: Context) -> Outcome:
     return Outcome(summary, device=device_name(device), gpus=int(device.type == "cuda"))
 
 
-def _measure(split: PreparedSplit, config: ReferenceConfig, device: torch.device, title: str) -> GenerationEvaluator:
-    """An evaluator with the first `n` images of a split as its real images."""
+def _measure(
+    split: PreparedSplit, size: tuple[int, int], config: ReferenceConfig, device: torch.device, title: str
+) -> GenerationEvaluator:
+    """An evaluator with the first `n` images of a split as its real images.
+
+    Training images that are stored larger, to be cut, are resized to the size of the others.
+    """
     count = len(split) if config.n == "all" else min(config.n, len(split))
     protocol = EvaluationConfig(metrics=("frechet",), feature_networks=config.feature_networks)
     evaluator = GenerationEvaluator(protocol, device)
     steps = -(-count // config.batch_size)
     for _, stored in track(iterate_batches(split, config.batch_size, count=count), title, steps):
-        evaluator.update_real(stored.to(device))
+        evaluator.update_real(_at_size(stored.to(device), size))
     return evaluator
+
+
+def _at_size(stored_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Stored images, uint8, resized with an antialiased bicubic filter if they have another size."""
+    if tuple(stored_BCHW.shape[2:]) == size:
+        return stored_BCHW
+    resized = F.interpolate(stored_BCHW.float(), size=size, mode="bicubic", antialias=True)
+    return resized.clamp(0, 255).round().to(torch.uint8)
 
 
 def _union(parts: Sequence[dict[str, FeatureStatistics]]) -> dict[str, FeatureStatistics]:

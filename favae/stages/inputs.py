@@ -10,6 +10,7 @@ from favae.data.dataset import PreparedSplit, has_split
 from favae.data.tokens import TokenSplit
 from favae.evaluation.frechet import FeatureStatistics, load_reference
 from favae.inference.export import TextToImage, load_any_autoencoder, load_autoencoder, load_text_to_image
+from favae.inference.generate import TrainedGenerator, load_generator
 from favae.jobs.grid import Job
 from favae.models import FAVAE, Autoencoder
 from favae.results.cards import read_card
@@ -55,6 +56,10 @@ class Inputs:
     def tokenizer(self, device: torch.device) -> FAVAE:
         """The trained autoencoder, which must have a codebook."""
         return load_autoencoder(self._folder("model"), device)
+
+    def generator(self, device: torch.device) -> TrainedGenerator:
+        """The trained generator: pix2pix, SPADE or StyleGAN2."""
+        return load_generator(self._folder("model"), device)
 
     def text_to_image(self, device: torch.device) -> TextToImage:
         """The trained CAT with its text encoder."""

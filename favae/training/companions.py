@@ -1,6 +1,6 @@
 """Training the autoencoders of the companion papers: one network, one optimiser, a sum of terms and the KL divergence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -11,17 +11,15 @@ from favae.config.companions import (
     CompanionConfig,
     ConstantRateConfig,
     CyclicRateConfig,
-    PerceptualTermConfig,
 )
 from favae.config.errors import blaming
-from favae.config.evaluation import LpipsNet
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit, iterate_batches
 from favae.data.pixels import side_by_side, to_float
-from favae.losses import build_term
 from favae.models import LatentModel, build_autoencoder
 from favae.pretrained.stft_vae import load_stft_vae
 from favae.training.distributed import ImageMeans, Ranks, average_gradients
+from favae.training.terms import build_terms
 
 _SAMPLES = 8
 
@@ -42,52 +40,15 @@ def drawn_latents(n: int, size: int, seed: int = 0) -> Tensor:
     return torch.randn(n, size, generator=torch.Generator().manual_seed(seed))
 
 
-class _Perceptual(nn.Module):
-    """weight * mean LPIPS of images in [-1, 1]."""
-
-    def __init__(self, term: PerceptualTermConfig, load: Callable[[LpipsNet], nn.Module]) -> None:
-        super().__init__()
-        self.weight, self.lpips = term.weight, load(term.network)
-
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        return self.weight * self.lpips(pred, target).mean()
-
-
 def build_model(config: CompanionConfig) -> LatentModel:
     """The network with fresh weights, on the default device. Raises BadKey if its constructor refuses the parameters."""
     with blaming("model"):
         return cast(LatentModel, build_autoencoder(config.model.given()))
 
 
-def build_terms(
-    config: CompanionConfig, perceptual: Callable[[LpipsNet], nn.Module] | None = None
-) -> dict[str, nn.Module]:
-    """The terms of the objective by name. `perceptual` loads the LPIPS of a network (default: with the declared weights).
-
-    Raises:
-        BadKey: a constructor refuses a term, or LPIPS is used with images that are not in [-1, 1].
-    """
-    terms: dict[str, nn.Module] = {}
-    for name, term in config.objective.terms.items():
-        with blaming("objective", "terms", name):
-            if isinstance(term, PerceptualTermConfig):
-                if config.objective.scale != "signed":
-                    raise ValueError("LPIPS compares images in [-1, 1]: set objective.scale to signed")
-                terms[name] = _Perceptual(term, perceptual or _load_lpips)
-            else:
-                terms[name] = build_term(data_range=data_range(config), **term.given())
-    return terms
-
-
 def data_range(config: CompanionConfig) -> float:
     """Range of the scale on which the objective compares images: 1 for [0, 1], 2 for [-1, 1]."""
     return 1.0 if config.objective.scale == "unit" else 2.0
-
-
-def _load_lpips(network: LpipsNet) -> nn.Module:
-    from favae.pretrained.lpips import load_lpips
-
-    return load_lpips(network)
 
 
 class VaeTask:
@@ -106,7 +67,7 @@ class VaeTask:
             self.model.load_state_dict(load_stft_vae(config.weights))
         if config.training.memory_format == "channels_last":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.terms = nn.ModuleDict(build_terms(config)).to(ranks.device)
+        self.terms = nn.ModuleDict(build_terms(config.objective.terms, data_range(config))).to(ranks.device)
         self.modules: Mapping[str, nn.Module] = {"model": self.model}
         self.forward = torch.compile(self.model) if config.training.compile == "default" else self.model
         adam = Adam(

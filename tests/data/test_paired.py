@@ -10,21 +10,17 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from favae.data.images import BadImage
 from favae.data.label_maps import (
-    CELEBAMASK_FLIP_PAIRS,
     CELEBAMASK_PARTS,
     FACADES_COLOURS,
-    crop_and_flip,
     merge_celebamask,
     nearest_colour,
     read_instance_map,
     read_label_map,
-    swap_classes,
 )
 from favae.data.paired import (
     Pair,
     Part,
     ade20k_pairs,
-    carve_pairs,
     celebamask_pairs,
     check_sizes,
     cityscapes_pairs,
@@ -153,19 +149,14 @@ def test_ade20k_pairs_images_with_annotations(tmp_path: Path) -> None:
     ]
 
 
-def test_splits_by_order_and_by_hash() -> None:
+def test_splits_by_order() -> None:
     part = Part(Path("x.png"))
     pairs = [Pair(f"{n:02d}", "train", part, part) for n in range(10)][::-1]
     ordered = split_by_order(pairs, 7, 1)
     assert [p.id for p in ordered if p.split == "val"] == ["07"]
     assert count_pairs(ordered) == {"train": 7, "val": 1, "test": 2}
-    carved = carve_pairs(pairs, 3)
-    assert count_pairs(carved)["val"] == 3
-    assert {p.id for p in carve_pairs(pairs[::-1], 3) if p.split == "val"} == {p.id for p in carved if p.split == "val"}
     with pytest.raises(ValueError, match="8 train and 3 val of 10 pairs"):
         split_by_order(pairs, 8, 3)
-    with pytest.raises(ValueError, match="val_from_train is 10 of 10 training pairs"):
-        carve_pairs(pairs, 10)
 
 
 def test_label_maps_are_indices_of_grey_and_palette_images(tmp_path: Path) -> None:
@@ -226,45 +217,15 @@ def test_celebamask_s_parts_are_merged_in_their_order(tmp_path: Path) -> None:
         merge_celebamask(tmp_path, 7)
 
 
-def test_celebamask_pairs_images_with_merged_masks(tmp_path: Path) -> None:
+def test_celebamask_pairs_images_with_all_masks_of_their_number(tmp_path: Path) -> None:
     write(tmp_path / "CelebA-HQ-img" / "7.jpg", np.zeros((8, 8, 3), np.uint8))
-    labels(tmp_path / "masks" / "7.png", 0)
-    (pair,) = celebamask_pairs(tmp_path, tmp_path / "masks")
-    assert pair.id == "7" and check_sizes(pair, "proportional") == (8, 8)
-
-
-def test_the_same_window_and_flip_act_on_all_arrays() -> None:
-    """Coordinates encoded as colours: each pixel of one array stays beside its partner in the others."""
-    rows, columns = np.mgrid[:20, :30].astype(np.uint8)
-    arrays = {"image": np.stack([rows, columns, rows], 2), "labels": columns, "instances": rows.astype(np.int32)}
-    for flip in (False, True):
-        cut = crop_and_flip(arrays, corner=(3, 5), size=(8, 10), flip=flip)
-        assert np.array_equal(cut["image"][..., 1], cut["labels"])
-        assert np.array_equal(cut["image"][..., 0], cut["instances"])
-        assert cut["labels"][0].tolist() == (list(range(14, 4, -1)) if flip else list(range(5, 15)))
-        assert cut["instances"][:, 0].tolist() == list(range(3, 11))
-    with pytest.raises(ValueError, match="leaves an image of 20x30"):
-        crop_and_flip(arrays, corner=(13, 0), size=(8, 8), flip=False)
-    with pytest.raises(ValueError, match="different sizes"):
-        crop_and_flip({"image": rows, "labels": rows[1:]}, (0, 0), (4, 4), False)
-
-
-def test_left_and_right_classes_are_exchanged_when_mirrored_only() -> None:
-    maps = {"labels": np.array([[4, 0, 5, 9, 255]], np.uint8)}
-    plain = crop_and_flip(maps, (0, 0), (1, 5), False, CELEBAMASK_FLIP_PAIRS)
-    mirrored = crop_and_flip(maps, (0, 0), (1, 5), True, CELEBAMASK_FLIP_PAIRS)
-    unaware = crop_and_flip(maps, (0, 0), (1, 5), True)
-    assert plain["labels"].tolist() == [[4, 0, 5, 9, 255]]
-    assert mirrored["labels"].tolist() == [[255, 8, 4, 0, 5]] and unaware["labels"].tolist() == [[255, 9, 5, 0, 4]]
-    assert [CELEBAMASK_PARTS[n - 1] for pair in CELEBAMASK_FLIP_PAIRS for n in pair] == [
-        *("l_eye", "r_eye"),
-        *("l_brow", "r_brow"),
-        *("l_ear", "r_ear"),
-    ]
-    everything = np.arange(256, dtype=np.uint8)
-    assert np.array_equal(
-        swap_classes(swap_classes(everything, CELEBAMASK_FLIP_PAIRS), CELEBAMASK_FLIP_PAIRS), everything
-    )
+    for part in ("skin", "hair"):
+        labels(tmp_path / "CelebAMask-HQ-mask-anno" / "0" / f"00007_{part}.png", 255)
+    (pair,) = celebamask_pairs(tmp_path)
+    assert pair.id == "7" and [path.name for path in pair.parts] == ["00007_hair.png", "00007_skin.png"]
+    write(tmp_path / "CelebA-HQ-img" / "8.jpg", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="1 of 2 pairs have no partner in CelebAMask-HQ-mask-anno: 8"):
+        celebamask_pairs(tmp_path)
 
 
 def test_real_facades_have_the_published_names_and_twelve_colours(real_data: Path) -> None:
@@ -299,8 +260,6 @@ def test_real_face_masks_have_nineteen_classes_whose_left_is_the_image_s_right(r
     assert {check_sizes(pair) for pair in pairs[:50]} == {(512, 512)}
     mean_column = {c: np.mean([np.nonzero(m == c)[1].mean() for m in maps if (m == c).any()]) for c in (4, 5)}
     assert mean_column[4] > 256 > mean_column[5]
-    swapped = [crop_and_flip({"labels": m}, (0, 0), (512, 512), True, CELEBAMASK_FLIP_PAIRS)["labels"] for m in maps]
-    assert np.mean([np.nonzero(m == 4)[1].mean() for m in swapped if (m == 4).any()]) > 256
 
 
 def test_real_cityscapes_maps_are_8_bit_labels_and_16_bit_instances(real_data: Path) -> None:

@@ -30,7 +30,10 @@ def edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-@pytest.mark.parametrize("scale", ["demo", "paper", "stft", "stft-authors", "ffl", "ffl-small"])
+_SCALES = ["demo", "paper", "stft", "stft-authors", "ffl", "ffl-small", "ffl-gan", "ffl-gan-small"]
+
+
+@pytest.mark.parametrize("scale", _SCALES)
 def test_no_cell_that_was_ever_published_is_lost_or_renamed(scale: str) -> None:
     there = {f"{scale}/{job.name}" for job in Grid(scale)}
     assert {name for name in NAMED if name.startswith(f"{scale}/")} <= there

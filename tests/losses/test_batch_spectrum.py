@@ -88,7 +88,7 @@ def test_the_power_control_against_numpy() -> None:
     amplitudes = [np.sqrt((np.abs(np.fft.fft2(x, norm="ortho")) ** 2).mean(0)) for x in (fake, real)]
     error = np.abs(amplitudes[0] - amplitudes[1])
     expected = (error / error.max((1, 2), keepdims=True) * error**2).mean()
-    loss = BatchFrequencyLoss("batch_power", loss_weight=2.0)
+    loss = BatchFrequencyLoss("batch_power", weight=2.0)
     assert loss(torch.from_numpy(fake), torch.from_numpy(real)).item() == pytest.approx(2 * expected)
     assert (
         gradient(BatchFrequencyLoss("batch_power"), torch.zeros(2, 3, 8, 10), torch.zeros(2, 3, 8, 10)).isfinite().all()

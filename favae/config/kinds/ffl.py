@@ -49,3 +49,13 @@ class SpectralRegularizationConfig(TermSchema):
 
     kind: Literal["spectral_regularization"]
     weight: float = left_to_constructor()
+
+
+class BatchFflConfig(TermSchema):
+    """Arguments of `favae.losses.batch_spectrum.BatchFrequencyLoss`: average spectra of unpaired batches (StyleGAN2)."""
+
+    kind: Literal["batch_ffl"]
+    weight: float = left_to_constructor()
+    alpha: float = left_to_constructor()
+    spectra: Literal["batch_mean", "batch_power"] = left_to_constructor()
+    across_ranks: Literal["local", "global"] = left_to_constructor()

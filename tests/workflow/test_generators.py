@@ -1,0 +1,275 @@
+"""pix2pix, SPADE and StyleGAN2 from raw files to tables, figures and a user's own images, at the size of a thumbnail."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from gan_support import TREES
+from PIL import Image
+from ruamel.yaml import YAML
+
+from favae.config.errors import ConfigError
+from favae.inference.generate import load_generator
+from favae.jobs.grid import Grid, load_grid
+from favae.stages.runner import run_job
+
+ROOT = Path(__file__).parents[2]
+TRAINING = {
+    "seed": 0,
+    "selection": "last",
+    "batch_size": 4,
+    "length": "4 steps",
+    "validate_every": "4 steps",
+    "checkpoint_every": "4 steps",
+    "threads": 1,
+}
+SMALL = {"feature_networks": ["inception", "randconv"], "n": 5}
+TRANSLATION = {**SMALL, "metrics": ["psnr", "log_spectral_error", "frechet", "kid"]}
+PARAMS: dict[str, Any] = {
+    "grid": {
+        "active": "tiny",
+        "tiny": {
+            "prepare_dataset": [{"recipe": "datasets", "rows": "all", "numbers": "images"}],
+            "train_generator": [
+                {
+                    "recipe": "gan",
+                    "rows": "pix2pix",
+                    "numbers": ["s0", "s1"],
+                    "dataset": "edges",
+                    "name": "{row}-{numbers}",
+                },
+                {"recipe": "gan", "rows": "spade", "numbers": "s0", "dataset": "masks", "name": "{row}"},
+                {"recipe": "gan", "rows": "stylegan2", "numbers": "s0", "dataset": "photos", "name": "{row}"},
+            ],
+            "compute_reference_statistics": [
+                {"recipe": "evaluation", "rows": "reference", "numbers": "empty", "dataset": "all"}
+            ],
+            "evaluate_generator": [
+                {
+                    "recipe": "evaluation",
+                    "rows": "translation",
+                    "numbers": "empty",
+                    "model": "pix2pix-*",
+                    "dataset": "own",
+                },
+                {
+                    "recipe": "evaluation",
+                    "rows": "translation-eval",
+                    "numbers": "empty",
+                    "model": "spade",
+                    "dataset": "own",
+                },
+                {"recipe": "evaluation", "rows": "drawing", "numbers": "empty", "model": "stylegan2", "dataset": "own"},
+            ],
+            "make_tables": [{"recipe": "tables", "rows": "tiny", "numbers": "empty"}],
+            "make_figures": [{"recipe": "figures", "rows": "tiny", "numbers": "empty"}],
+        },
+    },
+    "tiny": {
+        "images": {"image_size": 32},
+        "s0": {"training": {"seed": 0}},
+        "s1": {"training": {"seed": 1}},
+        "empty": {},
+    },
+    "datasets": {
+        "edges": {
+            "layout": {"kind": "pairs", "form": "side_by_side", "root": "edges", "condition": {"kind": "image"}},
+            "train_size": 36,
+        },
+        "masks": {
+            "layout": {
+                "kind": "pairs",
+                "form": "folders",
+                "root": "masks",
+                "condition": {"kind": "labels", "classes": 3},
+                "order": {"train": 8, "val": 1},
+            }
+        },
+        "photos": {
+            "layout": {"kind": "folder", "root": "masks/B", "split": "hash", "test_share": 0.4, "val_share": 0.01}
+        },
+    },
+    "gan": {kind: {**tree, "training": TRAINING} for kind, tree in TREES.items()},
+    "evaluation": {
+        "reference": {"images": ["test", "train"], **SMALL},
+        "translation": {**TRANSLATION, "test_mode": "train"},
+        "translation-eval": TRANSLATION,
+        "drawing": {**SMALL, "metrics": ["frechet", "kid"]},
+    },
+    "tables": {
+        "tiny": {
+            "tables": [
+                {
+                    "id": "pairs",
+                    "title": "Pairs",
+                    "comparable": "no",
+                    "note": "none",
+                    "columns": [
+                        "psnr_test",
+                        "fd_randconv_test",
+                        "fd_randconv_real_test",
+                        "kid_randconv_test",
+                        "fid_test",
+                        "is_test",
+                    ],
+                    "published_columns": {"fid_test": "fid", "is_test": "is"},
+                    "rows": [
+                        {"each": "evaluate_generator/pix2pix-*", "published": "ffl-table4/facades-without"},
+                        {"each": "evaluate_generator/spade-*"},
+                    ],
+                },
+                {
+                    "id": "drawn",
+                    "title": "Drawn",
+                    "comparable": "no",
+                    "note": "none",
+                    "columns": ["variance_ratio_test", "mean_distance_test", "set_spectrum_error_high_test"],
+                    "rows": [{"each": "evaluate_generator/stylegan2-*"}],
+                },
+            ]
+        }
+    },
+    "figures": {
+        "tiny": {
+            "style": {"dpi": 40, "width": 6},
+            "figures": [
+                {
+                    "id": "pairs",
+                    "kind": "reconstructions",
+                    "title": "p",
+                    "series": [{"each": "evaluate_generator/pix2pix-*"}],
+                },
+                {"id": "drawn", "kind": "drawn", "title": "d", "series": [{"each": "evaluate_generator/stylegan2-*"}]},
+                {"id": "spectra", "kind": "spectra", "title": "s", "series": [{"each": "evaluate_generator/*"}]},
+            ],
+        }
+    },
+}
+
+
+def write_raw(root: Path) -> None:
+    """Edges beside photographs, and photographs with label maps: squares in three colours."""
+    rng = np.random.default_rng(0)
+    colours = np.array([[40, 40, 40], [220, 60, 60], [60, 60, 220]], np.uint8)
+    for number in range(16):
+        labels = np.zeros((40, 40), np.uint8)
+        for value in (1, 2):
+            top, left = rng.integers(0, 24, 2)
+            labels[top : top + 14, left : left + 14] = value
+        edges = 255 * np.repeat((labels == 0)[:, :, None], 3, 2).astype(np.uint8)
+        photo = np.clip(colours[labels].astype(int) + rng.integers(-20, 20, (40, 40, 3)), 0, 255).astype(np.uint8)
+        files = {
+            f"edges/{'train' if number < 10 else 'test'}/{number}.png": np.concatenate([edges, photo], 1),
+            f"masks/A/{number:02d}.png": labels,
+            f"masks/B/{number:02d}.png": photo,
+        }
+        for name, pixels in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / name)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
+    """All jobs of the scale `tiny`, finished."""
+    folder, yaml = tmp_path_factory.mktemp("generators"), YAML(typ="safe")
+    (folder / "params").mkdir()
+    for name, tree in PARAMS.items():
+        with (folder / "params" / f"{name}.yaml").open("w") as file:
+            yaml.dump(json.loads(json.dumps(tree)), file)
+    for name in ("published.yaml", "weights.yaml", "versions.yaml"):
+        (folder / "params" / name).write_text((ROOT / "params" / name).read_text())
+    write_raw(folder / "raw")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("FAVAE_RAW", str(folder / "raw"))
+        load_grid.cache_clear()
+        grid = load_grid("tiny")
+        grid.check()
+        for job in grid:
+            run_job(job)
+        yield grid
+    load_grid.cache_clear()
+
+
+def metrics(cell: str) -> dict[str, Any]:
+    return json.loads(Path(f"data/tiny/evaluate_generator/{cell}/metrics.json").read_text())
+
+
+def test_seeds_are_one_row_and_metrics_without_weights_say_so(project: Grid) -> None:
+    table = pd.read_csv("data/tiny/reports/tables/pairs.csv").set_index(["row", "metric"])
+    psnr = [metrics(f"pix2pix-s{seed}-on-edges")["psnr_test"]["value"] for seed in (0, 1)]
+    assert table.loc[("pix2pix", "psnr_test"), "reproduced"] == pytest.approx(np.mean(psnr))
+    assert table.loc[("pix2pix", "psnr_test"), ["runs", "n"]].tolist() == [2, 5]
+    assert table.loc[("pix2pix", "fid_test"), "reported"] == 128.492
+    for metric in ("fid_test", "is_test"):
+        assert "not measured" in table.loc[("pix2pix", metric), "note"]
+    assert table.loc[("spade", "fd_randconv_real_test"), "reproduced"] > 0
+
+
+def test_drawn_images_are_measured_as_a_set(project: Grid) -> None:
+    found = metrics("stylegan2-on-photos")
+    assert {
+        "variance_ratio_test",
+        "mean_distance_test",
+        "kid_randconv_test",
+        "set_spectrum_error_high_test",
+    } <= found.keys()
+    assert "psnr_test" not in found and found["variance_ratio_test"]["protocol"]["truncation"] == 1
+    spectrum = pd.read_csv("data/tiny/evaluate_generator/stylegan2-on-photos/spectrum.csv")
+    assert np.allclose(spectrum["error_db"], (spectrum["reconstruction_db"] - spectrum["original_db"]).abs())
+    with np.load("data/tiny/evaluate_generator/stylegan2-on-photos/examples.npz") as examples:
+        assert examples["drawn"].shape == (5, 32, 32, 3)
+
+
+def test_figures_show_the_condition_between_real_and_generated(project: Grid) -> None:
+    assert {path.name for path in Path("data/tiny/reports/figures").iterdir()} == {
+        "pairs.png",
+        "drawn.png",
+        "spectra.png",
+    }
+    with np.load("data/tiny/evaluate_generator/spade-on-masks/examples.npz") as examples:
+        assert set(examples) == {"original", "reconstruction", "condition", "id"}
+        assert {tuple(c) for c in examples["condition"].reshape(-1, 3)} <= {(0, 0, 0), (128, 0, 0), (0, 128, 0)}
+
+
+def test_a_saved_generator_knows_its_condition(project: Grid) -> None:
+    spade = load_generator(Path("data/tiny/train_generator/spade"))
+    assert spade.condition is not None and spade.condition.channels == 3 and spade.size == (32, 32)
+    style = load_generator(Path("data/tiny/train_generator/stylegan2"))
+    images = [np.concatenate([x.numpy() for x in style.draw(5, size, noise="none")]) for size in (2, 5)]
+    assert np.allclose(*images, atol=1e-5)
+    with pytest.raises(ValueError, match="from latents, not from conditions"):
+        style.translate(np.zeros(1))  # type: ignore[arg-type]
+
+
+def test_a_model_and_a_data_set_that_do_not_fit_are_refused(project: Grid, tmp_path: Path) -> None:
+    yaml = YAML(typ="safe")
+    for name, change, message in (
+        (
+            "gan",
+            ("spade", "model", "map_channels", 4),
+            "map_channels: is 4, but data set 'masks' has conditions of 3 channels",
+        ),
+        (
+            "gan",
+            ("stylegan2", "model", "image_size", 64),
+            "image_size: is 64, but data set 'photos' is prepared at 32 pixels",
+        ),
+        ("gan", ("stylegan2", "discriminator", "group", 3), "group: 3 does not divide the 4 images of a rank"),
+    ):
+        path = Path("params") / f"{name}.yaml"
+        before = path.read_text()
+        tree = yaml.load(before)
+        row, block, key, value = change
+        tree[row][block][key] = value
+        try:
+            with path.open("w") as file:
+                yaml.dump(tree, file)
+            with pytest.raises(ConfigError, match=message):
+                Grid("tiny").check()
+        finally:
+            path.write_text(before)
