@@ -12,6 +12,7 @@ from favae.cli import results as contract
 from favae.cli import show
 from favae.cli.bench import bench
 from favae.cli.coverage import coverage
+from favae.cli.generate import sample, translate
 from favae.cli.plan import plan
 from favae.cli.results import Scale
 
@@ -170,6 +171,10 @@ def reconstruct(
         several = f"{len(problems)} images were not reconstructed:\n  " if len(problems) > 1 else ""
         print(f"favae: {several}" + "\n  ".join(problems), file=sys.stderr)
         raise typer.Exit(1)
+
+
+app.command()(translate)
+app.command()(sample)
 
 
 @internal.command()

@@ -114,6 +114,14 @@ def nearest_colour(pixels_HWC: np.ndarray, colours: Sequence[tuple[int, int, int
     return labels
 
 
+def resize_map(map_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map at another height and width: the value at the pixel below the centre of each new pixel, as Pillow's nearest."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, map_HW.shape, strict=True)
+    )
+    return map_HW[rows[:, None], columns]
+
+
 def merge_celebamask(annotations: Path, number: int) -> np.ndarray:
     """Classes 0 to 18, uint8, of CelebAMask-HQ's files `<number // 2000>/<number as 00000>_<part>.png`, one per part.
 

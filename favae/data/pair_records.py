@@ -21,6 +21,7 @@ from favae.data.label_maps import (
     nearest_colour,
     read_instance_map,
     read_label_map,
+    resize_map,
 )
 from favae.data.pair import Half, Pair
 from favae.data.paired import (
@@ -73,7 +74,7 @@ def load_pair(record: ImageRecord, config: DatasetConfig) -> tuple[np.ndarray, s
     planes = [to_array(squash(_half(decoded.image, pair.image.half), size, config.filter))]
     condition = layout.condition
     if isinstance(condition, LabelsConditionConfig):
-        planes.append(_nearest(_labels(pair, condition, config), size)[:, :, None])
+        planes.append(resize_map(_labels(pair, condition, config), size)[:, :, None])
         if condition.edges:
             planes.append(_instances(pair, size))
     else:
@@ -110,16 +111,8 @@ def _instances(pair: Pair, size: tuple[int, int]) -> np.ndarray:
     ids = read_instance_map(pair.instances)
     if ids.min() < 0 or ids.max() > 0xFFFF:
         raise BadImage(str(pair.instances), f"instance ids {ids.min()}..{ids.max()}; expected 0 to 65535")
-    ids = _nearest(ids.astype(np.uint16), size)
+    ids = resize_map(ids.astype(np.uint16), size)
     return np.stack([ids >> 8, ids & 0xFF], 2).astype(np.uint8)
-
-
-def _nearest(map_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map at `size`: the value at the pixel below the centre of each new pixel, as Pillow's nearest filter."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, map_HW.shape, strict=True)
-    )
-    return map_HW[rows[:, None], columns]
 
 
 def _hash(pair: Pair, decoded: Decoded) -> str:

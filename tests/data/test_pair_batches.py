@@ -169,6 +169,20 @@ def test_contradictions_are_refused_before_anything_is_read(
         config(condition, layout=layout)
 
 
+def test_the_filter_changes_the_stored_pixels(coordinates: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        save(coordinates / f"raw/B/{number}.png", rng.integers(0, 256, (12, 12, 3)).astype(np.uint8))
+    stored = {}
+    for name in ("bilinear", "bicubic", "lanczos", "box"):
+        out = coordinates / name
+        out.mkdir()
+        prepare(config({"kind": "labels", "classes": 19}, filter=name), coordinates, out)
+        stored[name] = PreparedSplit(out, "train").stored(range(6))
+    assert len({pixels[:, :3].numpy().tobytes() for pixels in stored.values()}) == 4
+    assert len({pixels[:, 3].numpy().tobytes() for pixels in stored.values()}) == 1  # labels are not mixed
+
+
 @pytest.mark.parametrize("dont_care", ["refuse", "channel", "zeros"])
 def test_labels_become_channels_and_instances_borders(dont_care: Any) -> None:
     condition = LabelsConditionConfig(kind="labels", classes=5, dont_care=dont_care, edges=True)

@@ -14,14 +14,21 @@ from pydantic import BaseModel, TypeAdapter
 
 from favae.config.favae import AdversarialConfig, DynamicSpectrumConfig, FavaeConfig
 from favae.config.load import deep_merge, subtree, validate
+from favae.config.pix2pix import Pix2PixConfig
+from favae.config.spade import SpadeConfig
+from favae.config.stylegan2 import StyleGan2Config
 from favae.data.batches import Batch
 from favae.data.dataset import PreparedSplit
 from favae.jobs.grid import STAGES
 from favae.losses import DynamicSpectrumLoss, FocalFrequencyLoss, gaussian_blur
+from favae.losses.gan import build_gan_loss
 from favae.models import CAT, FAVAE, PatchDiscriminator
+from favae.models.pix2pix import UnetGenerator
 from favae.models.quantizers import CosineQuantizer
+from favae.models.spade import SpadeGenerator
 from favae.text import ClipText
 from favae.training.autoencoder import AutoencoderTask, build_networks
+from favae.training.decay import linear_decay
 from favae.training.distributed import Ranks
 
 ROOT = Path(__file__).parents[2]
@@ -53,9 +60,9 @@ def annotations(kind: Any) -> Iterator[Any]:
         yield from annotations(part)
 
 
-def fields_at(schema: type[BaseModel], path: list[str]) -> list[Any]:
-    """All fields that a dotted path names: one for each member of a union that has it."""
-    here: list[Any] = [schema]
+def fields_at(schemas: list[type[BaseModel]], path: list[str]) -> list[Any]:
+    """All fields that a dotted path names: one for each schema and member of a union that has it."""
+    here: list[Any] = list(schemas)
     for position, name in enumerate(path):
         models = [k for kind in here for k in annotations(kind) if isinstance(k, type) and issubclass(k, BaseModel)]
         found = [model.model_fields[name] for model in models if name in model.model_fields]
@@ -65,8 +72,10 @@ def fields_at(schema: type[BaseModel], path: list[str]) -> list[Any]:
     return []
 
 
-def schema_of(stage: str) -> type[BaseModel]:
-    return FavaeConfig if stage == "train_autoencoder" else STAGES[stage].load_config()
+def schemas_of(stage: str) -> list[type[BaseModel]]:
+    if stage == "train_generator":
+        return [Pix2PixConfig, SpadeConfig, StyleGan2Config]
+    return [FavaeConfig if stage == "train_autoencoder" else STAGES[stage].load_config()]
 
 
 # The defaults of constructors are not in the schemas.
@@ -77,6 +86,11 @@ CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "train_autoencoder.objective.adversarial.discriminator": PatchDiscriminator,
     "train_cat.model": CAT,
     "train_cat.text": ClipText,
+    "train_generator.model.dropout_levels": UnetGenerator,
+    "train_generator.model.spectral_norm": SpadeGenerator,
+    "train_generator.model.spectral_init": SpadeGenerator,
+    "train_generator.optimizer.schedule": linear_decay,
+    "train_generator.objective.adversarial": build_gan_loss,
 }
 
 
@@ -85,8 +99,9 @@ def default_of(name: str, field: Any) -> Any:
     if field.default is not None:
         return field.default
     block, _, key = name.rpartition(".")
-    classes = inspect.getmro(CONSTRUCTORS[block])  # type: ignore[arg-type]
-    given = [inspect.signature(c.__init__).parameters for c in classes]  # type: ignore[misc]
+    made: Any = CONSTRUCTORS[name if name in CONSTRUCTORS else block]
+    classes = inspect.getmro(made) if inspect.isclass(made) else [made]
+    given = [inspect.signature(c.__init__ if inspect.isclass(c) else c).parameters for c in classes]  # type: ignore[misc]
     return next(parameters[key].default for parameters in given if key in parameters)
 
 
@@ -94,7 +109,7 @@ def exists(name: str) -> bool:
     """Whether a name of the page is a parameter, a file, or something that can be imported."""
     stage, *path = name.split(".")
     if stage in STAGES:
-        return bool(fields_at(schema_of(stage), path))
+        return bool(fields_at(schemas_of(stage), path))
     if "/" in name:
         return (ROOT / name).is_file()
     for cut in range(len(name.split(".")), 0, -1):
@@ -110,7 +125,7 @@ def exists(name: str) -> bool:
 
 
 def test_no_quirk_is_missing_and_each_says_what_is_done_and_why() -> None:
-    numbers = [*(str(n) for n in range(1, 64)), "54b", "54c"]
+    numbers = [*(str(n) for n in range(1, 93)), "54b", "54c"]
     assert sorted(sections()) == sorted(numbers)
     for number, lines in sections().items():
         assert {"Paper", "Official code"} & set(lines), f"quirk {number} names no source"
@@ -122,9 +137,12 @@ def test_no_quirk_is_missing_and_each_says_what_is_done_and_why() -> None:
 def test_every_switch_of_the_schemas_between_paper_and_code_is_a_quirk() -> None:
     """A parameter with a value `official` or `paper` selects between a difference of code and paper."""
     named = re.findall(r"`([a-z_]+\.[a-z_.]+)`", PAGE.read_text())
-    found = {name for stage in STAGES for name in switches(stage, schema_of(stage))}
+    found = {name for stage in STAGES for schema in schemas_of(stage) for name in switches(stage, schema)}
     assert "train_autoencoder.objective.spectrum.sigma_index" in found
-    assert found - set(named) == {"prepare_dataset.layout.checksums"}  # of file formats, without a choice
+    generators_too = {"train_generator.objective.terms.form"}  # the terms are those of autoencoders
+    assert found - set(named) - generators_too == {
+        "prepare_dataset.layout.checksums"
+    }  # of file formats, without a choice
 
 
 def switches(prefix: str, schema: type[BaseModel]) -> Iterator[str]:
@@ -176,6 +194,12 @@ SWITCHES = [
     ("51", "train_autoencoder.training.precision", "fp32", "bf16"),
     ("51", "train_cat.training.precision", "fp32", "bf16"),
     ("54c", "train_autoencoder.objective.spectrum.detach_taps", False, True),
+    ("64", "train_generator.model.dropout_levels", "pytorch", "lua"),
+    ("66", "train_generator.optimizer.schedule.lr_step", "before", "after"),
+    ("68", "train_generator.objective.adversarial.discriminator_scale", "half", "whole"),
+    ("73", "train_generator.model.spectral_norm", "released", "all"),
+    ("74", "train_generator.model.spectral_init", "default", "xavier"),
+    ("89", "prepare_dataset.filter", "bilinear", "lanczos"),
 ]
 
 
@@ -184,7 +208,7 @@ def test_the_default_is_the_stated_one_and_both_values_are_allowed(
     number: str, name: str, default: Any, other: Any
 ) -> None:
     stage, *path = name.split(".")
-    found = fields_at(schema_of(stage), path)
+    found = fields_at(schemas_of(stage), path)
     assert {default_of(name, field) for field in found} == {default}
     assert name in decided_by(number)
     if isinstance(default, str):

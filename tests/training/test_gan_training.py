@@ -165,6 +165,21 @@ def test_stylegan2_regularises_lazily_in_steps_of_their_own(
     assert constants["discriminator"] == (pytest.approx(2e-3 * 4 / 5), (0.0, pytest.approx(0.99 ** (4 / 5))))
 
 
+def test_stylegan2_compares_with_the_discriminator_s_batch_of_the_same_step(
+    shards: Callable[[str], TrainingData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shards("stylegan2")
+    task = task_of(config_of("stylegan2"), data, RANKS)
+    judged, compared = [], []
+    terms = task.term_losses
+    monkeypatch.setattr(task, "term_losses", lambda fake, real: (compared.append(real), terms(fake, real))[1])
+    task.discriminator.register_forward_pre_hook(lambda _module, inputs: judged.append(inputs[0].detach()))
+    batch = TrainingBatches(data.train, 4, 5, augment="flip", prefetch=0).batch(1)
+    task.train_step(batch, 1)  # type: ignore[attr-defined]
+    expected = batch.images / 127.5 - 1
+    assert torch.allclose(judged[0], expected) and torch.equal(compared[0], judged[0])
+
+
 def test_spade_updates_running_statistics_twice_a_step(shards: Callable[[str], TrainingData]) -> None:
     data = shards("spade")
     task = task_of(config_of("spade"), data, RANKS)

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from gan_support import TREES
 from PIL import Image
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from favae.cli.main import app
 from favae.config.errors import ConfigError
 from favae.inference.generate import load_generator
 from favae.jobs.grid import Grid, load_grid
@@ -244,6 +247,40 @@ def test_a_saved_generator_knows_its_condition(project: Grid) -> None:
     assert np.allclose(*images, atol=1e-5)
     with pytest.raises(ValueError, match="from latents, not from conditions"):
         style.translate(np.zeros(1))  # type: ignore[arg-type]
+
+
+def test_a_user_translates_own_inputs_and_samples(project: Grid, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    labels = Image.open("raw/masks/A/03.png")
+    labels.save(own / "face.png")
+    labels.resize((50, 70), Image.Resampling.NEAREST).save(own / "other.png")
+    Image.fromarray(np.full((8, 8), 7, np.uint8)).save(own / "wrong.png")
+    model = "data/tiny/train_generator/spade"
+    found = CliRunner().invoke(app, ["translate", str(own), "--model", model, "--out", str(tmp_path / "out")])
+    assert found.exit_code == 1 and "class 7 in 64 pixels; expected 0 to 2" in found.output
+    generated = np.asarray(Image.open(tmp_path / "out" / "face.png"))
+    trained = load_generator(Path(model))
+    stored = np.asarray(labels.resize((32, 32), Image.Resampling.NEAREST))[None, None]
+    expected = ((trained.translate(torch.from_numpy(stored.copy()))[0].clamp(-1, 1) + 1) * 127.5).round()
+    assert np.abs(generated.transpose(2, 0, 1) - expected.numpy()).max() <= 1
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"face.png", "other.png"}
+    pix2pix = ["translate", "raw/edges/test/12.png", "--model", "data/tiny/train_generator/pix2pix-s0"]
+    for folder in ("a", "b"):
+        assert CliRunner().invoke(app, [*pix2pix, "--out", str(tmp_path / folder)]).exit_code == 0
+    again = [(tmp_path / folder / "12.png").read_bytes() for folder in ("a", "b")]
+    assert again[0] == again[1]  # dropout is drawn with a seed
+    style = ["--model", "data/tiny/train_generator/stylegan2", "-n", "5", "--out", str(tmp_path / "drawn")]
+    assert CliRunner().invoke(app, ["sample", *style, "--single"]).exit_code == 0
+    assert np.asarray(Image.open(tmp_path / "drawn" / "seed-0.png")).shape == (64, 96, 3)
+    assert len(list((tmp_path / "drawn").iterdir())) == 6
+    CliRunner().invoke(app, ["sample", *style, "--truncation", "0", "--single", "--seed", "1"])
+    alike = [np.asarray(Image.open(tmp_path / "drawn" / f"seed-1-000{n}.png")).astype(int) for n in (0, 1)]
+    assert np.abs(alike[0] - alike[1]).max() <= 1
+    for command, wrong in (("sample", model), ("translate", style[1])):
+        arguments = [command, "--model", wrong, "--out", str(tmp_path / "no")]
+        failed = CliRunner().invoke(app, arguments + ([str(own)] if command == "translate" else []))
+        assert failed.exit_code and "use favae" in f"{failed.output}{failed.exception}"
 
 
 def test_a_model_and_a_data_set_that_do_not_fit_are_refused(project: Grid, tmp_path: Path) -> None:
