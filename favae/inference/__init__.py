@@ -1,1 +1,1 @@
-"""Saving and loading trained models, and reconstructing a user's own images."""
+"""Saving and loading trained models; reconstructing, translating and sampling images for a user."""
