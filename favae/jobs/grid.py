@@ -30,7 +30,6 @@ class Job:
     cell: str
     roles: dict[str, str]  # input role -> cell of the stage that makes it
     sources: tuple[tuple[Path, str | None], ...]  # (file, key) of each parameter block; key None = whole file
-    version: int
     inputs: dict[str, Path]  # name -> card
     cells: Cells = field(repr=False)  # all cells of the scale, for the rows of tables and figures
 
@@ -62,8 +61,8 @@ class Job:
 
     @cached_property
     def identity(self) -> str:
-        """Canonical JSON of parameters and code version: the string that Snakemake compares."""
-        return canonical_json({"parameters": self.parameters, "version": self.version})
+        """Canonical JSON of the parameters, with the version in content keys: the string that Snakemake compares."""
+        return canonical_json({"parameters": self.parameters, "version": self.stage.version})
 
     def with_parameters(self, parameters: dict[str, Any]) -> "Job":
         """The same job under other parameters, such as those that its card records."""
@@ -90,7 +89,6 @@ class Grid:
             raise ConfigError(f"{paths.GRID}: {key}no scale {self.scale!r}; {closest(self.scale, self.scales)}")
         self.groups: dict[str, Any] = tree[self.scale]
         self.cells_by_stage = expand(self.scale, self.groups)
-        self._versions = read_yaml(paths.VERSIONS)
         self.jobs = {(job.stage.name, job.cell): job for job in self._read()}
 
     def __iter__(self) -> Iterator[Job]:
@@ -112,8 +110,6 @@ class Grid:
 
     def _read(self) -> Iterator[Job]:
         for stage in STAGES.values():
-            if stage.name not in self._versions:
-                raise ConfigError(f"{paths.VERSIONS}: no version for the stage {stage.name!r}")
             for name, cell in self.cells_by_stage[stage.name].items():
                 yield self._job(stage, name, cell)
 
@@ -127,8 +123,7 @@ class Grid:
             (paths.params_file(self.scale), cell.numbers),
             *((paths.params_file(shared), None) for shared in stage.shared),
         ]
-        version = int(self._versions[stage.name])
-        return Job(self.scale, stage, name, cell.roles, tuple(sources), version, inputs, self.cells_by_stage)
+        return Job(self.scale, stage, name, cell.roles, tuple(sources), inputs, self.cells_by_stage)
 
     def check(self) -> None:
         """Validate every job, build every network and loss, then compare what must agree between jobs.

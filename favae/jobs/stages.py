@@ -59,6 +59,8 @@ class Stage:
         cells: pattern of the names of its cells, from the keys of a group (`params/grid.yaml`).
         gpu: whether it uses a GPU if one is available.
         local: takes seconds; runs on the machine of Snakemake, even if other jobs are sent to a cluster.
+        version: part of every content key, so that keys stay what they were. Never raised: whether code changed is found by its
+            fingerprint (`favae.fingerprint`).
     """
 
     name: str
@@ -71,6 +73,7 @@ class Stage:
     shared: tuple[str, ...] = ()
     gpu: bool = True
     local: bool = False
+    version: int = 1
 
     def load_config(self) -> Any:
         """The schema for `validate`: a class, or a function that chooses one from the parameters."""
@@ -190,6 +193,7 @@ STAGES = {
             shared=("published",),
             gpu=False,
             local=True,
+            version=3,
         ),
         Stage(
             "make_figures",

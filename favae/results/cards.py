@@ -46,8 +46,8 @@ _WORKERS = ("ranks", "threads")
 
 
 def content_key(job: Job, input_hashes: Mapping[str, str]) -> str:
-    """Identity of a result: hash of stage, cell, parameters, code version and the content of the input cards."""
-    return hash_of(job.stage.name, job.cell, job.parameters, job.version, input_hashes)
+    """Identity of a result: hash of stage, cell, parameters, `Stage.version` and the content of the input cards."""
+    return hash_of(job.stage.name, job.cell, job.parameters, job.stage.version, input_hashes)
 
 
 def resume_key(job: Job, input_hashes: Mapping[str, str]) -> str:
@@ -55,7 +55,7 @@ def resume_key(job: Job, input_hashes: Mapping[str, str]) -> str:
     parameters = dict(job.parameters)
     if "training" in parameters:
         parameters["training"] = {k: v for k, v in parameters["training"].items() if k not in _WORKERS}
-    return hash_of(job.stage.name, job.cell, parameters, job.version, input_hashes)
+    return hash_of(job.stage.name, job.cell, parameters, job.stage.version, input_hashes)
 
 
 def hash_of(stage: str, cell: str, parameters: Mapping[str, Any], version: int, inputs: Mapping[str, str]) -> str:
@@ -97,7 +97,7 @@ def write_card(job: Job, key: str, hashes: dict[str, str], outputs: list[Path], 
         stage=job.stage.name,
         cell=job.cell,
         key=key,
-        code_version=job.version,
+        code_version=job.stage.version,
         inputs=hashes,
         outputs={path.as_posix(): describe(path) for path in outputs},
         summary=summary,

@@ -35,8 +35,6 @@ def explain(target: str, scale: str | None) -> str:
     card = read_card(job.card)
     if found := first_difference(card.parameters, job.parameters):
         return f"{job.name}: stale: {found[0]} was {found[1]!r}, is now {found[2]!r} ({job.where})"
-    if card.code_version != job.version:
-        return f"{job.name}: stale: code version of the stage was {card.code_version}, is now {job.version}"
     try:
         found = first_difference(card.inputs, input_hashes(job))
     except FileNotFoundError as error:

@@ -48,7 +48,7 @@ def state_of(job: Job, *, check: Check = "remembered") -> tuple[State, str]:
     except FileNotFoundError as error:
         return State.STALE, f"input {error.filename} is missing"
     if card.key != content_key(job, hashes):
-        return State.STALE, "parameters, code version or an input changed"
+        return State.STALE, "parameters or an input changed"
     for name, output in card.outputs.items():
         path = Path(name)
         if not path.exists():

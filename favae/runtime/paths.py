@@ -8,7 +8,6 @@ from pathlib import Path
 
 PARAMS = Path("params")
 GRID = PARAMS / "grid.yaml"
-VERSIONS = PARAMS / "versions.yaml"
 PUBLISHED = PARAMS / "published.yaml"
 DATA = Path("data")
 REPORTS = Path("reports")

@@ -85,14 +85,14 @@ def _must_be_shipped(job: Job, path: Path) -> bool:
 def _parameter_problems(job: Job, card: Card, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
     """Nothing if the parameters are the current ones; a note if they are those at the commit of the run."""
     difference = first_difference(card.parameters, job.parameters)
-    if difference is None and card.code_version == job.version:
+    if difference is None and card.code_version == job.stage.version:
         return
     commit = record.git_commit if record else None
     then = parameters_at(commit, job.scale, job.stage.name, job.cell) if commit else None
     what = (
         f"{difference[0]} was {difference[1]!r}, is now {difference[2]!r} ({job.where})"
         if difference
-        else f"the code version of the stage was {card.code_version}, is now {job.version}"
+        else f"the code version of the stage was {card.code_version}, is now {job.stage.version}"
     )
     if commit and then is not None and first_difference(card.parameters, then) is None:
         notes.append(f"made with the parameters of the commit {commit[:SHORT]}; since then: {what}")

@@ -94,7 +94,7 @@ def _flow(stage: str, cells: Mapping[str, Cell]) -> CommentedMap:
 def _check(grid: Grid) -> dict[str, Any]:
     """A stage without outputs that runs when any parameter changes."""
     recipes = {cell.recipe for cells in grid.cells_by_stage.values() for cell in cells.values()}
-    files = sorted({paths.GRID, paths.VERSIONS, paths.PUBLISHED, *map(paths.params_file, [grid.scale, *recipes])})
+    files = sorted({paths.GRID, paths.PUBLISHED, *map(paths.params_file, [grid.scale, *recipes])})
     return {
         "desc": "checks all parameters before anything runs",
         "cmd": "favae check",
@@ -131,7 +131,6 @@ def _params(stage: Stage, grid: Grid) -> list[dict[str, Any]]:
         {"params/${item.recipe}.yaml": ["${item.row}"]},
         {"params/${scale}.yaml": ["${item.numbers}"]},
         *({paths.params_file(name).as_posix(): None} for name in stage.shared),
-        {paths.VERSIONS.as_posix(): [stage.name]},
     ]
     if stage.collects:  # labels of rows made by `each` come from the recipes
         recipes = {c.recipe for source in STAGES for c in grid.cells_by_stage[source].values() if STAGES[source].gpu}

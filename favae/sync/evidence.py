@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from favae.fingerprint.job import digest_of
 from favae.jobs.grid import Grid, Job
 from favae.results.cards import Card, read_card
 from favae.results.git import commit_with, has_commit
@@ -33,7 +34,6 @@ class Evidence:
         yield f"parameters    {self.job.where}"
         if self.card:
             yield f"content key   {self.card.key}"
-            yield f"code version  {self.card.code_version}"
             for path, digest in self.card.inputs.items():
                 yield f"input         {digest[:SHORT]} {path}"
             for path, output in self.card.outputs.items():
@@ -42,6 +42,8 @@ class Evidence:
                 yield f"{word:13} {output.sha256[:SHORT]} {path}{absent}"
         if self.record:
             dirty = "unknown" if self.record.git_dirty is None else ", ".join(self.record.git_dirty) or "clean"
+            if self.record.code:
+                yield f"code          {digest_of(self.record.code.units)}"
             yield f"git commit    {self.record.git_commit or 'unknown'} ({dirty})"
             yield f"environment   {', '.join(f'{n} {v}' for n, v in self.record.versions.items())}"
             yield f"constraints   {(self.record.constraints_sha256 or 'none')[:SHORT]}"

@@ -107,7 +107,7 @@ def _make_tables(job: Job, draft: Bundle) -> None:
     hashes = {path.as_posix(): sha256_file(draft.locate(path)) for path in job.inputs.values()}
     outputs = {paths.report_dir(job.scale, "tables").as_posix(): describe(tables)}
     update: dict[str, Any] = {"key": content_key(job, hashes), "inputs": hashes, "outputs": outputs}
-    update |= {"parameters": job.parameters, "code_version": job.version}
+    update |= {"parameters": job.parameters, "code_version": job.stage.version}
     card = read_card(draft.locate(job.card)).model_copy(update=update)
     write_text(draft.locate(job.card), text_of(card))
     path, tree = draft.locate(paths.run_record(job.scale, job.stage.name, job.cell)), working_tree()

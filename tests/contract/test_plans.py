@@ -69,7 +69,6 @@ CHANGES = {
         {f"{REFERENCE}/scientific"} | {f"evaluate_reconstruction/{m}-on-scientific" for m in MODELS} | REPORTS,
     ),
     "sampling of CAT": ("text_to_image.yaml", "sampling", "top_k: 500", "top_k: 50", SAMPLED),
-    "code version of a stage": ("versions.yaml", "tokenize_images", ": 1", ": 2", CAT | REPORTS),
     "a published number": ("published.yaml", "tables", "2023", "2024", {TABLES}),
     "a table's title": ("tables.yaml", "tiny", "held-out photographs", "photographs", {TABLES}),
     "a figure's style": ("figures.yaml", "tiny", "dpi: 160", "dpi: 90", {FIGURES}),

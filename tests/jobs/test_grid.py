@@ -18,7 +18,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for file in Path("params").glob("*.yaml"):
         (folder / file.name).write_bytes(file.read_bytes())
-    for name in ("PARAMS", "GRID", "VERSIONS", "PUBLISHED"):
+    for name in ("PARAMS", "GRID", "PUBLISHED"):
         file = {"PARAMS": folder}.get(name, folder / f"{name.lower()}.yaml")
         monkeypatch.setattr(f"favae.runtime.paths.{name}", file)
     return folder

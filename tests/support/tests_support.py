@@ -15,7 +15,7 @@ from favae.jobs.grid import Grid
 ROOT = Path(__file__).resolve().parent.parent.parent
 _COPIED = ("Snakefile", "dvc.yaml", "workflow", "constraints.txt", ".dvc/config", ".dvcignore", ".gitignore")
 _OWN = Path(__file__).parent / "project/params"
-_FACTS = ("published.yaml", "weights.yaml", "versions.yaml")  # lists of the project that the tests need too
+_FACTS = ("published.yaml", "weights.yaml")  # lists of the project that the tests need too
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["snakemake.cli"])

@@ -68,7 +68,7 @@ def resources_for(stage):
 
 
 def identity(stage):
-    """Parameters and code version as one canonical string."""
+    """Parameters as one canonical string."""
     return lambda wildcards: job_of(stage, wildcards).identity
 
 
