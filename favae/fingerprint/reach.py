@@ -4,13 +4,15 @@ A unit is left out only where nothing can use it: an entry of a table of kinds w
 the code, a branch for a class of parameters that the job has not, a method whose name nobody mentions. In doubt it is in.
 """
 
+import re
 from collections.abc import Iterable
 
 from favae.fingerprint.facts import Condition, Facts, OfKind, facts_of, names_in
-from favae.fingerprint.modules import BODY, WHOLE, Module, Package
+from favae.fingerprint.modules import BODY, PACKAGE, WHOLE, Module, Package
 
 # Bases by which no other library calls a method of the class under a name that this package does not mention.
 _PLAIN_BASES = ("typing.", "abc.", "object", "enum.", "contextlib.")
+_NAMED = re.compile(rf"{PACKAGE}(\.\w+)+:\w+")
 
 
 class Reach:
@@ -34,6 +36,7 @@ class Reach:
         self._waiting: list[tuple[Condition, Facts]] = []
         self._unused: dict[str, set[str]] = {}  # class -> methods that nobody has mentioned so far
         self._aliases: set[str] = set()
+        self._imported: set[str] = set()
         self._stack = [*entries, *self._given]
         self._run()
 
@@ -123,6 +126,9 @@ class Reach:
             used = methods & (self._attributes | self._words)
             methods -= used
             self._stack += [f"{target}.{method}" for method in used]
+        named = {word for word in self._words if _NAMED.fullmatch(word)} - self._imported  # imported by its name
+        self._imported |= named
+        self._stack += [self._package.find(word.replace(":", ".")) for word in named]
         waiting, self._waiting = self._waiting, []
         for condition, facts in waiting:
             if self._holds(condition):

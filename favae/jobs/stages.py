@@ -193,7 +193,7 @@ STAGES = {
             shared=("published",),
             gpu=False,
             local=True,
-            version=3,
+            version=4,
         ),
         Stage(
             "make_figures",

@@ -149,3 +149,36 @@ def test_methods_of_plain_classes_are_reached_by_name_and_those_of_modules_alway
     found = reached(files)
     assert {"tools:Inputs.split", "tools:Net.forward"} <= found
     assert not {"tools:Inputs.tokens", "tools:tokens"} & found
+
+
+def test_what_is_imported_by_a_name_in_a_text_is_reached() -> None:
+    files = {
+        "stage.py": """
+            from favae.config import Config
+
+            def run(job):
+                return import_by_name(Config.task)
+            """,
+        "config.py": 'class Config:\n    task = "favae.tools:Task"',
+        "tools.py": "def helper(): ...\nclass Task:\n    def __init__(self): helper()",
+    }
+    assert {"tools:Task", "tools:helper"} <= reached(files)
+
+
+def test_a_class_that_is_found_in_a_folder_by_its_kind_is_reached_if_the_parameters_name_it() -> None:
+    files = {
+        "stage.py": "from favae.losses.terms import build\ndef run(job): return build(job.kind)",
+        "losses/__init__.py": "",
+        "losses/terms.py": """
+            import pkgutil
+
+            def classes():
+                return [module for module in pkgutil.iter_modules(["losses"])]
+
+            def build(kind):
+                return classes()[kind]
+            """,
+        "losses/stft.py": 'class STFT:\n    kind = "stft"\n    def __init__(self): ...',
+    }
+    assert {"losses.stft:STFT", "losses.stft:STFT.__init__"} <= reached(files, ["stft"])
+    assert "losses.stft:STFT" not in reached(files, ["mse"])

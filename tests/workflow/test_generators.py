@@ -183,7 +183,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
     for name, tree in PARAMS.items():
         with (folder / "params" / f"{name}.yaml").open("w") as file:
             yaml.dump(json.loads(json.dumps(tree)), file)
-    for name in ("published.yaml", "weights.yaml", "versions.yaml"):
+    for name in ("published.yaml", "weights.yaml"):
         (folder / "params" / name).write_text((ROOT / "params" / name).read_text())
     write_raw(folder / "raw")
     with pytest.MonkeyPatch.context() as patch:
