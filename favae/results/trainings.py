@@ -12,6 +12,7 @@ from favae.results.cards import Card, read_card
 
 SUMMARY = "training"  # in the summary of the card of an evaluation
 _PREFIX = "train_"
+_BEHIND_OTHERS = ("train_autoencoder", "train_segmenter")
 
 
 class Training(Schema):
@@ -62,6 +63,8 @@ def facts_of(card: Card, images: int | None) -> Training | None:
 
 
 def _start(config: Any, images: int | None) -> int | None:
+    if not hasattr(config.objective.adversarial, "start"):  # pix2pix, SPADE and StyleGAN2: from the first step
+        return 0
     counted = config.objective.adversarial.start.unit == "epochs"  # the only length that depends on the data set
     return None if counted and images is None else config.adversarial_start(images or 0)
 
@@ -74,8 +77,9 @@ def training_behind(inputs: Mapping[str, Any], locate: Callable[[Path], Path]) -
     trained = [Path(name) for name in inputs if Path(name).parts[-3].startswith(_PREFIX)]
     if not trained:
         return None
-    # Of two, the one that was trained on the other: a text-to-image transformer on the codes of an autoencoder.
-    path = max(trained, key=lambda name: (name.parts[-3] != "train_autoencoder", name.as_posix()))
+    # Of two, the one that made the images: a text-to-image transformer, not the autoencoder of its codes; a generator, not
+    # the segmenter that scores it.
+    path = max(trained, key=lambda name: (name.parts[-3] not in _BEHIND_OTHERS, name.as_posix()))
     try:
         card = read_card(locate(path))
         return facts_of(card, _images(card, locate))

@@ -31,9 +31,11 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "train_autoencoder": {"training": _TRAINING},
     "train_cat": {"training": _TRAINING},
     "train_generator": {"training": _TRAINING},
+    "train_segmenter": {"training": _TRAINING},
     "compute_reference_statistics": {"n": 32},
     "evaluate_reconstruction": {"n": 32},
     "evaluate_generator": {"n": 32},
+    "evaluate_segmentation": {"n": 32},
     "generate_images": {"protocol": {"n": 8}},
 }
 _SHIPPED = "natural"  # row of params/datasets.yaml whose images are part of Python packages
