@@ -14,6 +14,7 @@ from favae.data.conditions import network_input
 from favae.inference.export import naming_the_folder, read_model
 from favae.models.generators import build_generator, image_size
 from favae.models.pix2pix import in_test_mode
+from favae.models.segmenter import Segmenter
 from favae.models.stylegan2 import Noise
 
 _CONDITION: TypeAdapter[ConditionConfig] = TypeAdapter(ConditionConfig)
@@ -80,3 +81,12 @@ def load_generator(folder: Path, device: torch.device | str = "cpu") -> TrainedG
     condition = config.get("condition")
     parsed = None if condition is None else _CONDITION.validate_python(condition)
     return TrainedGenerator(network.to(device).eval().requires_grad_(False), config["model"], parsed)
+
+
+@naming_the_folder
+def load_segmenter(folder: Path, device: torch.device | str = "cpu") -> Segmenter:
+    """A trained segmenter, frozen. Raises FileNotFoundError or ValueError with the folder."""
+    config, tensors = read_model(folder, "segmenter")
+    network = Segmenter(**config["model"])
+    network.load_state_dict(tensors)
+    return network.to(device).eval().requires_grad_(False)

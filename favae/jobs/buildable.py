@@ -10,7 +10,8 @@ from favae.config.evaluation import EvaluationConfig, ReferenceConfig, too_small
 from favae.config.gan import GeneratorTrainingConfig
 from favae.config.load import Keys, at
 from favae.config.pairs import LabelsConditionConfig, PairsLayoutConfig
-from favae.jobs.facts import Facts, Request, cat_request, facts, gather, training_request
+from favae.config.segmentation import SegmenterConfig
+from favae.jobs.facts import Facts, Request, cat_request, facts, gather, segmenter_request, training_request
 
 if TYPE_CHECKING:
     from favae.jobs.grid import Grid, Job
@@ -52,6 +53,9 @@ def unbuildable(grid: "Grid") -> Iterator[tuple[str, str]]:
     for job in grid:
         if "dataset" in job.roles:
             yield from ((job.name, text) for text in _without_metric(grid, job))
+    for job in grid:
+        if isinstance(job.config, SegmenterConfig):
+            yield from ((job.name, text) for text in _unfit_segmenter(grid, job, job.config))
     trainings = [job for job in grid if job.stage.name in _TRAININGS]
     answers = dict(zip(trainings, gather(training_request(job.config) for job in trainings), strict=True))
     for job, answer in answers.items():
@@ -149,6 +153,25 @@ def _misfits(grid: "Grid", job: "Job") -> Iterator[str]:
             text = f"{tokens.get('codes')} codes in a grid of side {tokens.get('latent_size')}"
             mine = f"{sizes['codes']} in one of side {sizes['latent_size']}"
             yield f"{job.where}: CAT {job.roles['cat']!r} writes {text}, model {model.cell!r} reads {mine}"
+
+
+def segmenter_facts(grid: "Grid", job: "Job") -> Facts:
+    """Facts about the segmenter that a job trains."""
+    dataset, config = grid.job("prepare_dataset", job.roles["dataset"]).config, job.config
+    assert isinstance(dataset, DatasetConfig) and isinstance(config, SegmenterConfig)
+    return facts(segmenter_request(config, *dataset.stored_size("val")))
+
+
+def _unfit_segmenter(grid: "Grid", job: "Job", config: SegmenterConfig) -> Iterator[str]:
+    """What the constructor refuses, and a data set without these classes."""
+    if problem := segmenter_facts(grid, job).problem:
+        yield _line(job, *problem)
+    layout = grid.job("prepare_dataset", job.roles["dataset"]).config.layout  # type: ignore[attr-defined]
+    condition = layout.condition if isinstance(layout, PairsLayoutConfig) else None
+    found = condition.classes if isinstance(condition, LabelsConditionConfig) else 0
+    if found != config.model.classes:
+        text = f"is {config.model.classes}, but data set {job.roles['dataset']!r} has {found or 'no'} classes"
+        yield at(("model", "classes"), text, job.where, job.sources)
 
 
 def _uneven_groups(job: "Job", group: int) -> Iterator[str]:

@@ -22,6 +22,7 @@ from favae.config.evaluation import LpipsNet, WeightsFileConfig
 from favae.config.favae import FavaeConfig
 from favae.config.gan import GeneratorTrainingConfig
 from favae.config.pix2pix import Pix2PixConfig
+from favae.config.segmentation import SegmenterConfig
 from favae.config.spade import SpadeConfig
 from favae.config.stylegan2 import StyleGan2Config
 from favae.jobs.facts import Cost, Facts
@@ -38,6 +39,7 @@ from favae.training import pix2pix, spade, stylegan2
 from favae.training.autoencoder import adaptive_bounds, build_networks
 from favae.training.companions import build_model, data_range
 from favae.training.gan import GanNetworks, adversarial_loss
+from favae.training.segmenter import build_segmenter
 from favae.training.terms import Pretrained, build_terms
 
 R = TypeVar("R")
@@ -246,6 +248,15 @@ def _generator(config: GeneratorTrainingConfig) -> Facts:
     return Facts(costs, {**sizes, "group": group, "latent": 0, "codes": 0, "latent_size": 0})
 
 
+def _segmenter(subject: tuple[SegmenterConfig, int, int]) -> Facts:
+    """A segmenter, for images of a height and width."""
+    config, height, width = subject
+    network = build_segmenter(config)
+    with _refusing("model"):
+        cost = counted([network], lambda: network(torch.zeros(_BATCH, 3, height, width)))[1]
+    return Facts({"segmenter": cost}, {"classes": config.model.classes})
+
+
 def _counted_apart(module: nn.Module, run: Callable[[], R]) -> tuple[R, Cost]:
     """Like `counted`, in two passes: torch does not count a convolution whose kernel is computed with a graph."""
     module.requires_grad_(False)
@@ -266,6 +277,7 @@ _BUILDERS: dict[str, Callable[[Any], Facts]] = {
     "Pix2PixConfig": _generator,
     "SpadeConfig": _generator,
     "StyleGan2Config": _generator,
+    "SegmenterConfig": _segmenter,
     "CatConfig": _cat,
     "lpips": _lpips_metric,
 }

@@ -13,8 +13,9 @@ from favae.config.cat import CatConfig, GenerateConfig, TokenizeConfig
 from favae.config.dataset import DatasetConfig
 from favae.config.evaluation import EvaluationConfig, GeneratorEvaluationConfig, ReferenceConfig
 from favae.config.gan import GeneratorTrainingConfig
+from favae.config.segmentation import SegmentationConfig, SegmenterConfig
 from favae.config.training import AutoencoderTrainingConfig, TrainingConfig
-from favae.jobs.buildable import cat_facts, model_facts
+from favae.jobs.buildable import cat_facts, model_facts, segmenter_facts
 from favae.jobs.facts import Cost, Facts, facts, lpips_request, training_request
 from favae.jobs.grid import Grid, Job
 
@@ -95,6 +96,8 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
         return _autoencoder(config, size["train"])
     if isinstance(config, GeneratorTrainingConfig):
         return _generator(config, size["train"])
+    if isinstance(config, SegmenterConfig):
+        return _segmenter(config, segmenter_facts(grid, job), size["train"])
     if isinstance(config, CatConfig):
         return _cat(config, cat_facts(grid, job), size["train"] * captions_of(grid, dataset))
     model = model_facts(grid, job) if "model" in job.roles else Facts()
@@ -105,6 +108,10 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
         return _generation(config, cat, model, _count(config.protocol, size))
     if isinstance(config, ReferenceConfig):
         return _reference(config, size)
+    if isinstance(config, SegmentationConfig):
+        cost, images = model.cost("generator"), _count(config, size)
+        hours = _hours(2.0 * images * cost.macs, "autoencoder", "fp32")
+        return Estimate(images, None, 2.0 * images * cost.macs, hours, _inference_bytes(cost, config.batch_size))
     if isinstance(config, GeneratorEvaluationConfig) and config.n != "all" and not model.sizes["condition_channels"]:
         return _evaluation(config, model, config.n)  # drawn images, of which there may be more than real ones
     if isinstance(config, EvaluationConfig):
@@ -126,7 +133,7 @@ def captions_of(grid: Grid, dataset: str) -> int:
     return _MM_CELEBA_CAPTIONS if named else 1
 
 
-def _count(protocol: EvaluationConfig, size: Sizes) -> int:
+def _count(protocol: EvaluationConfig | SegmentationConfig, size: Sizes) -> int:
     there = size[protocol.split]
     return there if protocol.n == "all" else min(protocol.n, there)
 
@@ -176,6 +183,16 @@ def _generator(config: GeneratorTrainingConfig, images: int) -> Estimate:
     memory = _CONTEXT_BYTES + _STATE_BYTES * parameters + _OVERHEAD * kept * _at_once(training)
     hours = _hours(flops, "autoencoder", training.precision)
     return Estimate(steps * training.batch_size, steps, flops, hours, memory, _training_bytes(parameters))
+
+
+def _segmenter(config: SegmenterConfig, found: Facts, images: int) -> Estimate:
+    """A segmenter: one network, three passes a step."""
+    training, cost = config.training, found.cost("segmenter")
+    steps = training.length.in_steps(images, training.batch_size)
+    flops = 2.0 * 3 * steps * training.batch_size * cost.macs
+    memory = _CONTEXT_BYTES + _STATE_BYTES * cost.parameters + _OVERHEAD * cost.kept * _at_once(training)
+    hours, disk = _hours(flops, "autoencoder", training.precision), _training_bytes(cost.parameters)
+    return Estimate(steps * training.batch_size, steps, flops, hours, memory, disk)
 
 
 def _cat(config: CatConfig, found: Facts, pairs: int) -> Estimate:

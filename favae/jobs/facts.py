@@ -17,6 +17,7 @@ from typing import Any
 from favae.config.base import Schema
 from favae.config.cat import CatConfig
 from favae.config.errors import BadKey
+from favae.config.segmentation import SegmenterConfig
 from favae.runtime import paths
 from favae.runtime.files import write_text
 from favae.runtime.hashes import canonical_json, sha256_text
@@ -26,7 +27,8 @@ _PACKAGE = Path(__file__).parents[1]
 # Sources on which facts depend. The training modules build the networks and losses.
 _SOURCES = ("models", "losses", "text", "jobs/building.py", "pretrained/lpips.py")
 _TRAININGS = tuple(
-    f"training/{n}.py" for n in ("autoencoder", "companions", "terms", "gan", "pix2pix", "spade", "stylegan2")
+    f"training/{n}.py"
+    for n in ("autoencoder", "companions", "terms", "gan", "pix2pix", "spade", "stylegan2", "segmenter")
 )
 
 
@@ -91,6 +93,13 @@ def cat_request(config: CatConfig, codes: int, side: int) -> Request:
     """Request for CAT and its text encoder, for an autoencoder with `codes` codes and a latent of `side` x `side` tokens."""
     design = {"model": config.model.given(), "text": config.text.given(), "codes": codes, "side": side}
     return Request(type(config).__name__, canonical_json(design), (config, codes, side))
+
+
+def segmenter_request(config: SegmenterConfig, height: int, width: int) -> Request:
+    """Request for a segmenter of images of a size."""
+    return Request(
+        type(config).__name__, canonical_json([config.model.given(), height, width]), (config, height, width)
+    )
 
 
 def lpips_request(network: str, image_size: int) -> Request:

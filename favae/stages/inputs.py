@@ -10,9 +10,10 @@ from favae.data.dataset import PreparedSplit, has_split
 from favae.data.tokens import TokenSplit
 from favae.evaluation.frechet import FeatureStatistics, load_reference
 from favae.inference.export import TextToImage, load_any_autoencoder, load_autoencoder, load_text_to_image
-from favae.inference.generate import TrainedGenerator, load_generator
+from favae.inference.generate import TrainedGenerator, load_generator, load_segmenter
 from favae.jobs.grid import Job
 from favae.models import FAVAE, Autoencoder
+from favae.models.segmenter import Segmenter
 from favae.results.cards import read_card
 from favae.runtime import paths
 
@@ -60,6 +61,10 @@ class Inputs:
     def generator(self, device: torch.device) -> TrainedGenerator:
         """The trained generator: pix2pix, SPADE or StyleGAN2."""
         return load_generator(self._folder("model"), device)
+
+    def segmenter(self, device: torch.device) -> Segmenter:
+        """The trained segmenter."""
+        return load_segmenter(self._folder("segmenter"), device)
 
     def text_to_image(self, device: torch.device) -> TextToImage:
         """The trained CAT with its text encoder."""

@@ -48,6 +48,17 @@ PARAMS: dict[str, Any] = {
                 {"recipe": "gan", "rows": "spade", "numbers": "s0", "dataset": "masks", "name": "{row}"},
                 {"recipe": "gan", "rows": "stylegan2", "numbers": "s0", "dataset": "photos", "name": "{row}"},
             ],
+            "train_segmenter": [{"recipe": "evaluation", "rows": "segmenter", "numbers": "empty", "dataset": "masks"}],
+            "evaluate_segmentation": [
+                {
+                    "recipe": "evaluation",
+                    "rows": "segmentation",
+                    "numbers": "empty",
+                    "model": "spade",
+                    "dataset": "own",
+                    "segmenter": "masks",
+                }
+            ],
             "compute_reference_statistics": [
                 {"recipe": "evaluation", "rows": "reference", "numbers": "empty", "dataset": "all"}
             ],
@@ -99,6 +110,12 @@ PARAMS: dict[str, Any] = {
     "gan": {kind: {**tree, "training": TRAINING} for kind, tree in TREES.items()},
     "evaluation": {
         "reference": {"images": ["test", "train"], **SMALL},
+        "segmenter": {
+            "model": {"classes": 3, "base_channels": 4, "levels": 2},
+            "lr": 0.01,
+            "training": {**TRAINING, "selection": "best"},
+        },
+        "segmentation": {"n": 5},
         "translation": {**TRANSLATION, "test_mode": "train"},
         "translation-eval": TRANSLATION,
         "drawing": {**SMALL, "metrics": ["frechet", "kid"]},
@@ -213,6 +230,15 @@ def test_seeds_are_one_row_and_metrics_without_weights_say_so(project: Grid) -> 
     assert table.loc[("spade", "fd_randconv_real_test"), "reproduced"] > 0
 
 
+def test_a_segmenter_scores_generated_images_beside_its_controls(project: Grid) -> None:
+    path = Path("data/tiny/evaluate_segmentation/spade/metrics.json")
+    found = json.loads(path.read_text())
+    scores = {name: result["value"] for name, result in found.items()}
+    assert all(0 <= score <= 1 for score in scores.values()) and len(scores) == 3 + 2 * 5
+    assert scores["segmenter_accuracy_including_test"] == scores["segmenter_accuracy_test"]  # no pixel without a class
+    assert found["segmenter_miou_test"]["n"] == 5
+
+
 def test_drawn_images_are_measured_as_a_set(project: Grid) -> None:
     found = metrics("stylegan2-on-photos")
     assert {
@@ -296,6 +322,7 @@ def test_a_model_and_a_data_set_that_do_not_fit_are_refused(project: Grid, tmp_p
             ("stylegan2", "model", "image_size", 64),
             "image_size: is 64, but data set 'photos' is prepared at 32 pixels",
         ),
+        ("evaluation", ("segmenter", "model", "classes", 4), "classes: is 4, but data set 'masks' has 3 classes"),
         ("gan", ("stylegan2", "discriminator", "group", 3), "group: 3 does not divide the 4 images of a rank"),
     ):
         path = Path("params") / f"{name}.yaml"
