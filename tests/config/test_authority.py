@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from favae.config import cat, companions, favae
+from favae.config import cat, favae, pix2pix, segmentation, spade, stylegan2, terms
 from favae.config.kinds import ffl, stft_vae
 from favae.losses import (
     DynamicSpectrumLoss,
@@ -20,9 +20,15 @@ from favae.losses import (
     adaptive_weight,
     build_spectrum_loss,
 )
+from favae.losses.batch_spectrum import BatchFrequencyLoss
 from favae.losses.terms import PixelLoss, build_ffl
 from favae.models import CAT, FAVAE, FflVAE, PatchDiscriminator, StftVAE, VanillaAutoencoder
+from favae.models.pix2pix import PairDiscriminator, UnetGenerator
 from favae.models.quantizers import CosineQuantizer, EuclideanQuantizer
+from favae.models.segmenter import Segmenter
+from favae.models.spade import MultiscaleDiscriminator
+from favae.models.style_discriminator import StyleDiscriminator
+from favae.models.stylegan2 import StyleGenerator
 from favae.text import ClipText, LearnedText, WordTokenizer
 
 CONSTRUCTORS: dict[type[BaseModel], tuple[Callable[..., Any], ...]] = {
@@ -37,8 +43,15 @@ CONSTRUCTORS: dict[type[BaseModel], tuple[Callable[..., Any], ...]] = {
     stft_vae.StftVaeModelConfig: (StftVAE,),
     ffl.FflAutoencoderModelConfig: (VanillaAutoencoder,),
     ffl.FflVaeModelConfig: (FflVAE,),
-    companions.MseConfig: (PixelLoss,),
-    companions.L1Config: (PixelLoss,),
+    terms.MseConfig: (PixelLoss,),
+    terms.L1Config: (PixelLoss,),
+    ffl.BatchFflConfig: (BatchFrequencyLoss,),
+    pix2pix.UnetModelConfig: (UnetGenerator,),
+    pix2pix.PairDiscriminatorConfig: (PairDiscriminator,),
+    spade.MultiscaleDiscriminatorConfig: (MultiscaleDiscriminator,),
+    stylegan2.StyleModelConfig: (StyleGenerator,),
+    stylegan2.StyleDiscriminatorConfig: (StyleDiscriminator,),
+    segmentation.SegmenterModelConfig: (Segmenter,),
     stft_vae.SsimConfig: (SSIMLoss,),
     stft_vae.StftConfig: (STFTLoss,),
     ffl.FflConfig: (build_ffl, FocalFrequencyLoss),
