@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+LOCKED := constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -11,7 +12,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Without compiled modules every command takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-all test-rest lint bench ui report clean
+.PHONY: help setup demo test test-all test-rest lock lint bench ui report clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -19,12 +20,17 @@ help:  ## this list
 
 setup: $(STAMP)  ## install everything into .venv (does nothing the second time)
 
-# torch first and with pip: a CPU build that is already there or configured stays, and nothing replaces it afterwards.
-$(STAMP): pyproject.toml constraints.txt
+# Every package is checked against the hashes of constraints.txt, except torch and the libraries of its GPU build: its builds for a
+# CPU, for each CUDA and for ROCm have other bytes. torch comes first and with pip: a build that is there or configured stays.
+$(STAMP): pyproject.toml $(LOCKED)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo 'venv is missing: apt-get install python3-venv'; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[workflow,metrics,dev]'
+	@sed -n '/^uv==/,/[^\]$$/p' $(LOCKED) >$(VENV)/uv.txt
+	@grep -oE '^(torch|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==' $(LOCKED) | tr -d = >$(VENV)/torch.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^torch==[^ ]*' $(LOCKED))"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --excludes $(VENV)/torch.txt -r $(LOCKED)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $(STAMP)
 
@@ -50,6 +56,12 @@ test-all: setup  ## all tests that this machine can run (under half an hour)
 
 test-rest: setup  ## tests that `make test-all` adds to `make test`
 	$(PYTEST) -m 'slow or slurm'
+
+# uv keeps the versions that are in the file where pyproject.toml allows them; UPGRADE=--upgrade takes the newest.
+LOCK := uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+lock:  ## write constraints.txt again, after a change of pyproject.toml (UPGRADE=--upgrade: newest versions)
+	@$(LOCK) $(UPGRADE) --output-file $(LOCKED)
+	@sed -i '1i # Written by `make lock`: every package of the project, with the hashes of its files for all systems. README: how to install.' $(LOCKED)
 
 lint: setup  ## ruff, snakefmt, mypy
 	ruff check .

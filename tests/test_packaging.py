@@ -33,6 +33,7 @@ USED_OTHERWISE = {
     "pytest-xdist": ("Makefile", " -n "),
     "ruff": ("Makefile", "ruff check"),
     "mypy": ("Makefile", "mypy"),
+    "uv": ("Makefile", "uv pip install"),
     "snakefmt": ("Makefile", "snakefmt"),
 }
 
@@ -129,8 +130,57 @@ def test_without_the_workflow_the_command_line_says_what_to_install() -> None:
     assert done.stderr == "favae: the Python package typer is missing; install 'favae[workflow,metrics]'\n"
 
 
-def test_constraints_pin_what_is_installed_with_this_project_and_nothing_else() -> None:
-    lines = (ROOT / "constraints.txt").read_text().split()
-    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines}
-    wanted = closure(ALL)
-    assert pinned - wanted == set()
+LOCK_AGAIN = "run `make lock` after a change of pyproject.toml"
+# torch's builds for a CPU, for each CUDA and for ROCm differ: which libraries it needs depends on the one that is installed.
+OF_TORCH = re.compile(r"triton|cuda-[a-z]+|nvidia-[a-z0-9-]+")
+
+
+def locked() -> dict[str, tuple[Requirement, list[str]]]:
+    """Name -> (requirement, hashes) of each entry of constraints.txt."""
+    text = (ROOT / "constraints.txt").read_text()
+    entries = [
+        entry.split() for entry in re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", "").splitlines()
+    ]
+    found = {}
+    for words in entries:
+        hashes = [word for word in words if word.startswith("--hash=sha256:")]
+        requirement = Requirement(" ".join(word for word in words if word not in hashes))
+        found[canonicalize_name(requirement.name)] = requirement, hashes
+    return found
+
+
+def test_every_package_is_locked_to_one_version_and_its_hashes() -> None:
+    for name, (requirement, hashes) in locked().items():
+        assert [specifier.operator for specifier in requirement.specifier] == ["=="], name
+        assert hashes, name
+        assert all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", each) for each in hashes), name
+
+
+def test_the_lock_has_all_that_this_project_installs_and_nothing_else() -> None:
+    wanted, lock = closure(ALL), locked()
+    assert wanted - lock.keys() == set(), LOCK_AGAIN
+    here = {name for name, (requirement, _) in lock.items() if not requirement.marker or requirement.marker.evaluate()}
+    assert {name for name in here - wanted if not OF_TORCH.fullmatch(name)} <= {"setuptools"}, LOCK_AGAIN
+
+
+def test_locked_versions_are_those_that_pyproject_allows_and_that_are_installed_here() -> None:
+    lock = locked()
+    for text in ALL:
+        wanted = Requirement(text)
+        (pin,) = lock[canonicalize_name(wanted.name)][0].specifier
+        assert wanted.specifier.contains(pin.version), f"{text}: {LOCK_AGAIN}"
+        installed = importlib.metadata.version(wanted.name).partition("+")[0]
+        assert installed == pin.version, f"{wanted.name}: `make setup` installs what is locked"
+
+
+def test_setup_installs_with_hashes_everything_but_torch() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    lines = [line for line in makefile.splitlines() if re.search(r"pip install", line)]
+    assert sum("--require-hashes" in line for line in lines) == 2
+    (torch,) = (line for line in lines if "torch==" in line)
+    assert "--require-hashes" not in torch
+    excluded = re.search(r"grep -oE '([^']+)' \$\(LOCKED\)", makefile)
+    assert excluded is not None
+    names_excluded = {name for name in locked() if re.match(excluded[1], f"{name}==")}
+    assert "torch" in names_excluded
+    assert all(OF_TORCH.fullmatch(name) for name in names_excluded - {"torch"})

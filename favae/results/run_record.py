@@ -47,6 +47,7 @@ class RunRecord(Schema):
     git_contents: dict[str, str] | None = None  # git's ids of their contents, by which a later commit of them is known
     slurm_job: str | None
     code: Code | None = None  # that can affect the result; None in records of former versions
+    image: str | None = None  # container image in which it was made
     metrics: dict[str, float]
     artifacts: list[str]  # images for MLflow
 
@@ -69,7 +70,14 @@ def environment() -> dict[str, Any]:
         "git_dirty": git.get("dirty"),
         "git_contents": git.get("contents"),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "image": _image(),
     }
+
+
+def _image() -> str | None:
+    """Path or name of the container image, as Apptainer or workflow/container/Containerfile says; None outside of one."""
+    names = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER", "FAVAE_IMAGE")
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def _versions() -> Iterator[tuple[str, str]]:

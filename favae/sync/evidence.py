@@ -49,6 +49,7 @@ class Evidence:
             yield f"constraints   {(self.record.constraints_sha256 or 'none')[:SHORT]}"
             yield f"host          {self.record.host}, {self.record.device}, {self.record.platform}"
             yield f"SLURM job     {self.record.slurm_job or 'none'}"
+            yield f"image         {self.record.image or 'none'}"
             yield f"time          {self.record.started} to {self.record.ended}, resumed {self.record.resumed} times"
         if self.run:
             yield f"MLflow run    {self.run.run_id}"
