@@ -5,7 +5,6 @@
 #   snakemake --config scale=paper -n  the jobs of the full reproduction, without running them
 #   snakemake --profile slurm          the full reproduction on a cluster
 
-import os
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from snakemake.settings.enums import Quietness
 
 from favae.config import ConfigError
 from favae.jobs.grid import load_grid
+from favae.jobs.requests import group_of, read_site, request_names, request_of
 from favae.jobs.resources import resources_of
 from favae.jobs.stages import STAGES
 from favae.sync.dvc_entries import refuse_conflict
@@ -23,20 +23,16 @@ from favae.sync.dvc_yaml import renew
 from favae.sync.snakemake import refuse_foreign
 from favae.results.project_lock import hold_project
 from favae.runtime import paths
+from favae.runtime.commands import find_first
 from favae.runtime.slurm_queue import watch_queue
 
 # First the `sacct` and `sbatch` wrappers of this project, then the `favae` of this interpreter. Jobs on other nodes run this line too.
-os.environ["PATH"] = os.pathsep.join(
-    [
-        os.path.join(workflow.basedir, "workflow/slurm-bin"),
-        str(Path(sys.executable).parent),
-        os.environ["PATH"],
-    ]
-)
+find_first(Path(workflow.basedir, "workflow/slurm-bin"), Path(sys.executable).parent)
 
 try:
     GRID = load_grid(config.get("scale"))
     GRID.check()
+    SITE = read_site()
     if workflow.is_main_process:
         refuse_conflict()  # in dvc.lock
         renew()  # dvc.yaml
@@ -52,6 +48,15 @@ if workflow.is_main_process:
 
 
 report: "workflow/report/workflow.rst"
+
+
+# Used with `--sdm apptainer`; workflow/container/favae.def says how to make it.
+container: "workflow/container/favae.sif"
+
+
+# Jobs of one group run one after the other: the profile allows one unit of `alone` per submission.
+resource_scopes:
+    alone="local",
 
 
 wildcard_constraints:
@@ -75,6 +80,7 @@ rule all:
 onstart:
     # Imported here, because planning does not need it.
     from favae.jobs.requirements import require
+    from favae.site.snakemake import refuse_unfit
 
     hold_project()
     require(
@@ -84,6 +90,11 @@ onstart:
         for job in workflow.dag.needrun_jobs()
         if job.rule.name in STAGES
     )
+    if (
+        type(workflow.executor_settings).__module__
+        == "snakemake_executor_plugin_slurm"
+    ):
+        refuse_unfit(workflow.dag.needrun_jobs())
     # Snakemake counts messages of failed jobs as `rules` output; for jobs on a cluster they are the only sign of a failure.
     if workflow.non_local_exec:
         workflow.output_settings.quiet.discard(Quietness.RULES)

@@ -15,6 +15,7 @@ from favae.cli.coverage import coverage
 from favae.cli.generate import sample, translate
 from favae.cli.plan import plan
 from favae.cli.results import Scale
+from favae.cli.site import site
 
 app = typer.Typer(
     name="favae",
@@ -80,6 +81,7 @@ def run(
     import os
 
     from favae.jobs.grid import load_grid
+    from favae.runtime.early import note_signals
 
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # read by NumPy and torch when they are imported
@@ -88,6 +90,8 @@ def run(
         log.write_text("", encoding="utf-8")
         _also_into(log)
     job = load_grid(scale).job(stage, cell)
+    if job.stage.resumes:
+        note_signals()  # before torch is imported, which takes seconds
     from favae.results.publish import CellBusy
     from favae.runtime.slurm import describe_job, requeue
     from favae.stages.runner import run_job
@@ -132,6 +136,7 @@ def check(scale: Scale = None) -> None:
 
 
 app.command()(plan)
+app.command()(site)
 app.command()(bench)
 app.command()(coverage)
 
@@ -189,6 +194,9 @@ def rank(
     """One rank of a training in several processes, started by torchrun."""
     import os
 
+    from favae.runtime.early import note_signals
+
+    note_signals()
     from favae.jobs.grid import load_grid
     from favae.stages.context import Context
     from favae.stages.launch import run_rank

@@ -41,11 +41,22 @@ def plan(
         print("\n".join(_block(grid, job, sizes, estimates[job.name])), end="\n\n")
     print("\n".join(_totals(jobs, estimates)))
     ahead = sum(found.disk_bytes for job in jobs if (found := estimates[job.name]) and not job.card.exists())
-    missing = [need.text for need in (*needs(jobs), *missing_space(ahead))]
+    missing = [need.text for need in (*needs(jobs), *missing_space(ahead))] + _on_cluster(jobs)
     print("\nmissing on this machine:" if missing else "\nnothing is missing on this machine")
     for line in missing:
         print(_wrapped(line, "  - ", _INDENT))
     raise typer.Exit(1 if missing else 0)
+
+
+def _on_cluster(jobs: list["Job"]) -> list[str]:
+    """What unfinished jobs would meet on the cluster of this machine; nothing where no SLURM answers."""
+    from favae.site.cluster import NoCluster
+    from favae.site.preflight import asked_by, problems
+
+    try:
+        return problems(asked_by(job for job in jobs if not job.card.exists()))
+    except NoCluster:
+        return []
 
 
 def _wrapped(text: str, first: str, others: str) -> str:
@@ -118,12 +129,25 @@ def _facts(
         yield "length", f"{length}: {found.steps:,} steps, {found.images:,} images seen"
     elif found.images:
         yield "length", f"{found.images:,} images"
+    if job.stage.name == "prepare_dataset" and found.images:
+        yield "estimate", _preparation(job, found)
     if found.flops:
         hours, memory = f"{found.gpu_hours:,.2f} GPU-hours", f"{found.gpu_bytes / 1e9:.1f} GB"
         gpus = training.get("ranks", 1)
         yield "estimate", f"{hours} ({found.flops / 1e15:,.1f} PFLOP), {memory} of GPU memory, GPUs: {gpus}"
     if record := _record(job):
         yield "measured", _measured(record)
+
+
+def _preparation(job: "Job", found: "Estimate") -> str:
+    """Bound of the time of a preparation, and what it writes."""
+    from favae.jobs.estimates import DECODED_PER_CORE
+    from favae.jobs.resources import resources_of
+
+    cores = resources_of(job).threads
+    minutes = found.images / DECODED_PER_CORE / cores / 60
+    rate = f"{DECODED_PER_CORE} images decoded per second and core"
+    return f"at least {minutes:,.1f} minutes on {cores} cores ({rate}), {found.disk_bytes / 1e9:,.1f} GB written"
 
 
 def _data(grid: "Grid", job: "Job", sizes: Mapping[str, "Sizes"]) -> str:
@@ -178,6 +202,14 @@ def _totals(jobs: list["Job"], estimates: Mapping[str, "Estimate | None"]) -> It
         stages.setdefault(job.stage.name, []).append(job)
     for stage, group in [*stages.items(), ("total", jobs)]:
         yield _row(stage, group, estimates)
+    written = sum(found.disk_bytes for found in estimates.values() if found)
+    yield ""
+    yield _wrapped(
+        f"storage (estimate): {written / 1e9:,.1f} GB in data/, without raw data; as much again in DVC's cache, unless its "
+        "cache.type lets files share their blocks (workflow/docs/contract.md)",
+        "",
+        _INDENT,
+    )
     hours, path = _critical_path(jobs, estimates)
     yield ""
     yield _wrapped(f"critical path (estimate): {hours:,.1f} hours: {', '.join(path)}", "", _INDENT)

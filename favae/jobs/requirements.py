@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from favae.config.gan import GeneratorTrainingConfig
 from favae.config.training import AutoencoderTrainingConfig
 from favae.jobs.grid import Job
 from favae.runtime import paths
+from favae.runtime.disk import free_space
 
 if TYPE_CHECKING:
     from favae.pretrained.weights import MissingWeights
@@ -63,9 +63,9 @@ def _blocking(jobs: list[Job]) -> Iterator[Need]:
 
 
 def missing_space(wanted: float) -> Iterator[Need]:
-    """A requirement of disk space, if fewer than `wanted` bytes are free under `data`."""
+    """A requirement of disk space, if fewer than `wanted` bytes are free under `data`, or left of the user's quota."""
     folder = paths.DATA if paths.DATA.exists() else paths.DATA.parent
-    free = shutil.disk_usage(folder).free
+    free = free_space(folder)
     if wanted > free:
         text = f"disk space: {wanted / 1e9:,.0f} GB needed (estimate), {free / 1e9:,.0f} GB free in {folder.resolve()}"
         yield Need(text, blocks=False)

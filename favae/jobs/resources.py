@@ -13,7 +13,8 @@ _BASE_MB = 1500  # Python, torch, and the Snakemake process that runs the job
 _PREPARE_THREADS = 8  # for decoding and resizing; Snakemake reduces it on a smaller machine
 _LIGHT = {"make_tables", "make_figures"}
 _HOST_MB = 16_000  # networks that need more train on a GPU, whose memory holds their activations
-_SHORT, _LONG = 4 * 60, 24 * 60  # minutes; a training that is stopped by the limit resumes from its checkpoint
+_SHORT, _LONG = 60, 24 * 60  # minutes; a training that is stopped by the limit resumes from its checkpoint
+_SLOT = 4 * 60  # of the shortest training
 _NOMINAL = {"train": 10_000, "val": 1_000, "test": 1_000}  # assumed for a data set that does not declare its size
 
 
@@ -25,15 +26,21 @@ class Resources:
     mem_mb: int
     runtime: int
     gpu: int
+    resumes: bool = False
 
     def grown(self, attempt: int) -> "Resources":
-        """Resources of attempt number `attempt`: memory and time grow, for jobs that ran out of either."""
-        return replace(self, mem_mb=self.mem_mb * attempt, runtime=self.runtime * attempt)
+        """Resources of attempt number `attempt`: memory and time grow, for jobs that ran out of either.
+
+        Time grows up to a day. That of a training stays the same: at its limit it is requeued, and resumes.
+        """
+        runtime = self.runtime if self.resumes else min(self.runtime * attempt, max(self.runtime, _LONG))
+        return replace(self, mem_mb=self.mem_mb * attempt, runtime=runtime)
 
 
 @cache
 def resources_of(job: Job) -> Resources:
-    """Resources of a job: threads and ranks from its parameters, memory and twice the time (4 to 24 hours) of its estimate."""
+    """Resources of a job: threads and ranks from its parameters, memory and twice the time of its estimate (trainings 4 to 24
+    hours, others 1 to 24)."""
     if job.stage.name in _LIGHT:
         return Resources(1, _BASE_MB, 15, 0)
     if job.stage.name == "prepare_dataset":
@@ -45,7 +52,10 @@ def resources_of(job: Job) -> Resources:
     expected = estimate(grid, job, sizes)
     training: TrainingConfig | None = getattr(job.config, "training", None)
     ranks, threads = (training.ranks, training.threads) if training else (1, 1)
-    return Resources(threads * ranks, _BASE_MB + ranks * _host_megabytes(expected), _minutes(expected, ranks), ranks)
+    memory = _BASE_MB + ranks * _host_megabytes(expected)
+    return Resources(
+        threads * ranks, memory, _minutes(expected, ranks, resumes=job.stage.resumes), ranks, job.stage.resumes
+    )
 
 
 @cache
@@ -64,5 +74,6 @@ def _host_megabytes(expected: Estimate) -> int:
     return min(round(expected.gpu_bytes / 1e6), _HOST_MB)
 
 
-def _minutes(expected: Estimate, ranks: int) -> int:
-    return min(max(round(2 * 60 * expected.gpu_hours / ranks), _SHORT), _LONG)
+def _minutes(expected: Estimate, ranks: int, *, resumes: bool) -> int:
+    least = _SLOT if resumes else _SHORT
+    return min(max(round(2 * 60 * expected.gpu_hours / ranks), least), _LONG)

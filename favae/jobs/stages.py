@@ -58,6 +58,7 @@ class Stage:
         shared: parameter files that are read as a whole, in addition to recipe and numbers.
         cells: pattern of the names of its cells, from the keys of a group (`params/grid.yaml`).
         gpu: whether it uses a GPU if one is available.
+        together: role; short jobs with the same input in this role can share one job of a cluster.
         local: takes seconds; runs on the machine of Snakemake, even if other jobs are sent to a cluster.
         version: part of every content key, so that keys stay what they were. Never raised: whether code changed is found by its
             fingerprint (`favae.fingerprint`).
@@ -72,6 +73,7 @@ class Stage:
     collects: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     gpu: bool = True
+    together: str = ""
     local: bool = False
     version: int = 1
 
@@ -79,6 +81,11 @@ class Stage:
         """The schema for `validate`: a class, or a function that chooses one from the parameters."""
         module, name = self.config.split(":")
         return getattr(importlib.import_module(module), name)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether its jobs are trainings: they save when they are told to stop, and resume from there."""
+        return any(output.where == "curves" for output in self.outputs)
 
     @property
     def feeds(self) -> tuple[Output, ...]:
@@ -133,6 +140,7 @@ STAGES = {
                 "reference": "compute_reference_statistics",
             },
             cells="{model}-on-{dataset}",
+            together="model",
         ),
         Stage(
             "tokenize_images",
@@ -141,6 +149,7 @@ STAGES = {
             (Output("tokens.npz", feeds=True), Output("captions.csv", feeds=True)),
             inputs={"model": "train_autoencoder", "dataset": "prepare_dataset"},
             cells="{model}",
+            together="model",
         ),
         Stage(
             "train_cat",

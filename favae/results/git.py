@@ -10,7 +10,6 @@ from favae.runtime import paths
 from favae.runtime.files import write_text
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_NOT_CODE = (":!reports", ":!dvc.lock")
 _DECIDES = ("favae/", "params/", "workflow/rules/", "Snakefile", "constraints.txt")  # files that a result follows from
 _SEARCHED = 200  # commits after the recorded one that are looked through
 
@@ -33,13 +32,13 @@ def has_commit(commit: str) -> bool | None:
 
 
 def working_tree() -> dict[str, Any]:
-    """The state of the code, without results and reports.
+    """The state of the code and parameters: of the files that a result follows from, no others.
 
-    `commit`; `dirty`, the uncommitted files; `contents`, git's id of the content of each of them ("" for a removed one). None where
-    this is no git repository.
+    `commit`; `dirty`, the uncommitted ones of these files; `contents`, git's id of the content of each of them ("" for a
+    removed one). None where this is no git repository.
     """
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "-z", "--no-renames", "-uall", "--", ".", *_NOT_CODE)
+    changes = _git("status", "--porcelain", "-z", "--no-renames", "-uall", "--", *_DECIDES)
     dirty = [entry[3:] for entry in changes.split("\0") if entry] if changes is not None else None
     contents = None if dirty is None else {name: _content(name) for name in dirty}
     return {"commit": commit.strip() if commit else None, "dirty": dirty, "contents": contents}

@@ -1,9 +1,13 @@
 """CPU threads, memory reuse and device of a process."""
 
 import ctypes
+import os
+import socket
 import sys
 
 import torch
+
+from favae.runtime.slurm import booked_gpus
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _VECTOR_FUNCTIONS = (
@@ -60,9 +64,30 @@ def use_cpu_for_training(threads: int) -> None:
 
 
 def choose_device(threads: int) -> torch.device:
-    """The device of a job in one process: CUDA if available, otherwise the CPU. Also sets the number of CPU threads."""
+    """The device of a job in one process: CUDA if available, otherwise the CPU. Also sets the number of CPU threads.
+
+    Raises GpuUnusable.
+    """
     use_threads(threads)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if uses_cuda() else "cpu")
+
+
+class GpuUnusable(RuntimeError):
+    """SLURM gave this job a GPU, and torch cannot use it."""
+
+
+def uses_cuda() -> bool:
+    """Whether torch can use a GPU. Raises GpuUnusable if it cannot but SLURM gave this job one: a day on the CPU would follow."""
+    if torch.cuda.is_available():
+        return True
+    booked = booked_gpus()
+    if booked is None or os.environ.get("FAVAE_COUNTED_GPUS"):  # set where GPUs are only counted, as in tests
+        return False
+    why = "this torch is built for the CPU" if torch.version.cuda is None else "its driver is missing or too old"
+    raise GpuUnusable(
+        f"this job has GPU {booked} of {socket.gethostname()}, and torch {torch.__version__} finds none: {why}; "
+        "install a torch for the GPUs of this cluster in the project's environment, or ask for no GPU"
+    )
 
 
 def device_name(device: torch.device) -> str:

@@ -105,6 +105,11 @@ def mlflow_artifacts() -> Path:
     return DATA / "mlflow" / "artifacts"
 
 
+def site_file() -> Path:
+    """The words of this site, which `favae site` writes (also reached as `slurm/site.yaml`). Git ignores it."""
+    return Path("workflow/profiles/slurm/site.yaml")
+
+
 def git_record() -> Path:
     """Git commit and changed files, written by the head process when a workflow starts (compute nodes need no git)."""
     return STATE / "head.json"

@@ -19,6 +19,16 @@ def describe_job() -> str | None:
     return f"SLURM job {os.environ['SLURM_JOB_ID']} on {node}, GPUs {os.environ.get('CUDA_VISIBLE_DEVICES') or 'none'}{again}"
 
 
+def booked_gpus() -> str | None:
+    """Numbers of the GPUs that SLURM gave this job on this node; None without a GPU or outside of SLURM."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    for name in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES"):
+        if (found := os.environ.get(name)) and found != "NoDevFiles":  # said by old versions to jobs without a GPU
+            return found
+    return None
+
+
 def job_number() -> int:
     """Number of the SLURM job; 0 outside of one."""
     return int(os.environ.get("SLURM_JOB_ID", 0))
@@ -31,13 +41,13 @@ def allocated_nodes() -> list[str]:
     """
     if "SLURM_JOB_ID" not in os.environ:
         return []
-    hosts = _ask("squeue", "--noheader", "--jobs", os.environ["SLURM_JOB_ID"], "--format", "%N")
-    return (_ask("scontrol", "show", "hostnames", hosts) or "").split() if hosts else []
+    hosts = ask("squeue", "--noheader", "--jobs", os.environ["SLURM_JOB_ID"], "--format", "%N")
+    return (ask("scontrol", "show", "hostnames", hosts) or "").split() if hosts else []
 
 
 def address_of(node: str) -> str:
     """Address at which SLURM reaches a node. Other nodes may be unable to resolve the node's name."""
-    found = re.search(r"NodeAddr=(\S+)", _ask("scontrol", "--oneliner", "show", "node", node) or "")
+    found = re.search(r"NodeAddr=(\S+)", ask("scontrol", "--oneliner", "show", "node", node) or "")
     return found[1] if found else node
 
 
@@ -50,21 +60,23 @@ def requeue() -> bool:
     job = os.environ.get("SLURM_JOB_ID")
     if job is None or os.environ.get("FAVAE_REQUEUE") != "allowed":
         return False
-    state = _ask("squeue", "--noheader", "--jobs", job, "--format", "%T")
+    state = ask("squeue", "--noheader", "--jobs", job, "--format", "%T")
     if state != "RUNNING":
         log.warning("SLURM job %s is not requeued: its state is %s", job, state or "unknown to squeue")
         return False
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent by SLURM on a requeue; this process ends by itself
-    if _ask("scontrol", "requeue", job) is None:
+    if ask("scontrol", "requeue", job) is None:
         return False
     log.warning("SLURM job %s: requeued; it will resume from here", job)
     return True
 
 
-def _ask(*command: str) -> str | None:
+def ask(*command: str, quietly: bool = False) -> str | None:
+    """Output of a command of SLURM, without blanks around it; None if it fails, which is logged unless `quietly`."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        log.warning("%s: %s", " ".join(command), getattr(error, "stderr", None) or error)
+        level = logging.DEBUG if quietly else logging.WARNING
+        log.log(level, "%s: %s", " ".join(command), getattr(error, "stderr", None) or error)
         return None
     return done.stdout.strip()

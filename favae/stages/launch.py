@@ -19,6 +19,7 @@ from torch.distributed.run import get_args_parser
 from favae.config.training import TrainingConfig
 from favae.jobs.grid import Job
 from favae.results.publish import Outcome
+from favae.runtime.early import noted_signal
 from favae.runtime.files import write_text
 from favae.runtime.slurm import address_of, allocated_nodes, job_number
 from favae.stages.context import Context, run_stage
@@ -40,6 +41,8 @@ def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outc
     report = context.state / _REPORT
     report.unlink(missing_ok=True)
     nodes = allocated_nodes()
+    if noted_signal():
+        raise Interrupted(f"{job.name}: stopped by a signal before it began; the next start begins or resumes")
     process = subprocess.Popen(
         _launch(training, nodes, context.threads, rank_command(job, context, training.threads)),
         env=os.environ | {"OMP_NUM_THREADS": str(training.threads)},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from favae.runtime.cpu import use_cpu_for_training
+from favae.runtime.cpu import use_cpu_for_training, uses_cuda
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def start_ranks(threads: int) -> Ranks:
     """Join the process group that `torchrun` describes in the environment, and choose the device."""
     use_cpu_for_training(threads)
     local = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device("cuda", local) if uses_cuda() else torch.device("cpu")
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     if world_size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -17,6 +17,7 @@ from favae.config.cat import AdamWConfig
 from favae.config.favae import FavaeOptimizerConfig
 from favae.config.training import TrainingConfig
 from favae.runtime import paths
+from favae.runtime.early import noted_signal
 from favae.runtime.files import replacing
 from favae.runtime.progress import Progress
 from favae.training.checkpoint import (
@@ -145,6 +146,8 @@ class Loop:
             self.curves.cut(self.step)
         progress = Progress(self.title, self.plan.length, self.step)
         previous = {s: signal.signal(s, self._on_signal) for s in _SIGNALS}
+        if early := noted_signal():
+            self._on_signal(early, None)
         try:
             for batch in batches(self.step):
                 if self.step >= self.plan.length:

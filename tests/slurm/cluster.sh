@@ -2,12 +2,17 @@
 # A private SLURM on 127.0.0.1, without systemd and without touching /etc: munged, slurmctld, two CPU nodes with four CPUs and one
 # node with two GPUs (links to /dev/null: counted and bound, not computed with); with accounting also MariaDB and slurmdbd.
 #   cluster.sh start DIR PORT [accounting]     then put DIR/bin first on PATH
+#      CLUSTER_EDIT, a program of sed, changes slurm.conf and gres.conf; CLUSTER_ACCOUNTS, arguments of sacctmgr, one call per line
 #   cluster.sh slurmctld|slurmdbd DIR          start a daemon that was stopped
 #   cluster.sh stop DIR                        stop what the pid files name, and remove DIR
+# With CLUSTER_ROOT, the root folder of another Debian (tests/slurm/newest.sh), SLURM and its jobs run there.
 # Everything is found through DIR/slurm.conf; the commands in DIR/bin set SLURM_CONF, which Snakemake's plugin takes away.
 set -euo pipefail
 D=$2
 PATH=$PATH:/usr/sbin:/sbin
+if [ -n "${CLUSTER_ROOT:-}" ] && [ -z "${CLUSTER_INSIDE:-}" ]; then
+    CLUSTER_INSIDE=yes exec chroot "$CLUSTER_ROOT" /bin/bash "$(realpath "${BASH_SOURCE[0]}")" "$@"
+fi
 export SLURM_CONF=$D/slurm.conf
 
 start_munge() {
@@ -99,13 +104,18 @@ END
     timeout 20 sacctmgr -i add cluster test >"$D/log/sacctmgr.log" 2>&1 || true
     timeout 20 sacctmgr -i add account lab >>"$D/log/sacctmgr.log" 2>&1
     timeout 20 sacctmgr -i add user "$me" account=lab adminlevel=Admin >>"$D/log/sacctmgr.log" 2>&1
+    while read -r words; do
+        # shellcheck disable=SC2086
+        [ -z "$words" ] || timeout 20 sacctmgr -i $words >>"$D/log/sacctmgr.log" 2>&1 </dev/null
+    done <<<"${CLUSTER_ACCOUNTS:-}"
 }
 
 wrap_commands() {
-    local command real
+    local command real enter=''
+    [ -z "${CLUSTER_ROOT:-}" ] || enter="[ ! -d $CLUSTER_ROOT/usr ] || exec chroot $CLUSTER_ROOT /bin/sh -c 'cd \"\$1\"; shift; exec \"\$@\"' sh \"\$PWD\" \"\$0\" \"\$@\""
     for command in srun sbatch squeue scancel scontrol sinfo sacct sacctmgr sshare; do
         real=$(command -v $command) || continue
-        printf '#!/bin/sh\nSLURM_CONF=%s exec %s "$@"\n' "$SLURM_CONF" "$real" >"$D/bin/$command"
+        printf '#!/bin/sh\n%b\nSLURM_CONF=%s exec %s "$@"\n' "$enter" "$SLURM_CONF" "$real" >"$D/bin/$command"
         chmod +x "$D/bin/$command"
     done
 }
@@ -130,6 +140,8 @@ AccountingStoragePass=$D/run/munge.sock
 AccountingStoragePort=$(($3 + 2))
 AccountingStorageTRES=gres/gpu"
     configure "$3" "$accounting"
+    [ -z "${CLUSTER_ROOT:-}" ] || echo CgroupPlugin=disabled >"$D/cgroup.conf"  # a chroot has no cgroup of its own
+    [ -z "${CLUSTER_EDIT:-}" ] || sed -E -i "$CLUSTER_EDIT" "$D/slurm.conf" "$D/gres.conf"
     [ "${4:-}" != accounting ] || start_database "$3"
     slurmctld
     for node in cpu1 cpu2 gpu1; do slurmd -N "$node"; done

@@ -19,11 +19,11 @@ from slurm_support import (
     Cluster,
     Workflow,
     awaits_signal,
-    edit_profile,
     ended,
     hold,
     reached,
     resume,
+    set_up,
     still_ending,
     until,
 )
@@ -49,7 +49,7 @@ def longer(finished: Path, folder: Path) -> Path:
     text = numbers.read_text()
     assert "length: 6 steps" in text
     numbers.write_text(text.replace("length: 6 steps", f"length: {STEPS} steps"))
-    edit_profile(project, {"TERM@300": "TERM@20", "# gpu: 0": f'mem_mb: "{MEMORY}"  # gpu: 0'})
+    set_up(project, rules=f'  train_autoencoder: {{slurm_extra: "--signal=TERM@20", mem_mb: "{MEMORY}"}}\n')
     return project
 
 
@@ -97,7 +97,7 @@ def night(cluster: Cluster, finished: Path, tmp_path_factory: pytest.TempPathFac
         assert uninterrupted.wait(timeout=300) == 0
     finally:
         workflow.stop()
-        _bring_back(cluster)
+        cluster.bring_back("gpu1")
     return Night(workflow, reference, ends)
 
 
@@ -132,12 +132,6 @@ def _trouble(cluster: Cluster, project: Path) -> list[End]:
     return ends
 
 
-def _bring_back(cluster: Cluster) -> None:
-    state = cluster.ask("sinfo", "--noheader", "--nodes=gpu1", "--format=%T")
-    if "down" in state or "drain" in state:
-        cluster.ask("scontrol", "update", "nodename=gpu1", "state=resume")
-
-
 def _limit(cluster: Cluster, number: str) -> None:
     """Lower the time limit of a job to the next minute or the one after it; SLURM looks at limits every thirty seconds."""
     spent = cluster.ask("squeue", "--noheader", "--jobs", number, "--format=%M").strip()  # minutes:seconds
@@ -150,7 +144,7 @@ def _start_again(cluster: Cluster, number: str) -> None:
     until(lambda: cluster.ask("squeue", "--noheader", "--jobs", number, "--format=%T").strip() == "PENDING")
     until(lambda: not still_ending(number))
     time.sleep(5)  # slurmd treats a job as "already running" until some moments after its last step
-    _bring_back(cluster)
+    cluster.bring_back("gpu1")
     cluster.ask("scontrol", "update", f"jobid={number}", "timelimit=60", "starttime=now")
 
 

@@ -6,24 +6,26 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from slurm_support import Cluster, Workflow, edit_profile
+from slurm_support import Cluster, Workflow, set_up
 from tests_support import call
 
 pytestmark = pytest.mark.slurm
 ONE_NODE, TWO_NODES = "natural-f4-vqgan", "natural-f4-favae"
 ON_CPUS = f"""\
-slurm_partition: "cpu"
+  train_autoencoder:
+    slurm_partition: "cpu"
     gpu: 0
     nodes: "2 if wildcards.cell == '{TWO_NODES}' else 1"
     mpi: "'srun' if wildcards.cell == '{TWO_NODES}' else None"
     tasks: "2 if wildcards.cell == '{TWO_NODES}' else None"
-    mem_mb: 4000"""
+    mem_mb: 4000
+"""
 
 
 @pytest.fixture(scope="module")
 def run(cluster: Cluster, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     project = Path(shutil.copytree(finished, tmp_path_factory.mktemp("ranks") / "project", symlinks=True))
-    edit_profile(project, {'slurm_partition: "gpu"': ON_CPUS})
+    set_up(project, rules=ON_CPUS)
     numbers = project / "params/tiny.yaml"
     numbers.write_text(numbers.read_text().replace("  threads: 1\n", "  threads: 1\n  ranks: 2\n", 1))
     cards = [f"data/tiny/train_autoencoder/{cell}/card.json" for cell in (ONE_NODE, TWO_NODES)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from contract_support import edit
-from slurm_support import Cluster, Workflow, edit_profile, ended, hold, reached, until
+from slurm_support import Cluster, Workflow, ended, hold, reached, set_up, until
 from tests_support import call, planned
 
 from favae.results.run_record import RunRecord
@@ -19,16 +19,8 @@ def card(cell: str) -> str:
     return f"data/tiny/train_autoencoder/{cell}/card.json"
 
 
-@pytest.fixture
-def stale(results: Path) -> Path:
-    """A project with longer trainings, so that one of them can be held during a test."""
-    numbers = results / "params/tiny.yaml"
-    numbers.write_text(numbers.read_text().replace("length: 6 steps", "length: 40 steps"))
-    return results
-
-
 def test_after_kill_9_the_next_workflow_uses_the_result_of_the_surviving_job(cluster: Cluster, stale: Path) -> None:
-    edit_profile(stale)
+    set_up(stale)
     killed = Workflow(cluster, stale, "--", card(FIRST))
     process = hold(stale, FIRST)
     killed.process.kill()
@@ -51,7 +43,7 @@ def test_after_kill_9_the_next_workflow_uses_the_result_of_the_surviving_job(clu
 
 
 def test_ctrl_c_cancels_the_jobs_that_it_started(cluster: Cluster, stale: Path) -> None:
-    edit_profile(stale)
+    set_up(stale)
     workflow = Workflow(cluster, stale, "--", card(FIRST))
     process = hold(stale, FIRST)
     workflow.process.send_signal(signal.SIGINT)
@@ -62,18 +54,22 @@ def test_ctrl_c_cancels_the_jobs_that_it_started(cluster: Cluster, stale: Path) 
     assert reached(stale, FIRST) > 0, "resume state is kept"
 
 
-def test_a_job_above_the_limits_of_its_partition_is_reported(cluster: Cluster, stale: Path) -> None:
-    edit_profile(stale, {"slurm_extra:": "runtime: 9000\n    slurm_extra:"})
+def test_a_job_that_can_no_longer_start_is_reported(cluster: Cluster, stale: Path) -> None:
+    set_up(stale)
+    cluster.close("gpu")
     workflow = Workflow(cluster, stale, "--", card(FIRST))
     try:
+        until(lambda: cluster.job(stale, FIRST))
+        cluster.ask("scontrol", "update", "partitionname=gpu", "maxtime=1", "state=up")  # after it was submitted
         until(lambda: "will not start: PartitionTimeLimit" in workflow.said)
         assert "request less in the profile" in workflow.said
     finally:
+        cluster.ask("scontrol", "update", "partitionname=gpu", "maxtime=1-0", "state=up")
         workflow.stop()
 
 
 def test_dvc_repro_runs_the_stale_cells_of_a_stage_together(cluster: Cluster, results: Path) -> None:
-    edit_profile(results)
+    set_up(results)
     edit(results, "evaluation.yaml", "quantize: uint8", "quantize: none", after="reconstruction:")
     stale = {job for job in planned(results) if job.startswith("evaluate_reconstruction")}
     assert len(stale) > 1

@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from slurm_support import Cluster, Workflow, edit_profile, until
+from slurm_support import Cluster, Workflow, set_up, until
 from tests_support import call, copy_project
 
 from favae.jobs.grid import Grid, load_grid
@@ -24,7 +24,7 @@ def run(accounting: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workfl
     """Everything has run. Meanwhile one training was cancelled; slurmdbd, then slurmctld, were unavailable for 20
     seconds each."""
     project = copy_project(tmp_path_factory.mktemp("whole") / "project")
-    edit_profile(project)
+    set_up(project)
     nowhere = "http://127.0.0.1:9"  # a compute node without internet: every download fails
     workflow = Workflow(accounting, project, http_proxy=nowhere, https_proxy=nowhere)
     job = until(lambda: accounting.job(project, CANCELLED), 300)

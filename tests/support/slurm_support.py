@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,23 +42,30 @@ class Cluster:
     """Two CPU nodes, cpu1 and cpu2, and gpu1 with two GPUs; partitions cpu, gpu, and urgent, which preempts gpu."""
 
     folder: Path
+    edits: Mapping[str, str] = field(default_factory=dict)  # variables of cluster.sh
 
     @classmethod
-    def start(cls, *how: str) -> "Cluster":
+    def start(cls, *how: str, **edits: str) -> "Cluster":
+        """Start one with (`accounting`) or without accounting; `edits` are the variables of cluster.sh."""
         # Not in pytest's folder: munge and MariaDB run as other users and need access.
         folder = Path(tempfile.mkdtemp(prefix="favae-slurm-"))
         with (folder / "start.log").open("w") as log:  # a pipe would stay open with the daemons
             done = subprocess.run(
-                [SCRIPT, "start", folder, str(free_ports()), *how], check=False, timeout=120, stdout=log, stderr=log
+                [SCRIPT, "start", folder, str(free_ports()), *how],
+                check=False,
+                timeout=120,
+                stdout=log,
+                stderr=log,
+                env=os.environ | edits,
             )
         assert done.returncode == 0, (folder / "start.log").read_text()
-        return cls(folder)
+        return cls(folder, edits)
 
     def stop(self) -> None:
         mine = [
             process for process in psutil.process_iter() if self._runs(process)
         ]  # a failed node leaves such processes
-        subprocess.run([SCRIPT, "stop", self.folder], check=False, timeout=120)
+        subprocess.run([SCRIPT, "stop", self.folder], check=False, timeout=120, env=os.environ | self.edits)
         for process in mine:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -74,7 +81,7 @@ class Cluster:
     def variables(self) -> dict[str, str]:
         """Environment of a login node of this cluster."""
         plain = environment()
-        return plain | {"PATH": f"{self.folder / 'bin'}{os.pathsep}{plain['PATH']}"}
+        return plain | {"PATH": f"{self.folder / 'bin'}{os.pathsep}{plain['PATH']}", "FAVAE_COUNTED_GPUS": "yes"}
 
     def ask(self, *command: str) -> str:
         done = subprocess.run(command, env=self.variables, capture_output=True, text=True, timeout=60, check=False)
@@ -116,6 +123,12 @@ class Cluster:
         for partition in partitions:
             self.ask("scontrol", "update", f"partitionname={partition}", "state=up")
 
+    def bring_back(self, node: str) -> None:
+        """Let a node run jobs again, unless it has come back by itself."""
+        state = self.ask("sinfo", "--noheader", f"--nodes={node}", "--format=%T")
+        if "down" in state or "drain" in state:
+            self.ask("scontrol", "update", f"nodename={node}", "state=resume")
+
     def take_away(self, daemon: str, seconds: float = 20) -> None:
         """Stop a daemon, and start it again after a while.
 
@@ -128,7 +141,7 @@ class Cluster:
         process.terminate()
         process.wait(timeout=30)
         time.sleep(seconds)
-        subprocess.run([SCRIPT, daemon, self.folder], check=True, timeout=60)
+        subprocess.run([SCRIPT, daemon, self.folder], check=True, timeout=60, env=os.environ | self.edits)
         self.open(*partitions)
 
     def _started(self) -> bool:
@@ -138,13 +151,20 @@ class Cluster:
         return all(f"{job}.0" in steps for job in running)
 
 
-def edit_profile(project: Path, words: Mapping[str, str] | None = None) -> None:
-    """Adapt the profile as a site does (its partitions, and `words` to replace), with short polling intervals for tests."""
+def set_up(
+    project: Path, gpu: str = "", rules: str = "", words: Mapping[str, str] | None = None, site: bool = True
+) -> None:
+    """Give a project the words of the private cluster, and short polling intervals for tests.
+
+    `gpu` are further words of the site for jobs with a GPU; without `site`, its words stay as they are. `rules` is a block
+    `set-resources` of the profile; `words` are texts to replace in the profile.
+    """
+    if site:
+        words_of_site = f"cpu: {{partition: cpu}}\ngpu: {{partition: gpu{gpu}}}\n"
+        (project / "workflow/profiles/slurm/site.yaml").write_text(words_of_site)
     path = project / "workflow/profiles/slurm/config.yaml"
     text = path.read_text()
     edits = {
-        '# slurm_partition: "cpu"': 'slurm_partition: "cpu"',
-        '# slurm_partition: "gpu"': 'slurm_partition: "gpu"',
         "config: [scale=paper]": "config: [scale=tiny]",
         "slurm-init-seconds-before-status-checks: 30": "slurm-init-seconds-before-status-checks: 4",
         **(words or {}),
@@ -152,7 +172,7 @@ def edit_profile(project: Path, words: Mapping[str, str] | None = None) -> None:
     for old, new in edits.items():
         assert old in text, f"the profile has no {old!r}"
         text = text.replace(old, new)
-    path.write_text(text)
+    path.write_text(text + (f"set-resources:\n{rules}" if rules else ""))
 
 
 class Workflow:
@@ -269,7 +289,8 @@ def _training(project: Path, cell: str) -> psutil.Process | None:
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            if words[2:5] == ["run", "train_autoencoder", cell] and process.cwd() == str(project):
+            # Seen from outside of a chroot, the folder has the chroot's path before it.
+            if words[2:5] == ["run", "train_autoencoder", cell] and process.cwd().endswith(str(project)):
                 return process
         except psutil.Error:
             continue

@@ -59,7 +59,7 @@ def copy_project(target: Path, *, product: bool = False) -> Path:
         source = ROOT / name
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target / name, symlinks=True)
+            shutil.copytree(source, target / name, symlinks=True, ignore=shutil.ignore_patterns("site.yaml"))
         else:
             shutil.copy(source, target / name)
     for link in ("slurm", "profiles"):

@@ -1,5 +1,4 @@
-"""`sacct` and `sbatch` of the workflow, in front of fake commands that answer like those of SLURM during failures; and
-the profile."""
+"""`sacct` and `sbatch` of the workflow, in front of fake commands that answer like those of SLURM during failures."""
 
 import subprocess
 from pathlib import Path
@@ -7,9 +6,6 @@ from pathlib import Path
 import pytest
 from tests_support import ROOT
 
-from favae.config.load import read_yaml
-from favae.jobs.grid import STAGES, load_grid
-from favae.jobs.resources import resources_of
 from favae.runtime.slurm import requeue
 from favae.runtime.slurm_queue import hopeless_jobs
 
@@ -71,8 +67,13 @@ def test_without_accounting_the_reason_comes_from_squeue(ask) -> None:
 
 
 def test_other_calls_of_sacct_go_to_the_real_command(ask) -> None:
-    done = ask("sacct", "-j", "7", "-o", "nodelist", sacct='echo "real $*"; exit 3')
-    assert (done.returncode, done.stdout) == (3, "real -j 7 -o nodelist\n")
+    done = ask("sacct", "-j", "7", "-o", "elapsed", sacct='echo "real $*"; exit 3')
+    assert (done.returncode, done.stdout) == (3, "real -j 7 -o elapsed\n")
+
+
+def test_no_node_is_excluded_for_a_job_that_was_requeued_after_a_failure_of_its_node(ask) -> None:
+    done = ask("sacct", "-j", "7", "-n", "-X", "-o", "nodelist%-256", sacct='echo "None assigned"')
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_a_submission_waits_for_the_controller(ask, tmp_path: Path) -> None:
@@ -132,21 +133,3 @@ def test_a_cancelled_job_is_not_requeued(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
     assert not requeue()
     assert not (tmp_path / "requeued").exists()
-
-
-def test_the_profile_names_every_rule_that_asks_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    profile = read_yaml(ROOT / "slurm/config.yaml")
-    grid = load_grid("paper")
-    with_gpu = {stage for stage in STAGES for cell in grid.cells(stage) if resources_of(grid.job(stage, cell)).gpu}
-    assert set(profile["set-resources"]) == with_gpu
-    assert all("TERM@" in words["slurm_extra"] for words in profile["set-resources"].values())
-
-
-def test_memory_and_time_grow_with_each_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    grid = load_grid("paper")
-    first = resources_of(grid.job("train_autoencoder", "celebahq-f16-r12"))
-    second = first.grown(2)
-    assert (second.mem_mb, second.runtime) == (2 * first.mem_mb, 2 * first.runtime)
-    assert (second.gpu, second.threads) == (first.gpu, first.threads)

@@ -56,15 +56,30 @@ def shown(folder, what):
 
 
 def resources_for(stage):
-    """Memory, time and GPUs, estimated from the parameters; memory and time grow with each attempt."""
+    """Memory, time and GPUs, estimated from the parameters, and the words of the site; memory and time grow with each attempt."""
 
-    def estimated(name):
-        return lambda wildcards, attempt: getattr(
-            resources_of(job_of(stage, wildcards)).grown(attempt), name
+    def asked(name):
+        return lambda wildcards, attempt: request_of(
+            job_of(stage, wildcards), attempt, SITE
+        )[name]
+
+    alone = {"alone": 1} if stage.together else {}
+    return {name: asked(name) for name in request_names(stage, SITE)} | alone
+
+
+def group_of_rule(stage):
+    """The group of a short job on a cluster: Snakemake submits the jobs of a group together."""
+
+    def group(wildcards):
+        name = group_of(job_of(stage, wildcards), SITE)
+        if workflow.local_exec or name is None:
+            return None
+        workflow.parent_groupids[name] = (
+            "after"  # whose number of jobs the profile bounds
         )
+        return name
 
-    names = ["mem_mb", "runtime", *(["gpu"] if stage.gpu else [])]
-    return {name: estimated(name) for name in names}
+    return group if stage.together else None
 
 
 def identity(stage):

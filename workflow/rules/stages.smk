@@ -11,6 +11,8 @@ for stage in STAGES.values():
             **outputs_of(stage),
         log:
             str(paths.log("{scale}", stage.name, cell_of(stage))),
+        group:
+            group_of_rule(stage)
         localrule: stage.local
         threads: threads_of(stage)
         resources:
@@ -20,5 +22,6 @@ for stage in STAGES.values():
             cell=cell_name(stage),
         message:
             name_of(stage)
+        # The stage is the folder above the cell's; Snakemake's linter does not know {rule}.
         shell:
-            "exec favae run {rule} {params.cell} --scale {wildcards.scale} --threads {threads} --log {log}"
+            "card={output.card} && stage=${{card%/*/*}} && exec favae run ${{stage##*/}} {params.cell} --scale {wildcards.scale} --threads {threads} --log {log}"

@@ -1,0 +1,34 @@
+"""The newest SLURM that Debian has: the words of the site, a GPU, a training that is stopped, requeued and resumed."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from slurm_support import Cluster, Workflow, awaits_signal, ended, hold, resume, set_up, until
+
+pytestmark = pytest.mark.slurm
+CELL = "natural-f4-vqgan"
+EVALUATION = f"data/tiny/evaluate_reconstruction/{CELL}-on-natural/card.json"
+
+
+def test_a_workflow_runs_with_the_words_of_favae_site_and_a_training_resumes(newest: Cluster, stale: Path) -> None:
+    command = ["favae", "site", "--scale", "tiny"]
+    said = subprocess.run(
+        command, cwd=stale, env=newest.variables, capture_output=True, text=True, timeout=100, check=True
+    )
+    assert "from what SLURM 2" in said.stdout
+    set_up(stale, site=False)
+    workflow = Workflow(newest, stale, "--", EVALUATION)
+    try:
+        process = hold(stale, CELL)
+        newest.ask("scancel", "--signal=TERM", newest.jobs(stale)[-1]["JobId"])
+        until(lambda: ended(process) or awaits_signal(process, signal.SIGTERM))
+        resume(process)
+        assert workflow.wait() == 0, workflow.account
+    finally:
+        workflow.stop()
+    training, evaluation = newest.jobs(stale)
+    assert (training["JobState"], training["Restarts"], evaluation["JobState"]) == ("COMPLETED", "1", "COMPLETED")
+    (log,) = (stale / ".snakemake/slurm_logs").rglob(f"{training['JobId']}.log")
+    assert "resuming from step" in log.read_text()
