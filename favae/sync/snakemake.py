@@ -76,7 +76,7 @@ def adopt(scale: str | None) -> Adoption:
     """
     with project_held():
         report = Adoption([], [], [])
-        for job, state, reason in statuses(scale):
+        for job, state, reason in statuses(scale, origin=False):  # who made them is the business of `favae status`
             if state is State.OK:
                 report.adopted.append(job)
             elif job.card.exists():

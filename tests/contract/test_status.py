@@ -2,6 +2,7 @@
 the project."""
 
 import contextlib
+import json
 from pathlib import Path
 
 from contract_support import replace
@@ -37,6 +38,25 @@ def test_times_of_files_do_not_matter(here: Path) -> None:
     for path in (here / "data/tiny").rglob("*"):
         path.touch()
     assert set(states("remembered").values()) == {State.OK}
+
+
+def test_a_result_of_other_code_is_refused_by_lock_and_audit_until_it_is_made_again(results: Path) -> None:
+    stage, cell = MODEL.split("/")
+    record = results / f"data/tiny/runs/{stage}/{cell}.json"
+    tree = json.loads(record.read_text())
+    tree["code"]["units"]["favae.losses.frequency"]["FocalFrequencyLoss.__init__"] = "0" * 10
+    replace(record, json.dumps(tree).encode())
+    expected = {MODEL, *EVALUATIONS, "make_tables/all", "make_figures/all"}
+    lines = call(results, "favae", "status", check=False).stdout.splitlines()
+    assert {line.split()[2] for line in lines if line.startswith("code changed")} == expected
+    lock = call(results, "favae", "lock", check=False)
+    assert lock.returncode == 1 and f"{MODEL} (code changed)" in lock.stdout
+    assert "to be made again 0" in call(results, "favae", "adopt").stdout  # nothing is lost
+    audit = call(results, "favae", "audit", check=False).stdout
+    assert f"{MODEL}: code changed: losses.frequency.FocalFrequencyLoss.__init__" in audit
+    call(results, "snakemake", "--cores", "2", "--quiet", "all", "--forcerun", f"data/tiny/{MODEL}/card.json")
+    lines = call(results, "favae", "status").stdout.splitlines()
+    assert all(line.startswith("ok") for line in lines)
 
 
 def test_a_card_cut_short_is_corrupt_not_a_crash(here: Path) -> None:

@@ -17,6 +17,8 @@ _NOT_OF_THE_JOB = ("favae.jobs.", "favae.stages.context:run_stage")
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_function_that_runs_in_a_job_is_in_its_code(here: Path, tmp_path: Path, stage: str) -> None:
     grid = load_grid("tiny")
+    if not grid.cells(stage):
+        pytest.skip("the scale of the tests has no such job")
     job = grid.job(stage, grid.cells(stage)[0])
 
     def work() -> None:
