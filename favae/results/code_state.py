@@ -60,6 +60,15 @@ def commit_of(record: RunRecord) -> str | None:
 
 def code_state(job: Job, record: RunRecord | None) -> CodeState:
     """Compare the code that made the result of `job`, whose run record is `record`, with the present one."""
+    try:
+        return _compare(job, record)
+    except ConfigError as error:
+        return CodeState(unknown=f"the present code refuses its parameters ({str(error).splitlines()[0]})")
+    except LookupError as error:
+        return CodeState(unknown=str(error))
+
+
+def _compare(job: Job, record: RunRecord | None) -> CodeState:
     recorded = version_of(record)
     if record is None:
         return CodeState(unknown="no readable run record, so the code that made it is unknown")
@@ -94,10 +103,7 @@ def _changed_since(package: Package, job: Job) -> list[str]:
 
 def _numeric(record: RunRecord, job: Job) -> dict[str, str]:
     """Versions in an old run record, of the libraries that the job uses."""
-    try:
-        used = code_of(job).libraries
-    except (ConfigError, LookupError):
-        used = {}
+    used = code_of(job).libraries
     return {name: version for name, version in record.versions.items() if name in used}
 
 

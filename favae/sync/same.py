@@ -12,9 +12,10 @@ from favae.fingerprint.job import changed_units, code_of, digest_of
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.results.bundle import Bundle
 from favae.results.cards import Card, read_card
-from favae.results.code_state import code_state, commit_of, version_of
+from favae.results.code_state import CodeState, code_state, commit_of, version_of
 from favae.results.equivalences import Comparison, Shown, add
 from favae.results.git import working_tree
+from favae.results.past import package_at
 from favae.results.run_record import RunRecord, now, read_record
 from favae.runtime import paths
 from favae.sync.file_differences import difference
@@ -29,7 +30,8 @@ class _Result:
 
     job: Job
     card: Card
-    record: RunRecord
+    record: RunRecord | None
+    state: CodeState
     recorded: str  # version of its code
     present: str  # that of the present code, before anything runs: files may be edited meanwhile
     where: str
@@ -64,13 +66,15 @@ def same(targets: Sequence[str], scale: str | None, say: Say) -> Report:
     grid, report = load_grid(scale), Report()
     groups: dict[tuple[str, str], list[_Result]] = {}
     for found in _results(grid, targets):
-        if code_state(found.job, found.record).is_current:
+        commit = None if found.state.is_current or found.state.unknown else _commit(found)
+        if found.state.is_current:
             report.current += 1
-        elif commit := _commit(found):
+        elif commit is not None:
             groups.setdefault((commit, found.where), []).append(found)
         else:
+            reason = found.state.unknown or "no commit has the code that made it; make it again"
             report.not_compared.append(found.job.name)
-            say(f"{found.job.name}: not compared: no commit has the code that made it; make it again")
+            say(f"{found.job.name}: not compared: {reason}")
     for (commit, _), results in groups.items():
         _compare(grid, commit, results, report, say)
     return report
@@ -93,16 +97,16 @@ def _results(grid: Grid, targets: Sequence[str]) -> Iterator[_Result]:
                 record = read_record(locate(paths.run_record(job.scale, job.stage.name, job.cell)))
             except (FileNotFoundError, ValueError):
                 continue  # `favae status` says so
-            recorded = version_of(record)
-            if record is not None and recorded is not None:
-                job = job.with_parameters(card.parameters)
-                yield _Result(job, card, record, recorded, digest_of(code_of(job).units), where)
+            job = job.with_parameters(card.parameters)
+            state = code_state(job, record)
+            present = "" if state.unknown else digest_of(code_of(job).units)
+            yield _Result(job, card, record, state, version_of(record) or "", present, where)
 
 
 def _commit(found: _Result) -> str | None:
     """The commit that has the code of a result, if one has it."""
-    from favae.results.past import package_at
-
+    if found.record is None:
+        return None
     commit = commit_of(found.record)
     if commit is None or found.record.code is None:
         return commit
