@@ -1,25 +1,17 @@
-"""Pages as Markdown and as LaTeX."""
+"""Pages as Markdown and as HTML."""
+
+from html import escape
 
 from favae.reporting.pages import Page
 
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "–": "--",
-        "±": r"$\pm$",
-    }
-)
+_STYLE = """body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; color: #1b1d20; background: #fff }
+h1 { font-size: 1.2rem }
+div { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem .7rem; border-bottom: 1px solid #dcdfe2; text-align: right; vertical-align: top }
+thead th { border-bottom: 2px solid #b9bfc6; vertical-align: bottom }
+li { font-size: .85rem; color: #565d66; max-width: 100ch; overflow-wrap: anywhere }
+"""
 
 
 def markdown(page: Page) -> str:
@@ -30,24 +22,18 @@ def markdown(page: Page) -> str:
     return "\n\n".join([f"## {page.title}", table, "\n".join(f"- {note}" for note in page.notes)]) + "\n"
 
 
-def escape_latex(text: str) -> str:
-    """Escape text so that LaTeX prints it literally."""
-    return text.translate(_LATEX)
-
-
-def latex(page: Page) -> str:
-    """A floating table for a document that loads `booktabs` and `graphicx`, with the notes below it in small print."""
-    frame = page.frame.map(escape_latex).rename(columns=escape_latex)
-    align = "".join("l" if name in page.words else "r" for name in page.frame)
-    tabular = frame.to_latex(index=False, column_format=align)
-    notes = "\n\n".join(f"\\par {escape_latex(note)}" for note in page.notes)
+def html(page: Page) -> str:
+    """The same as a whole HTML document that needs no other file, for Snakemake's report and mail."""
+    align = "".join(
+        f"td:nth-child({i}), th:nth-child({i}) {{ text-align: left }}\n"
+        for i, name in enumerate(page.frame, 1)
+        if name in page.words
+    )
+    table = page.frame.to_html(index=False, border=0, justify="inherit")
+    notes = "".join(f"<li>{escape(note)}</li>\n" for note in page.notes)
     return (
-        "% needs \\usepackage{booktabs,graphicx}\n"
-        "\\begin{table}[tbp]\n\\centering\n"
-        f"\\caption{{{escape_latex(page.title)}}}\n\\label{{tab:{page.id}}}\n"
-        f"\\resizebox{{\\linewidth}}{{!}}{{%\n{tabular.rstrip()}%\n}}\n"
-        f"\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{notes}\n\\end{{minipage}}\n"
-        "\\end{table}\n"
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(page.title)}</title>\n'
+        f"<style>\n{_STYLE}{align}</style>\n<h1>{escape(page.title)}</h1>\n<div>{table}</div>\n<ul>\n{notes}</ul>\n</html>\n"
     )
 
 

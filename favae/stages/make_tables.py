@@ -4,10 +4,11 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from favae.config.load import validate
-from favae.config.reporting import Published, TablesConfig
+from favae.config.reporting import Published, TableConfig, TablesConfig
 from favae.jobs.grid import Job
 from favae.reporting.claims import Verdict, claims_table, judge
-from favae.reporting.markup import latex, markdown, summary
+from favae.reporting.latex import latex_results, latex_table
+from favae.reporting.markup import html, markdown, summary
 from favae.reporting.pages import Page, make_page
 from favae.reporting.results import Results, refuse
 from favae.reporting.tables import Entry, table_entries, tidy
@@ -22,7 +23,7 @@ _NOTE = "code changed: other code than that of this table made the result (`fava
 
 
 def run(job: Job, context: Context) -> Outcome:
-    """Write `data/<scale>/reports/tables`: `<table>.csv`, `.md` and `.tex`, all of them in `summary.md`, and `claims.csv`."""
+    """Write `data/<scale>/reports/tables`: each table as CSV, Markdown, HTML and LaTeX; `summary.md`, `claims.csv`, `results.tex`."""
     target = paths.report_dir(job.scale, "tables")
     with replacing(target) as folder:
         folder.mkdir()
@@ -49,16 +50,20 @@ def render(job: Job, results: Results | None = None, outdated: Collection[str] =
     files: dict[str, str] = {}
     pages: list[Page] = []
     found: dict[str, list[Verdict]] = {}
+    tables: list[tuple[TableConfig, list[Entry]]] = []
     for table in config.tables:
         entries = [_marked(entry, outdated) for entry in table_entries(table, published, results)]
         found[table.id] = list(judge(table, entries, results.rows_printed(CLAIMS)))
         page = make_page(table, published, entries, job.scale, found[table.id])
         files[f"{table.id}.csv"] = tidy(entries).to_csv(index=False)
         files[f"{table.id}.md"] = markdown(page)
-        files[f"{table.id}.tex"] = latex(page)
+        files[f"{table.id}.html"] = html(page)
+        files[f"{table.id}.tex"] = latex_table(table, published, entries, found[table.id])
         pages.append(page)
+        tables.append((table, entries))
     if any(found.values()):
         files[CLAIMS] = claims_table(found).to_csv(index=False)
+    files["results.tex"] = latex_results(tables)
     files["summary.md"] = summary(job.scale, pages)
     return files
 

@@ -16,7 +16,7 @@ from favae.config.load import read_yaml, validate
 from favae.config.reporting import ClaimConfig, Published, TableConfig, TablesConfig
 from favae.jobs.grid import Grid, Job
 from favae.reporting.claims import judge, sentence
-from favae.reporting.markup import escape_latex, latex, markdown
+from favae.reporting.markup import html, markdown
 from favae.reporting.pages import format_value, make_page
 from favae.reporting.results import Results
 from favae.reporting.tables import Entry, table_entries, tidy
@@ -185,24 +185,21 @@ def test_digits_by_metric(metric: str, value: float, text: str) -> None:
     assert format_value(metric, value) == text
 
 
-def test_latex_escapes_and_has_a_cell_for_every_column(
+def test_html_is_a_whole_document_and_labels_are_text(
     entries: Callable[..., list[Entry]], published: Published
 ) -> None:
-    assert escape_latex(r"50% of a_b & {c} #1 $2 ~^\ ↑") == (
-        r"50\% of a\_b \& \{c\} \#1 \$2 \textasciitilde{}\textasciicircum{}\textbackslash{} $\uparrow$"
-    )
-    text = latex(make_page(table(title="50% & more"), published, entries()))
-    assert r"\caption{50\% \& more}" in text
-    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")].splitlines()[1:]
-    assert [line.count("&") for line in body if line.strip()] == [7, 7, 7]
-    assert r"\begin{tabular}{llrrrrrr}" in text
+    text = html(make_page(table(title="50% & <more>"), published, entries()))
+    assert text.startswith("<!doctype html>") and "<title>50% &amp; &lt;more&gt;</title>" in text
+    assert re.findall(r"<tr>\s*<td>([^<]*)</td>", text) == ["both", "ours only", "theirs only"]
+    assert not re.search(r"(src|href)=", text)
 
 
 def test_make_tables_twice_gives_the_same_bytes(job: Callable[[str], Job]) -> None:
     first = run_job(job("make_tables"))
     bytes_of = {path.name: path.read_bytes() for path in TABLES.iterdir()}
     ids = ("reconstruction", "zero_shot", "text_to_image")
-    assert set(bytes_of) == {"summary.md"} | {f"{i}.{kind}" for i in ids for kind in ("csv", "md", "tex")}
+    kinds = ("csv", "md", "html", "tex")
+    assert set(bytes_of) == {"summary.md", "results.tex"} | {f"{i}.{kind}" for i in ids for kind in kinds}
     job("make_tables").card.unlink()
     assert run_job(job("make_tables")) == first
     assert {path.name: path.read_bytes() for path in TABLES.iterdir()} == bytes_of
@@ -274,7 +271,6 @@ def test_several_seeds_give_mean_spread_and_every_run(
     assert lines.loc[0, "run"].count("@") == 2
     page = make_page(table(rows=rows), published, [seeds, unmeasured])
     assert f"± {seeds.spread:.2f} (2 runs)" in markdown(page)
-    assert r"$\pm$" in latex(page)
 
 
 def test_a_row_has_one_cell_or_several_different_ones() -> None:

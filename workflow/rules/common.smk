@@ -45,7 +45,7 @@ def outputs_of(stage):
 
 def shown(folder, what):
     """Add a folder of tables or figures to Snakemake's report."""
-    one, suffix = {"tables": ("table", "md"), "figures": ("figure", "png")}[what]
+    one, suffix = {"tables": ("table", "html"), "figures": ("figure", "png")}[what]
     return report(
         folder,
         patterns=[f"{{{one}}}.{suffix}"],
