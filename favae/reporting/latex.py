@@ -17,7 +17,7 @@ from favae.runtime.names import slugs
 
 PREAMBLE = r"""% needs \usepackage{booktabs,graphicx,siunitx,hyperref}
 % \newcommand{\favaepage}{ADDRESS} before it makes each number a link to its origin on the result page
-\providecommand{\favaepage}{}
+\ifdefined\favaepage\else\def\favaepage{}\fi
 \providecommand{\favaenumber}[2]{\ifx\favaepage\empty#2\else\href{\favaepage\#n/#1}{#2}\fi}
 """
 _ESCAPED = str.maketrans(
@@ -41,6 +41,7 @@ _ESCAPED = str.maketrans(
         "×": r"$\times$",
     }
 )
+_NARROW = 7  # columns of numbers that are legible in one column of a two-column page
 _URL = re.compile(r"https?://[^\s,;)]+[^\s,;).]")
 _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "neither": ""}
 
@@ -76,12 +77,13 @@ def latex_table(
     tabular = (
         f"\\begin{{tabular}}{{l{'r' * columns}}}\n\\toprule\n{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}%"
     )
+    environment = "table*" if columns > _NARROW else "table"  # over both columns of a two-column page
     return (
-        f"{PREAMBLE}\\begin{{table}}[tbp]\n\\centering\\small\\setlength{{\\tabcolsep}}{{4pt}}%\n"
+        f"{PREAMBLE}\\begin{{{environment}}}[tbp]\n\\centering\\small\\setlength{{\\tabcolsep}}{{4pt}}%\n"
         f"\\caption{{{escape(table.title)}}}\n\\label{{tab:{table.id}}}\n"
         f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{tabular}\n}}\n"
         f"\\begin{{minipage}}{{\\linewidth}}\\vspace{{4pt}}\\footnotesize\\raggedright\n"
-        f"{_paragraphs(table, published, entries, found, notes)}\n\\end{{minipage}}\n\\end{{table}}\n"
+        f"{_paragraphs(table, published, entries, found, notes)}\n\\end{{minipage}}\n\\end{{{environment}}}\n"
     )
 
 

@@ -71,7 +71,10 @@ def test_numbers_are_links_to_their_chain_once_the_address_of_the_page_is_given(
     source = latex_table(table, published, entries[table.id])
     assert r"\favaenumber{reconstruction/fa-vae-f-4/psnr_test}{\num{" in source
     address = r"\newcommand{\favaepage}{https://example.org/page/index.html}"
-    compiled(tmp_path, "10pt", f"\\pdfcompresslevel=0 \\pdfobjcompresslevel=0 {address}\n{source}")
+    plain = "\\pdfcompresslevel=0 \\pdfobjcompresslevel=0\n"
+    compiled(tmp_path, "10pt", plain + source)
+    assert b"#n/reconstruction" not in (tmp_path / "paper.pdf").read_bytes()
+    compiled(tmp_path, "10pt", f"\\pdfcompresslevel=0 \\pdfobjcompresslevel=0\n{address}\n{source}")
     pdf = (tmp_path / "paper.pdf").read_bytes()
     assert b"https://example.org/page/index.html#n/reconstruction/fa-vae-f-4/psnr_test" in pdf
 
