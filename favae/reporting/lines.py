@@ -1,9 +1,12 @@
 """Figures that show curves: error over frequency, losses and sigmas over steps."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from favae.config.reporting import FigureConfig, FigureStyleConfig, SeriesConfig
 from favae.reporting.results import Results
@@ -16,9 +19,10 @@ _QUANTITIES = {
     "l1": "L1",
     "lpips": "LPIPS",
     "image_ffl": "Focal frequency loss",
-    "cross_entropy": "CAT, cross-entropy (nats a code)",
+    "cross_entropy": "CAT, cross-entropy (nats per code)",
 }
 _HEIGHT = 3.4
+_DECADE = 10.0
 
 
 def draw_spectrum_error(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
@@ -90,7 +94,9 @@ def _shade_bands(axes: Axes, curve: pd.DataFrame) -> None:
 
 
 def draw_learning_curves(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """Training (faint) and validation (dots) losses, one panel per loss; a dotted line marks the start of the GAN loss.
+    """Training (faint) and validation (dots) losses, one panel per loss; a ring marks the step that is evaluated.
+
+    Dotted lines mark where the GAN loss starts. A loss that falls by more than a decade has a logarithmic axis.
 
     A label that the next panel repeats is drawn there only.
 
@@ -109,7 +115,13 @@ def draw_learning_curves(config: FigureConfig, style: FigureStyleConfig, results
         colours = {label: f"C{list(curves).index(label)}" for label in shown}
         axes.set(title=_QUANTITIES[quantity], xlabel="step")
         axes.margins(x=0)
-        lines = {label: _loss(axes, table, quantity, label, colours[label]) for label, table in shown.items()}
+        steps = {series.label: results.shown_step(series.cell) for series in config.series}
+        lines = {
+            label: _loss(axes, table, quantity, label, colours[label], steps[label]) for label, table in shown.items()
+        }
+        if _spans_decades(shown.values(), quantity):
+            axes.set_yscale("log")
+            _few_ticks(axes)
         if quantity == "cross_entropy":
             lines |= _without_text(axes, shown, colours)
         _mark_gan(axes, shown, colours)
@@ -125,12 +137,32 @@ def _has(table: pd.DataFrame, quantity: str) -> bool:
     return bool((table.get(f"val/{quantity}", pd.Series(dtype=float)).fillna(0) != 0).any())
 
 
-def _loss(axes: Axes, table: pd.DataFrame, quantity: str, label: str, colour: str) -> Line2D:
-    """Draw the curves of one loss of one model; returns the validation curve."""
+def _spans_decades(tables: Iterable[pd.DataFrame], quantity: str) -> bool:
+    """Whether all values of a loss are positive and its largest is more than ten times its smallest."""
+    values = [
+        table[name].dropna() for table in tables for name in (f"train/{quantity}", f"val/{quantity}") if name in table
+    ]
+    found = pd.concat(values)
+    return bool(len(found) and found.min() > 0 and found.max() > _DECADE * found.min())
+
+
+def _few_ticks(axes: Axes) -> None:
+    """Label 1, 2 and 5 of each decade, as plain numbers."""
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _loss(axes: Axes, table: pd.DataFrame, quantity: str, label: str, colour: str, shown: int | None) -> Line2D:
+    """Draw the curves of one loss of one model, a ring at the `shown` step; returns the validation curve."""
     if f"train/{quantity}" in table:
         train = table[["step", f"train/{quantity}"]].dropna()
         axes.plot(*train.to_numpy().T, color=colour, lw=1, alpha=0.35)
     val = table[["step", f"val/{quantity}"]].dropna()
+    ring = val[val["step"] == shown]
+    axes.plot(
+        *ring.to_numpy().T, color=colour, marker="o", ms=9, mfc="none", mew=1.4, ls="none", clip_on=False, zorder=4
+    )
     return axes.plot(*val.to_numpy().T, color=colour, lw=1.8, marker="o", ms=3.5, clip_on=False, label=label)[0]
 
 
@@ -145,18 +177,20 @@ def _without_text(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str
 
 
 def _mark_gan(axes: Axes, tables: dict[str, pd.DataFrame], colours: dict[str, str]) -> None:
-    """Draw a dotted line at the first step with a logged discriminator loss: one line for all models, or one per model."""
+    """Draw a dotted line at each first step with a logged discriminator loss, grey where several models share it."""
     starts = {
         label: int(table.loc[table["train/discriminator"].notna(), "step"].min())
         for label, table in tables.items()
         if "train/discriminator" in table
     }
-    same = len(set(starts.values())) == 1
-    for label, start in starts.items():
-        axes.axvline(start, color=GREY if same else colours[label], lw=0.9, ls=":")
-    if starts:
+    for start in sorted(set(starts.values())):
+        sharing = [colours[label] for label, own in starts.items() if own == start]
+        colour = sharing[0] if len(sharing) == 1 else GREY
+        axes.axvline(start, color=colour, lw=0.9, ls=":")
         at = axes.get_xaxis_transform()
-        axes.annotate("GAN loss on", (min(starts.values()), 1), (4, 0), at, "offset points", va="top", color=GREY)
+        late = start > sum(axes.get_xlim()) / 2  # then the words are on the left, within the axes
+        offset, side = ((-4, 0), "right") if late else ((4, 0), "left")
+        axes.annotate("GAN loss on", (start, 1), offset, at, "offset points", va="top", ha=side, color=colour)
 
 
 def draw_sigma(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:

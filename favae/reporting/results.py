@@ -93,6 +93,11 @@ class Results:
         chosen = np.linspace(0, total - 1, min(wanted, total)).round().astype(int)
         return {key: values[chosen] for key, values in examples.items()}
 
+    def shown_step(self, name: str) -> int | None:
+        """Step of a training whose weights are evaluated; None where its card records none."""
+        step = read_card(self.folders[name] / paths.CARD).summary.get("best_step")
+        return int(step) if step else None
+
     def curves(self, name: str) -> pd.DataFrame:
         """Learning curves of a trained cell: `step`, `train/*`, `val/*`, NaN if not measured at a step."""
         stage, _, cell = name.partition("/")

@@ -1,5 +1,6 @@
 """Figures show the numbers of the result files, and have the same bytes on every run."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,3 +205,38 @@ def test_the_repository_figures_fit_the_grid(monkeypatch: pytest.MonkeyPatch) ->
         for made in (j for j in Grid(scale) if j.stage.name == "make_figures"):
             assert isinstance(made.config, FiguresConfig)
             assert list(made.config.disagreements(made.inputs)) == []
+
+
+def test_a_ring_marks_the_step_that_is_evaluated(axes_of: Callable[[str], list[Axes]]) -> None:
+    card = Path("data/tiny/train_autoencoder/natural-f4-favae/card.json")
+    content = json.loads(card.read_text())
+    content["summary"] = {"best_step": 150}
+    card.write_text(json.dumps(content))
+    l1, *_ = axes_of("learning_curves")
+    rings = [line for line in l1.lines if line.get_markersize() == 9 and len(line.get_xdata())]
+    table = pd.read_csv("data/tiny/curves/train_autoencoder/natural-f4-favae.csv").set_index("step")
+    assert [tuple(line.get_xydata()[0]) for line in rings] == [(150, table.loc[150, "val/l1"])]
+
+
+def test_a_loss_that_falls_by_more_than_a_decade_has_a_logarithmic_axis(axes_of: Callable[[str], list[Axes]]) -> None:
+    l1, ffl, entropy = axes_of("learning_curves")
+    path = Path("data/tiny/curves/train_autoencoder/natural-f4-favae.csv")
+    table = pd.read_csv(path)
+    for axes, name, least in ((l1, "l1", 10), (ffl, "image_ffl", 10)):
+        values = table[[f"train/{name}", f"val/{name}"]].stack()
+        assert (axes.get_yscale() == "log") == (values.max() / values.min() > least)
+    assert entropy.get_yscale() == "linear"
+
+
+def test_every_start_of_a_gan_is_marked_in_its_colour_or_grey_where_it_is_shared(
+    axes_of: Callable[[str], list[Axes]],
+) -> None:
+    path = Path("data/tiny/curves/train_autoencoder/natural-f2-favae.csv")
+    table = pd.read_csv(path)
+    table.loc[table["step"] <= 150, "train/discriminator"] = np.nan
+    table.to_csv(path, index=False)
+    l1, *_ = axes_of("learning_curves")
+    starts = {line.get_xdata()[0]: line.get_color() for line in l1.lines if line.get_linestyle() == ":"}
+    own = next(line.get_color() for line in l1.lines if line.get_label() == "FA-VAE, f = 2")
+    assert starts == {110: "0.35", 160: own}
+    assert [text.get_text() for text in l1.texts].count("GAN loss on") == 2
