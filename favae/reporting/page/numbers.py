@@ -20,6 +20,7 @@ from favae.runtime.names import slugs
 # interval.
 _OWN = {"row", "metric", "reported", "reported_source", "reproduced", "spread", "runs", "difference", "comparable", "n"}
 _OWN |= {"run", "note"}
+CLAIMS = "claims.csv"  # intervals of claims over images, as printed
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Number:
     reported: str
     difference: str
     interval: str
+    over: str  # what the interval is over: `seeds` or `images`
     within: bool  # the reported value is within the interval
     best: bool = False
     footnote: str = ""
@@ -111,7 +113,7 @@ def read_table(source: Source, config: TableConfig) -> Table:
         extra_columns=[name.replace("_", " ") for name in extra],
         footnotes=footnotes,
         notes=[*sources(config, source.published_numbers), *protocols(entries)],
-        verdicts=list(judge(config, entries)),
+        verdicts=list(judge(config, entries, source.results.rows_printed(CLAIMS))),
         texts=_texts(source, config.id),
         differing=differing(source, {names[row.label]: row.measured_by for row in config.rows}),
     )
@@ -121,8 +123,13 @@ def _number(name: str, entry: Entry, line: dict[Any, Any], footnotes: list[str])
     low, high, over = _interval(line)
     show = lambda value, **more: format_value(entry.metric, value, **more)  # noqa: E731
     interval = f"{show(low)} to {show(high)}" if low is not None and high is not None else ""
+    # Only the spread over seeds is noise of the training; an interval over images is not.
     within = bool(
-        interval and entry.reported is not None and entry.comparable and low <= entry.reported <= high  # type: ignore[operator]
+        over == "seeds"
+        and interval
+        and entry.reported is not None
+        and entry.comparable
+        and low <= entry.reported <= high  # type: ignore[operator]
     )
     word = (entry.note or ABSENT).partition(":")[0]
     text = show(entry.reproduced) if entry.reproduced is not None else word
@@ -143,6 +150,7 @@ def _number(name: str, entry: Entry, line: dict[Any, Any], footnotes: list[str])
         reported=_reported(entry),
         difference=_difference(entry),
         interval=interval,
+        over=over,
         within=within,
         footnote=str(footnotes.index(entry.note)) if entry.note in footnotes else "",
         facts=facts,

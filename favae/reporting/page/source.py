@@ -70,7 +70,8 @@ class Source:
     @cached_property
     def results(self) -> Results:
         """Result files of every evaluation."""
-        return Results.of(self.grid.job("make_tables", "all"), self.locate)
+        printed = self.locate(paths.report_dir(self.scale, "tables"))
+        return Results.of(self.grid.job("make_tables", "all"), self.locate, printed)
 
     def _job(self, stage: str) -> Job:
         job = self.grid.job(stage, "all")
