@@ -110,7 +110,7 @@ def read_table(source: Source, config: TableConfig) -> Table:
         config=config,
         columns=[Column(metric, describe(metric), metric in with_reported) for metric in config.columns],
         rows=rows,
-        extra_columns=[name.replace("_", " ") for name in extra],
+        extra_columns=[name.replace("_", " ").capitalize().replace("Gan", "GAN") for name in extra],
         footnotes=footnotes,
         notes=[*sources(config, source.published_numbers), *protocols(entries)],
         verdicts=list(judge(config, entries, source.results.rows_printed(CLAIMS))),
