@@ -22,7 +22,8 @@ from favae.reporting.results import FROM_PRIOR
 from favae.runtime import paths
 from favae.runtime.names import slug
 
-ORIGINALS = ("original", "real", "photo", "target")  # arrays of `examples.npz` that others are compared with
+ORIGINALS = ("original", "real")  # arrays of `examples.npz` that others are compared with
+SHARED = (*ORIGINALS, "condition")  # arrays that no model made: the same for all, shown once
 GENERATED = "guidance_"  # arrays that no photograph shows through
 DIFFERENCE_PEAK = 64  # levels at which the colour of a difference ends
 _PALETTE = {
@@ -47,7 +48,7 @@ class _Column:
     images: dict[str, np.ndarray]
     result: str
     is_photograph: bool
-    is_original: bool = False
+    is_original: bool = False  # or another image that no model made
 
 
 def write_gallery(source: Source, shown: list[Shown], folder: Path) -> list[dict[str, Any]]:
@@ -147,11 +148,12 @@ def _columns(source: Source, entries: list[Shown]) -> tuple[list[_Column], dict[
         captions |= dict(zip(_ids(arrays, count), map(str, arrays.get("caption", ())), strict=False))
         for key, stack in images.items():
             by_id = dict(zip(_ids(arrays, count), stack, strict=True))
-            original = key in ORIGINALS
+            original = key in SHARED
             if original and any(column.is_original and column.id == key for column in columns):
                 continue
-            label = key.replace("_", " ").capitalize() if original or len(images) > 2 else entry.label
-            label = f"{entry.label}, {label.lower()}" if several and len(images) > 2 and not original else label
+            made = [name for name in images if name not in SHARED]
+            label = key.replace("_", " ").capitalize() if original or len(made) > 1 else entry.label
+            label = f"{entry.label}, {label.lower()}" if several and len(made) > 1 and not original else label
             name = key if original else slug(f"{entry.name.partition('/')[2]}-{key}")
             columns.append(_Column(name, label, by_id, entry.name, not key.startswith(GENERATED), original))
     return sorted(columns, key=lambda column: not column.is_original), captions

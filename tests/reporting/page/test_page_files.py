@@ -15,9 +15,10 @@ from tests_support import call
 
 import favae
 from favae.evaluation.protocol import describe
+from favae.jobs.grid import load_grid
 from favae.reporting.images import log_power
 from favae.reporting.page.build import build
-from favae.reporting.page.gallery import DIFFERENCE_PEAK
+from favae.reporting.page.gallery import DIFFERENCE_PEAK, Shown, write_gallery
 from favae.reporting.page.source import Source
 from favae.runtime.names import slugs
 
@@ -148,3 +149,24 @@ def test_slugs_are_distinct_and_plain() -> None:
         "λ": "row",
         "σ": "row-2",
     }
+
+
+def test_label_photograph_and_generated_image_stand_side_by_side(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(site.parent)
+    load_grid.cache_clear()
+    source, triple = (
+        Source.of("tiny"),
+        {name: np.zeros((2, 8, 8, 3), np.uint8) for name in ("original", "reconstruction", "condition")},
+    )
+    monkeypatch.setattr("favae.reporting.page.gallery.arrays_of", lambda *_: triple | {"id": np.array(["a", "b"])})
+    names = [f"evaluate_reconstruction/natural-f4-{model}-on-natural" for model in ("vqgan", "favae")]
+    (group,) = write_gallery(source, [Shown(name, name[-16:]) for name in names], tmp_path / "images")
+    assert [(column["id"], column["original"]) for column in group["columns"]][:2] == [
+        ("original", True),
+        ("condition", True),
+    ]
+    assert sum(not column["original"] for column in group["columns"]) == 2
+    assert group["original"] == "original"
+    assert (tmp_path / group["folder"] / "0-condition.png").exists()
