@@ -41,6 +41,6 @@ def summary(scale: str, pages: list[Page]) -> str:
     """All tables of a scale on one page of Markdown."""
     words = (
         "Reported: printed in a paper. Reproduced: measured by this workflow. Difference: reproduced minus reported. "
-        "A result is named stage/cell@content key; the same key means the same parameters, code version and data."
+        "A result is named stage/cell@content key; the same key means the same parameters and data."
     )
     return "\n".join([f"# Results at the scale `{scale}`\n", f"{words}\n", *(markdown(page) for page in pages)])

@@ -143,6 +143,23 @@ def test_the_audit_of_published_results_names_results_of_other_code(project: Pat
         publish(SCALE)
 
 
+def test_where_no_history_is_the_evidence_speaks_for_a_result_of_a_former_version(project: Path) -> None:
+    publish(SCALE)
+    name = "train_autoencoder/celeba-ae"
+    path = Path("reports", SCALE, "results/runs", f"{name}.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"code": None}))
+
+    def problems() -> list[str]:
+        return [p for p in audit_bundle(SCALE).problems if "code changed" in p]
+
+    assert len(problems()) == 1
+    assert problems()[0].startswith(f"{name}: code changed: made by the commit cccc")
+    assert "git fetch --unshallow" in problems()[0]
+    present = fingerprint.digest_of(fingerprint.code_of(job(name)).units)
+    add(comparison(name, Shown(recorded=f"commit {'c' * 40}", present=present, outputs={})))
+    assert problems() == []
+
+
 def test_tables_mark_numbers_of_results_that_other_code_made(project: Path) -> None:
     tables = job("make_tables/all")
     cell = "evaluate_reconstruction/celeba-ae-ffl-on-celeba"
