@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from code_support import SCALE, Edit
 from published_support import write_result
-from tests_support import write_params
+from tests_support import ROOT, write_params
 
 import favae
 from favae.fingerprint import job as fingerprint
@@ -21,6 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with its results; not to be changed."""
     root = tmp_path_factory.mktemp("ffl")
     write_params(root, product=True)
+    shutil.copy(ROOT / "Snakefile", root)  # a published crate names it
     with contextlib.chdir(root):
         load_grid.cache_clear()
         for job in Grid(SCALE):
