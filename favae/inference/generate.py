@@ -36,7 +36,7 @@ class TrainedGenerator:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return next(self.network.parameters()).device
+        return next(iter(self.network.state_dict().values())).device
 
     @torch.inference_mode()
     def translate(self, stored_BKHW: Tensor, test_mode: Literal["train", "eval"] = "eval") -> Tensor:

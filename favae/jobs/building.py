@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from favae.config.base import Schema
 from favae.config.cat import CatConfig, ClipTextConfig
 from favae.config.companions import CompanionConfig
+from favae.config.copying import CopyConfig
 from favae.config.errors import BadKey, blaming
 from favae.config.evaluation import LpipsNet, WeightsFileConfig
 from favae.config.favae import FavaeConfig
@@ -248,6 +249,13 @@ def _generator(config: GeneratorTrainingConfig) -> Facts:
     return Facts(costs, {**sizes, "group": group, "latent": 0, "codes": 0, "latent_size": 0})
 
 
+def _copy(config: CopyConfig) -> Facts:
+    """Nothing to count; `term` losses are not used."""
+    height, width = image_size(config.model.given())
+    sizes = {"image_size": height, "image_width": width, "image_channels": 3, "condition_channels": 3}
+    return Facts({}, {**sizes, "group": 1, "latent": 0, "codes": 0, "latent_size": 0})
+
+
 def _segmenter(subject: tuple[SegmenterConfig, int, int]) -> Facts:
     """A segmenter, for images of a height and width."""
     config, height, width = subject
@@ -277,6 +285,7 @@ _BUILDERS: dict[str, Callable[[Any], Facts]] = {
     "Pix2PixConfig": _generator,
     "SpadeConfig": _generator,
     "StyleGan2Config": _generator,
+    "CopyConfig": _copy,
     "SegmenterConfig": _segmenter,
     "CatConfig": _cat,
     "lpips": _lpips_metric,

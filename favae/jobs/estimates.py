@@ -44,6 +44,7 @@ _GENERATOR_PASSES = {
     "Pix2PixConfig": {"generator": 3.0, "discriminator": 8.0},
     "SpadeConfig": {"generator": 4.0, "discriminator": 10.0},
     "StyleGan2Config": {"generator": 4.75, "discriminator": 8.4},
+    "CopyConfig": {},
 }
 _STATE_BYTES = 16  # per trained parameter: weight, gradient and two moments of Adam in fp32
 _OVERHEAD = 1.25  # temporaries (spectra, workspaces) and fragmentation

@@ -1,19 +1,38 @@
-"""The generators by `kind`: pix2pix, SPADE and StyleGAN2."""
+"""The generators by `kind`: pix2pix, SPADE, StyleGAN2, and a copy as a control."""
 
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from favae.models.pix2pix import UnetGenerator
 from favae.models.spade import SpadeGenerator
 from favae.models.stylegan2 import StyleGenerator
 
+
+class Copy(nn.Module):
+    """The condition as the image: measures images that others generated, and what a network must do better than nothing.
+
+    Attributes:
+        marker: a buffer, because a file of weights must hold one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("marker", torch.zeros(()))
+
+    def forward(self, condition_B3HW: Tensor) -> Tensor:
+        """An image [B,3,H,W] in [-1, 1], unchanged."""
+        return condition_B3HW
+
+
 GENERATORS: dict[str, type[nn.Module]] = {
     "pix2pix": UnetGenerator,
     "spade": SpadeGenerator,
     "stylegan2": StyleGenerator,
+    "copy": Copy,
 }
 _SIZES = ("image_size", "image_width")  # of a model block; SPADE's network takes any size
 

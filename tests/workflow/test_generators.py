@@ -46,6 +46,7 @@ PARAMS: dict[str, Any] = {
                     "name": "{row}-{numbers}",
                 },
                 {"recipe": "gan", "rows": "spade", "numbers": "s0", "dataset": "masks", "name": "{row}"},
+                {"recipe": "gan", "rows": "copy", "numbers": "s0", "dataset": "edges", "name": "{row}"},
                 {"recipe": "gan", "rows": "stylegan2", "numbers": "s0", "dataset": "photos", "name": "{row}"},
             ],
             "train_segmenter": [{"recipe": "evaluation", "rows": "segmenter", "numbers": "empty", "dataset": "masks"}],
@@ -74,7 +75,7 @@ PARAMS: dict[str, Any] = {
                     "recipe": "evaluation",
                     "rows": "translation-eval",
                     "numbers": "empty",
-                    "model": "spade",
+                    "model": ["spade", "copy"],
                     "dataset": "own",
                 },
                 {"recipe": "evaluation", "rows": "drawing", "numbers": "empty", "model": "stylegan2", "dataset": "own"},
@@ -107,7 +108,8 @@ PARAMS: dict[str, Any] = {
             "layout": {"kind": "folder", "root": "masks/B", "split": "hash", "test_share": 0.4, "val_share": 0.01}
         },
     },
-    "gan": {kind: {**tree, "training": TRAINING} for kind, tree in TREES.items()},
+    "gan": {kind: {**tree, "training": TRAINING} for kind, tree in TREES.items()}
+    | {"copy": {"model": {"kind": "copy", "image_size": 32}, "training": TRAINING}},
     "evaluation": {
         "reference": {"images": ["test", "train"], **SMALL},
         "segmenter": {
@@ -228,6 +230,21 @@ def test_seeds_are_one_row_and_metrics_without_weights_say_so(project: Grid) -> 
     for metric in ("fid_test", "is_test"):
         assert "not measured" in table.loc[("pix2pix", metric), "note"]
     assert table.loc[("spade", "fd_randconv_real_test"), "reproduced"] > 0
+
+
+def test_a_copy_measures_images_that_others_generated(project: Grid) -> None:
+    """Its score is that of the conditions themselves, computed here from the files."""
+    found = metrics("copy-on-edges")
+    values = []
+    for number in range(10, 15):
+        both = Image.open(f"raw/edges/test/{number}.png")
+        left, right = (
+            np.asarray(both.crop((x, 0, x + 40, 40)).resize((32, 32), Image.Resampling.BILINEAR)).astype(float)
+            for x in (0, 40)
+        )
+        values.append(10 * np.log10(255**2 / np.square(left - right).mean()))
+    assert found["psnr_test"]["value"] == pytest.approx(np.mean(values), rel=1e-4)
+    assert load_generator(Path("data/tiny/train_generator/copy")).size == (32, 32)
 
 
 def test_a_segmenter_scores_generated_images_beside_its_controls(project: Grid) -> None:
