@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from favae.fingerprint.job import code_of
+from favae.jobs.estimates import dataset_of
 from favae.jobs.grid import Grid, Job, load_grid
+from favae.jobs.terms import terms_of
 from favae.reporting.results import Results
 from favae.results.bundle import CRATE, MANIFEST, WORKFLOW, Bundle, Manifest
 from favae.results.cards import Output, content_key, describe, files_of, read_card, size_of, text_of
@@ -145,7 +147,7 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     _describe_data(grid, draft)
     room = limit - sum(size_of(path) for path in needed)
     outputs: dict[str, Output] = {name: out for job in grid for name, out in read_card(job.card).outputs.items()}
-    offered = sorted((path for job in grid for path in _offered(job)), key=lambda path: (size_of(path), path))
+    offered = sorted((path for job in grid for path in _offered(grid, job)), key=lambda path: (size_of(path), path))
     for path in offered:
         if (room := room - size_of(path)) < 0:
             break
@@ -176,11 +178,19 @@ def _needed(job: Job) -> Iterator[Path]:
             yield output.path(job.scale, job.stage.name, job.cell)
 
 
-def _offered(job: Job) -> Iterator[Path]:
-    """Files that are added up to the size limit: outputs that no other stage reads."""
+def _offered(grid: Grid, job: Job) -> Iterator[Path]:
+    """Files that are added up to the size limit: outputs that no other stage reads, without photographs that are not ours to
+    show."""
+    hidden = (paths.EXAMPLES, paths.SAMPLES) if _is_private(grid, job) else ()
     for output in job.stage.outputs:
-        if not (output.feeds or output.metrics or output.where == "report"):
+        if output.name not in hidden and not (output.feeds or output.metrics or output.where == "report"):
             yield output.path(job.scale, job.stage.name, job.cell)
+
+
+def _is_private(grid: Grid, job: Job) -> bool:
+    """Whether the terms of a job's data set forbid to show its photographs."""
+    linked = job.stage.name != "prepare_dataset" and {"dataset", "tokens"} & set(job.roles)
+    return bool(linked) and terms_of(grid, dataset_of(grid, job)).publish == "no"
 
 
 def _copy(path: Path, draft: Bundle) -> None:

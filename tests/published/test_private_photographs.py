@@ -1,0 +1,27 @@
+"""Photographs of a data set whose terms forbid it are never offered to git: by the terms, not by anyone's memory."""
+
+import pytest
+
+from favae.jobs.grid import load_grid
+from favae.sync.publish import _is_private, _offered
+
+
+@pytest.mark.parametrize(
+    ("scale", "cell", "private"),
+    [
+        ("demo", "evaluate_reconstruction/natural-f4-favae-on-natural", False),
+        ("demo", "generate_images/natural-f4-cat", False),
+        ("stft", "evaluate_reconstruction/mnist-l2-s0-on-mnist", False),
+        ("ffl-small", "evaluate_reconstruction/celeba-ae-on-celeba", True),
+        ("ffl-gan-small", "evaluate_generator/pix2pix-facades-s0-on-facades", True),
+        ("ffl-gan-small", "train_generator/spade-masks-s0", True),
+        ("official-outputs", "evaluate_generator/official-faces-spade", True),
+    ],
+)
+def test_examples_and_samples_are_offered_only_where_the_terms_allow_it(scale: str, cell: str, private: bool) -> None:
+    grid = load_grid(scale)
+    job = grid.job(*cell.split("/"))
+    names = {path.name for path in _offered(grid, job)}
+    assert _is_private(grid, job) == private
+    images = {"examples.npz", "samples.png"} & {output.name for output in job.stage.outputs}
+    assert images and (images & names == set() if private else images <= names)
