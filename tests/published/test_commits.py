@@ -139,3 +139,15 @@ def test_tables_of_published_results_are_written_anew_where_nothing_else_is_ther
     record = json.loads(Path("reports/tiny/results/runs/make_tables/all.json").read_text())
     assert record["git_commit"] == git("rev-parse", "HEAD")
     assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_bundle_of_a_commit_that_is_not_here_is_named(repository: Path) -> None:
+    set_commit(git("rev-parse", "HEAD"), {})
+    publish("tiny")
+    strange = "d" * 40
+    for path in Path("reports/tiny/results/runs").rglob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"git_commit": strange}))
+    found = audit_bundle("tiny").problems
+    assert any(
+        f"{TABLES}: made from the commit {strange[:12]}, which this repository does not have" in p for p in found
+    )
