@@ -110,6 +110,7 @@ def _record(job: Job, key: str, started: datetime, outcome: Outcome, code: Code 
         resumed=outcome.resumed,
         device=outcome.device,
         gpu_seconds=round(seconds * outcome.gpus, 1),
+        cpu_seconds=_processor_time(),
         gpu_bytes=outcome.gpu_bytes,
         host_bytes=_most_resident(),
         metrics=outcome.metrics,
@@ -123,6 +124,12 @@ def _most_resident() -> int:
     """Peak resident memory in bytes, of this process or of the largest one that it started."""
     peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return 1024 * max(peaks)  # Linux counts in KiB
+
+
+def _processor_time() -> float:
+    """Seconds of all cores that this process and those that it started have used."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return round(sum(usage.ru_utime + usage.ru_stime for usage in used), 1)
 
 
 def restore_spare(job: Job, key: str) -> Card | None:

@@ -38,6 +38,7 @@ class RunRecord(Schema):
     platform: str
     device: str
     gpu_seconds: float  # seconds times GPUs
+    cpu_seconds: float | None = None  # processor time of the job and its processes; None in records of former versions
     gpu_bytes: int | None = None  # peak of allocated memory on one GPU; None without a GPU
     host_bytes: int | None = None  # peak resident memory of one process
     versions: dict[str, str]

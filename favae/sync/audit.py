@@ -14,6 +14,7 @@ from favae.config.reporting import TablesConfig
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.reporting.results import Results
 from favae.results.bundle import Bundle
+from favae.results.cost import cost_of
 from favae.runtime import paths
 from favae.sync.bundle_evidence import gather_bundle
 from favae.sync.evidence import Evidence, gather
@@ -172,7 +173,9 @@ def find(result: Audit, target: str) -> list[Number]:
 def describe(result: Audit, number: Number) -> Iterator[str]:
     """Lines about one number: its value, then the facts and problems of each result that it was made from."""
     yield f"{number.table}/{number.cell.partition('/')[2]}/{number.metric} = {number.value!r}  ({number.label})"
-    for item in result.chain(number):
+    chain = result.chain(number)
+    yield f"  cost: {cost_of(item.record for item in chain).text}, over {len(chain)} results"
+    for item in chain:
         yield f"  {item.job.name}: {'; '.join(item.problems) or 'ok'}"
         yield from (f"    {line}" for line in item.lines())
 
