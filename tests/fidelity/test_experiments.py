@@ -12,7 +12,14 @@ from favae.jobs.grid import STAGES, Grid, load_grid
 from favae.pretrained.weights import load_catalogue
 
 ROOT = Path(__file__).parents[2]
-TABLE_2 = ["vqgan", *(f"r{n}" for n in range(4, 15)), *(f"r{n}-conv" for n in range(10, 15)), "r6-k9", "r12-sigma-main"]
+TABLE_2 = [
+    "vqgan",
+    "vqgan-deeper",
+    *(f"r{n}" for n in range(4, 15)),
+    *(f"r{n}-conv" for n in range(10, 15)),
+    "r6-k9",
+    "r12-sigma-main",
+]
 TRAINED = [*(f"celebahq-f16-{row}" for row in TABLE_2), "ffhq-f16-favae"]
 TRAINED += [f"imagenet-{row}" for row in ("f16-favae", "f16-vqgan", "f4-favae", "f4-favae-unprojected", "f4-vqgan")]
 ZERO_SHOT = [
@@ -48,7 +55,9 @@ def autoencoder(paper: Grid, cell: str) -> FavaeConfig:
 
 def test_the_grid_has_exactly_the_published_experiments(paper: Grid) -> None:
     paper.check()
-    assert {stage: sorted(paper.cells(stage)) for stage in STAGES} == {k: sorted(v) for k, v in JOBS.items()}
+    assert {stage: sorted(paper.cells(stage)) for stage in STAGES if paper.cells(stage)} == {
+        k: sorted(v) for k, v in JOBS.items()
+    }
 
 
 def test_snakemake_would_run_exactly_these(tmp_path: Path) -> None:
@@ -67,7 +76,7 @@ def test_the_networks_are_the_published_ones(paper: Grid) -> None:
         assert model.latent_channels == {16: 256, 4: 3}[factor]
         codes = {"celebahq": 1024, "ffhq": 2048, "imagenet": {16: 16384, 4: 8192}[factor]}[cell.partition("-")[0]]
         assert (model.quantizer.kind, model.quantizer.codes) == ("cosine", codes)
-        assert (model.fcm == "none") == ("vqgan" in cell)
+        assert (model.fcm == "none") == cell.endswith("vqgan")
 
 
 def test_the_learning_rate_is_2e_6_per_image(paper: Grid) -> None:
