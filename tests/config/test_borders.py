@@ -14,10 +14,15 @@ from hypothesis import strategies as st
 from favae.config.cat import CatConfig
 from favae.config.errors import ConfigError
 from favae.config.load import validate
-from favae.config.training_kinds import training_config
+from favae.config.training_kinds import generator_config, training_config
 from favae.jobs.facts import Request, build, cat_request, training_request
 from favae.losses import FocalFrequencyLoss, adaptive_weight, build_spectrum_loss, build_term
+from favae.losses.gan_regularization import PathLengthPenalty
 from favae.models import CAT, FAVAE, PatchDiscriminator, build_autoencoder
+from favae.models.generators import build_generator
+from favae.models.pix2pix import PairDiscriminator
+from favae.models.spade import MultiscaleDiscriminator
+from favae.models.style_discriminator import StyleDiscriminator
 from favae.text import LearnedText, WordTokenizer
 
 bounded = settings(max_examples=66, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -255,6 +260,136 @@ def test_cat_with_a_learned_text_encoder() -> None:
         tree = {"model": model, "text": text, "optimizer": optimizer, "training": TRAINING}
         verdicts.append(fails(lambda: step_of_cat(model, text)))
         assert refused(lambda: cat_request(validate(CatConfig, tree, "drawn"), 8, 2)) == verdicts[-1]
+
+    compare()
+    assert_both(verdicts)
+
+
+BATCH_TERMS = some(
+    weight=factor, alpha=factor, spectra=st.sampled_from(["batch_mean", "batch_power"]), across_ranks=st.just("local")
+).map(lambda b: {"kind": "batch_ffl", **b})
+PATH = some(weight=factor, decay=mostly([0.1, 1], [0, 1.5]), across_ranks=st.sampled_from(["global", "local"]))
+spectral = st.sampled_from(["released", "all", "none"])
+GENERATORS = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "model": st.fixed_dictionaries(
+                {
+                    "kind": st.just("pix2pix"),
+                    "image_size": mostly([32], [16, 48, 0]),
+                    "base_channels": mostly([2], [0]),
+                },
+                optional={
+                    "in_channels": mostly([1, 3], [0]),
+                    "norm": st.sampled_from(["batch", "instance"]),
+                    "dropout_levels": st.sampled_from(["pytorch", "lua"]),
+                },
+            ),
+            "discriminator": st.fixed_dictionaries(
+                {"base_channels": mostly([2], [0]), "layers": mostly([1, 2], [0, 4])}
+            ),
+            "terms": st.lists(TERMS, max_size=1),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "model": st.fixed_dictionaries(
+                {
+                    "kind": st.just("spade"),
+                    "image_size": mostly([32, 64], [40]),
+                    "map_channels": mostly([3], [0]),
+                    "base_channels": mostly([1], [0]),
+                    "hidden": mostly([2], [0]),
+                },
+                optional={
+                    "norm": st.sampled_from(["batch", "sync_batch", "instance"]),
+                    "upsamplings": st.sampled_from(["normal", "more"]),
+                    "spectral_norm": spectral,
+                },
+            ),
+            "discriminator": st.fixed_dictionaries(
+                {"base_channels": mostly([2], [0]), "layers": mostly([2, 3], [1])},
+                optional={"scales": mostly([1, 2], [0])},
+            ),
+            "terms": st.lists(TERMS, max_size=1),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "model": st.fixed_dictionaries(
+                {
+                    "kind": st.just("stylegan2"),
+                    "image_size": mostly([8, 16], [4, 12]),
+                    "base_channels": mostly([32], [4]),
+                    "max_channels": mostly([4], [0]),
+                    "z": mostly([4], [0]),
+                    "w": mostly([4], [0]),
+                    "mapping_layers": mostly([1], [0]),
+                }
+            ),
+            "discriminator": st.fixed_dictionaries(
+                {"base_channels": mostly([32], [4]), "max_channels": mostly([4], [0])},
+                optional={"group": mostly([1, 2], [0])},
+            ),
+            "path": PATH,
+            "terms": st.lists(BATCH_TERMS, max_size=1),
+        }
+    ),
+)
+
+
+def generator_tree(drawn: dict[str, Any]) -> dict[str, Any]:
+    """All parameters of a training, from what was drawn."""
+    objective: dict[str, Any] = {"terms": {f"t{i}": term for i, term in enumerate(drawn["terms"])}}
+    optimizer: dict[str, Any] = {
+        "generator_lr": 1e-3,
+        "discriminator_lr": 1e-3,
+        "betas": [0.5, 0.9],
+        "schedule": {"constant": 1},
+    }
+    if "path" in drawn:
+        objective |= {"r1": {"gamma": 1}, "path_length": drawn["path"]}
+        optimizer = {"lr": 1e-3}
+    training = {**TRAINING, "selection": "last"}
+    blocks = {name: drawn[name] for name in ("model", "discriminator")}
+    return {**blocks, "objective": objective, "optimizer": optimizer, "training": training}
+
+
+def step_of_generator(tree: dict[str, Any]) -> None:
+    """Build both networks and all losses from the raw parameters, and run them on two images."""
+    model, discriminator = tree["model"], tree["discriminator"]
+    network, side = build_generator(model), model["image_size"]
+    terms = [build_term(data_range=2.0, **term) for term in tree["objective"]["terms"].values()]
+    if model["kind"] == "stylegan2":
+        judge: Any = StyleDiscriminator(side, **discriminator)
+        penalty = PathLengthPenalty(**tree["objective"]["path_length"])
+        w = network.styles(torch.randn(2, model["z"]))  # type: ignore[operator]
+        fake = network.synthesis(w)  # type: ignore[operator]
+        loss = judge(fake).mean() + penalty(fake, w)
+    elif model["kind"] == "spade":
+        judge, maps = (
+            MultiscaleDiscriminator(model["map_channels"], **discriminator),
+            torch.rand(2, model["map_channels"], side, side),
+        )
+        fake = network(maps)
+        loss = torch.stack([scale[-1].mean() for scale in judge(maps, fake)]).sum()
+    else:
+        channels = model.get("in_channels", 3)
+        judge, condition = PairDiscriminator(channels, **discriminator), torch.rand(2, channels, side, side)
+        fake = network(condition)
+        loss = judge(condition, fake).mean()
+    torch.stack([loss, *(term(fake, torch.rand_like(fake)) for term in terms)]).sum().backward()
+
+
+def test_generators() -> None:
+    verdicts = []
+
+    @settings(bounded, max_examples=40)
+    @given(drawn=GENERATORS)
+    def compare(drawn: dict[str, Any]) -> None:
+        tree = generator_tree(drawn)
+        verdicts.append(fails(lambda: step_of_generator(tree)))
+        assert refused(lambda: training_request(validate(generator_config, tree, "drawn"))) == verdicts[-1]
 
     compare()
     assert_both(verdicts)
