@@ -28,10 +28,10 @@ def blaming(*keys: str | int) -> Iterator[None]:
         raise BadKey(keys, str(error)) from error
 
 
-def closest(word: str, choices: Iterable[str], most: int = 3) -> str:
+def closest(word: object, choices: Iterable[str], most: int = 3) -> str:
     """End of an error message: the `most` choices that are most similar to `word`, or the first ones if none is similar."""
     names = list(choices)
-    near = get_close_matches(word, names, n=most, cutoff=0.4) or names[:most]
+    near = get_close_matches(str(word), names, n=most, cutoff=0.4) or names[:most]
     return f"did you mean {' or '.join(map(repr, near))}?" if near else "none is available"
 
 

@@ -20,23 +20,69 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from favae.config.errors import BadKey, ConfigError, closest
 
 S = TypeVar("S", bound=BaseModel)
+_MOST_VALUES = 200_000  # in one file; the largest of the project has some thousands
+_KEYS_OF_JSON = (str, int, float, bool, type(None))
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, folder: Path, mtime_ns: int) -> dict[str, Any]:
-    """`folder` is the working directory, to which `path` may be relative: two projects may have files of one moment."""
+def _read(path: Path, folder: Path, mtime_ns: int) -> dict[str, Any] | ConfigError:
+    """The content, or what is wrong with it: many jobs ask for the same file.
+
+    `folder` is the working directory, to which `path` may be relative: two projects may have files of one moment.
+    """
+    try:
+        return _read_now(path)
+    except ConfigError as error:
+        return error
+
+
+def _read_now(path: Path) -> dict[str, Any]:
     try:
         # The pure loader follows YAML 1.2: 2e-6 is a number and `on` a string, as in DVC.
         loaded = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        raise ConfigError(_not_yaml(path, error)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: byte {error.start}: not UTF-8 text ({error.reason}); save the file as UTF-8"
         ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply, expected blocks within blocks a few levels deep") from error
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:  # 2020-13-45, for example
+        raise ConfigError(f"{path}: a value cannot be read: {str(error).partition(';')[0]}") from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: expected a mapping at the top level, found {type(loaded).__name__}")
+    _check_keys_and_size(path, loaded)
     return whole_numbers(loaded)
+
+
+def _not_yaml(path: Path, error: YAMLError) -> str:
+    """One line for an error of the parser, which says it in several."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    place = f"{path}:{mark.line + 1}" if mark else str(path)
+    return f"{place}: not valid YAML: {str(what).splitlines()[0]}"
+
+
+def _check_keys_and_size(path: Path, tree: dict[Any, Any]) -> None:
+    """Raise ConfigError for keys that are not text, and where aliases of aliases, or of themselves, make values without end."""
+    if odd := [key for key in tree if not isinstance(key, str)]:
+        raise ConfigError(f"{path}: the key {odd[0]!r} is not text; write it in quotes")
+    waiting: list[Any] = [tree]
+    count = 0
+    while waiting:
+        value = waiting.pop()
+        inner = list(value.values() if isinstance(value, dict) else value)
+        count += len(inner)
+        if count > _MOST_VALUES:
+            raise ConfigError(
+                f"{path}: more than {_MOST_VALUES:,} values; an alias (`*name`) contains itself, or too many"
+            )
+        if isinstance(value, dict) and (odd := [key for key in value if not isinstance(key, _KEYS_OF_JSON)]):
+            raise ConfigError(f"{path}: the key {odd[0]!r} is not text; write it in quotes")
+        waiting += [item for item in inner if isinstance(item, (dict, list))]
 
 
 def whole_numbers(value: Any) -> Any:
@@ -54,7 +100,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mtime_ns = path.stat().st_mtime_ns
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: file not found (run the command in the project's root folder)") from error
-    return _read(path, Path.cwd(), mtime_ns)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    found = _read(path, Path.cwd(), mtime_ns)
+    if isinstance(found, ConfigError):
+        raise ConfigError(str(found)) from found
+    return found
 
 
 def subtree(path: Path, key: str) -> dict[str, Any]:

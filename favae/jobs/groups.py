@@ -44,12 +44,17 @@ Cells = dict[str, dict[str, Cell]]  # stage -> name of the cell -> cell
 
 def expand(scale: str, tree: Mapping[str, Any]) -> Cells:
     """All cells of one scale of `params/grid.yaml`. Raises ConfigError naming the group."""
-    if unknown := sorted(set(tree) - set(STAGES)):
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{paths.GRID}: {scale}: expected a mapping of stages to lists of groups, found {tree!r}")
+    if unknown := sorted(set(tree) - set(STAGES), key=str):
         raise ConfigError(f"{paths.GRID}: {scale}: unknown stage {unknown[0]!r}; {closest(unknown[0], STAGES)}")
     cells: Cells = {}
     for stage in STAGES.values():
         cells[stage.name] = own = {}
-        for number, group in enumerate(tree.get(stage.name) or []):
+        groups = tree.get(stage.name) or []
+        if not isinstance(groups, list):
+            raise ConfigError(f"{paths.GRID}: {scale}.{stage.name}: expected a list of groups, found {groups!r}")
+        for number, group in enumerate(groups):
             where = f"{paths.GRID}: {scale}.{stage.name}[{number}]"
             for name, cell in _expand_group(stage, group, cells, where):
                 if not _NAME.fullmatch(name):
@@ -66,7 +71,7 @@ def _expand_group(stage: Stage, group: Any, cells: Cells, where: str) -> Iterato
             f"{where}: expected a mapping such as {{recipe: ..., rows: ..., numbers: ...}}, found {group!r}"
         )
     known = (*_KEYS, *stage.inputs)
-    if unknown := sorted(set(group) - set(known)):
+    if unknown := sorted(set(group) - set(known), key=str):
         raise ConfigError(f"{where}: unknown key {unknown[0]!r}; {closest(unknown[0], known)}")
     needed = ("recipe", "rows", "numbers", *(role for role in stage.inputs if role != "reference"))
     if missing := [key for key in needed if key not in group]:
@@ -74,10 +79,21 @@ def _expand_group(stage: Stage, group: Any, cells: Cells, where: str) -> Iterato
     rows = chosen(group["rows"], rows_of(group["recipe"]), f"{where}: rows: {paths.params_file(group['recipe'])}")
     for numbers, row in product(_as_list(group["numbers"]), rows):
         for roles in _roles(stage, group, cells, where):
-            words = {"row": row, "numbers": numbers, **roles}
-            rename = group.get("rename", {})
-            name = group.get("name", stage.cells).format_map({k: rename.get(v, v) for k, v in words.items()})
+            name = _name(stage, group, {"row": row, "numbers": numbers, **roles}, where)
             yield name, Cell(group["recipe"], row, numbers, roles)
+
+
+def _name(stage: Stage, group: Mapping[str, Any], words: Mapping[str, str], where: str) -> str:
+    rename, pattern = group.get("rename", {}), group.get("name", stage.cells)
+    if not isinstance(rename, Mapping):
+        raise ConfigError(f"{where}: rename: expected a mapping such as {{baseline: vqgan}}, found {rename!r}")
+    try:
+        return str(pattern).format_map({k: rename.get(v, v) for k, v in words.items()})
+    except (ValueError, LookupError, AttributeError) as error:
+        keys = ", ".join(f"{{{key}}}" for key in words)
+        raise ConfigError(
+            f"{where}: name: {pattern!r} cannot be filled in ({error}); expected text with {keys}"
+        ) from None
 
 
 def _roles(stage: Stage, group: Mapping[str, Any], cells: Cells, where: str) -> Iterator[dict[str, str]]:

@@ -1,8 +1,11 @@
 """Reading parameters: YAML 1.2, merging, and errors that name file, key and what was expected."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests_support import write_params
 
 from favae.config.base import Duration
 from favae.config.errors import ConfigError
@@ -118,3 +121,78 @@ def test_all_shipped_parameters_are_valid(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(ROOT)
     for scale in Grid().scales:
         Grid(scale).check()
+
+
+ALIASES = b"a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + b"".join(
+    b"a%d: &a%d [%s]\n" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 10)) for i in range(1, 12)
+)
+UNREADABLE = {
+    "a key twice": (b"a:\n  b: 1\n  b: 2\n", r":3: not valid YAML: found duplicate key \"b\""),
+    "a tab": (b"a:\n\tb: 1\n", r":2: not valid YAML: found character '\\t'"),
+    "a control character": (b"# \x00\na: 1\n", r": not valid YAML: special characters are not allowed$"),
+    "two documents": (b"a: 1\n---\na: 2\n", r":2: not valid YAML"),
+    "code": (b"a: !!python/object/apply:os.system ['true']\n", r":1: not valid YAML: could not determine"),
+    "Latin-1": (b"# caf\xe9\n", r"byte 5: not UTF-8"),
+    "UTF-16": ("a: 1".encode("utf-16"), r"byte 0: not UTF-8"),
+    "nothing": (b"", r"expected a mapping at the top level"),
+    "aliases of aliases": (ALIASES, r"more than 200,000 values"),
+    "an alias within itself": (b"a: &a [1, *a]\n", r"more than 200,000 values"),
+    "brackets without end": (b"a: " + b"[" * 5000, r"nested too deeply"),
+    "a date that does not exist": (b"a: 2020-13-45\n", r"a value cannot be read: month must be in 1..12$"),
+    "a number of 5000 digits": (b"a: " + b"1" * 5000, r"a value cannot be read: Exceeds the limit"),
+    "a key that is a list": (b"a: {[1, 2]: 3}\n", r"the key \(1, 2\) is not text|the key .* is not text"),
+    "a key that is a number": (b"1: {a: 2}\n", r"the key 1 is not text; write it in quotes"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_file_that_cannot_be_read_is_named_in_one_line(tmp_path: Path, case: str) -> None:
+    data, expected = UNREADABLE[case]
+    file = tmp_path / "own.yaml"
+    file.write_bytes(data)
+    for _ in range(2):
+        with pytest.raises(ConfigError) as caught:
+            read_yaml(file)
+        (line,) = str(caught.value).splitlines()
+        assert line.startswith(str(file)) and re.search(expected, line), line
+
+
+def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_bytes(b"\xef\xbb\xbfa: {b: 2e-6,\r\n  c: on}\r\n")
+    assert read_yaml(file) == {"a": {"b": 2e-6, "c": "on"}}
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path.name)])
+def test_a_folder_or_a_link_to_itself_in_place_of_a_file_is_named(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "own.yaml")
+    with pytest.raises(ConfigError, match=r"own\.yaml: cannot be read: "):
+        read_yaml(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("tiny: 3", r"grid\.yaml: tiny: expected a mapping of stages to lists of groups, found 3"),
+        ("tiny: {prepare_dataset: 3}", r"tiny\.prepare_dataset: expected a list of groups, found 3"),
+        ("tiny: {prepare_dataset: [x]}", r"tiny\.prepare_dataset\[0\]: expected a mapping"),
+        ("tiny: {1: [], null: []}", r"tiny: unknown stage "),
+        (
+            "tiny: {prepare_dataset: [{recipe: datasets, rows: all, numbers: tiles, name: '{row'}]}",
+            r"name: '{row' cannot",
+        ),
+        (
+            "tiny: {prepare_dataset: [{recipe: datasets, rows: all, numbers: tiles, name: '{x}'}]}",
+            r"name: '{x}' cannot",
+        ),
+        ("tiny: {prepare_dataset: [{recipe: datasets, rows: all, numbers: tiles, rename: 3}]}", r"rename: expected"),
+    ],
+)
+def test_a_grid_of_another_shape_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grid: str, message: str
+) -> None:
+    write_params(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params/grid.yaml").write_text(f"active: tiny\n{grid}\n")
+    with pytest.raises(ConfigError, match=message):
+        Grid()
