@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import io
+import stat
 import struct
 import zlib
 from collections.abc import Callable
@@ -121,6 +122,7 @@ def read_image(
 def image_size(path: Path, most_megapixels: int = MOST_MEGAPIXELS) -> tuple[int, int]:
     """(width, height) as stored, from the file's header alone. Raises BadImage as `read_image`."""
     try:
+        _check_is_file(path)  # to open a pipe would wait for ever
         with path.open("rb") as file:
             return _open(file, str(path), most_megapixels).size
     except FileNotFoundError:
@@ -179,9 +181,8 @@ def binarize(pixels: np.ndarray, method: Literal["threshold", "sample"], seed: i
 
 def _read_bytes(path: Path, most_megapixels: int) -> bytes:
     try:
+        _check_is_file(path)
         status = path.stat()
-        if not path.is_file():
-            raise BadImage(str(path), "not a file, expected an image")
         if status.st_size > most_megapixels * 1_000_000 * _BYTES_PER_PIXEL + _BYTES_BESIDE_PIXELS:
             raise BadImage(str(path), f"too large: a file of {status.st_size:,} bytes, {_limit(most_megapixels)}")
         data = path.read_bytes()
@@ -192,6 +193,11 @@ def _read_bytes(path: Path, most_megapixels: int) -> bytes:
     if not data:
         raise BadImage(str(path), "empty file")
     return data
+
+
+def _check_is_file(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadImage(str(path), "not a file, expected an image")
 
 
 def _missing(path: Path) -> str:
@@ -212,14 +218,15 @@ def _decode(
         if image.format == "PNG":  # only PNG has checksums; verifying them consumes the file, so it is opened again
             image.verify()
             image = _open(io.BytesIO(data), path, most_megapixels)
+        changes = ["first of several frames"] if getattr(image, "is_animated", False) else []
         image.load()
         if exif == "apply" and image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
-            return ImageOps.exif_transpose(image), ["EXIF rotation"]
+            return ImageOps.exif_transpose(image), [*changes, "EXIF rotation"]
     except BadImage:
         raise
     except _DECODER_ERRORS as error:
         raise BadImage(path, f"truncated or corrupt: {error}") from None
-    return image, []
+    return image, changes
 
 
 def _open(file: BinaryIO, path: str, most_megapixels: int) -> Image.Image:

@@ -33,7 +33,7 @@ class _Input:
         """Possible names of the target, each more specific than the previous one."""
         stem, suffix = self.path.stem, self.path.suffix.removeprefix(".").lower()
         long = f"{stem}-{suffix}" if suffix else stem
-        above = Path(self.path.resolve().parent.name)
+        above = Path(Path(os.path.realpath(self.path)).parent.name)  # resolve() refuses a link to itself
         return [self.below / stem, self.below / long, above / self.below / stem, above / self.below / long]
 
 
@@ -100,17 +100,17 @@ def _distinct(inputs: Sequence[_Input]) -> list[Path]:
 
 def _refuse_to_overwrite(planned: Sequence[Planned]) -> None:
     names = {_folded(Path(os.path.realpath(p.source))): p.source for p in planned}
-    identities = {_identity(p.source): p.source for p in planned if p.source.exists()}
+    identities = {_identity(p.source): p.source for p in planned if _exists(p.source)}
     for item in planned:
         source = names.get(_folded(Path(os.path.realpath(item.target))))
-        if source is None and item.target.exists():
+        if source is None and _exists(item.target):
             source = identities.get(_identity(item.target))
         if source is not None:
             raise ValueError(
                 f"{shown(item.target)}, where the reconstruction of {shown(item.source)} would be written, is the image "
                 f"{shown(source)} itself; give another folder as --out (nothing was written)"
             )
-        if (item.target.exists() or item.target.is_symlink()) and not _made_here(item.target):
+        if (_exists(item.target) or item.target.is_symlink()) and not _made_here(item.target):
             raise ValueError(
                 f"{shown(item.target)}, where the reconstruction of {shown(item.source)} would be written, exists and was "
                 "not written by this command; move it, or give another folder as --out (nothing was written)"
@@ -118,6 +118,13 @@ def _refuse_to_overwrite(planned: Sequence[Planned]) -> None:
         above = next(folder for folder in item.target.parents if folder.exists())
         if not above.is_dir():
             raise ValueError(f"{shown(above)} is a file, expected a folder for the reconstructions; give another --out")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _made_here(path: Path) -> bool:

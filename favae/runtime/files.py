@@ -1,10 +1,13 @@
 """Atomic writing: a file is either complete or absent."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LONG = 200  # bytes of a name from which on more of them may exceed the 255 of a file system
 
 
 def _sync(path: Path) -> None:
@@ -38,7 +41,8 @@ def move_into_place(built: Path, destination: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, for a file or a folder. It is renamed to `path` on success, removed on an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    name = path.name if len(os.fsencode(path.name)) < _LONG else hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
     try:
         yield temporary
         move_into_place(temporary, path)

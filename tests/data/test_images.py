@@ -1,5 +1,6 @@
 """Every kind of bad image is named, and accepted images are decoded to the right pixels."""
 
+import os
 import pickle
 import struct
 import subprocess
@@ -140,6 +141,24 @@ def test_exif_orientation_is_applied_unless_ignored(tmp_path, orientation, corne
     assert upright[corner].tolist() == [255, 255, 255]
     assert ("EXIF rotation" in read_image(tmp_path / "a.png").changes) == (orientation != 1)
     assert np.array_equal(_pixels(tmp_path / "a.png", exif="ignore"), x)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
+def test_of_several_frames_the_first_is_read_and_this_is_counted(tmp_path, suffix):
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "green", "blue")]
+    path = tmp_path / f"moving.{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    decoded = read_image(path)
+    assert "first of several frames" in decoded.changes
+    assert decoded.image.getpixel((4, 3))[0] > 200
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_bad_and_never_opened(tmp_path, make):
+    make(tmp_path / "x.png")
+    for read in (read_image, image_size):
+        with pytest.raises(BadImage, match="not a file, expected an image"):
+            read(tmp_path / "x.png")
 
 
 def test_bad_image_survives_a_process_boundary():

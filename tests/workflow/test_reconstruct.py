@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests_support import ROOT, call
+from tests_support import ROOT, call, environment
 
 from favae.data.pixels import to_float, to_uint8
 from favae.inference.export import load_autoencoder, save_weights
@@ -234,6 +234,35 @@ def test_a_name_that_is_not_utf_8_is_reconstructed_and_shown_escaped(model, imag
     done = _run(model, tmp_path / "out", Path(os.fsdecode(path)))
     assert done.stdout.strip() == str(tmp_path / "out" / "caf\\xe9.png")
     assert os.listdir(os.fsencode(tmp_path / "out")) == [b"caf\xe9.png"]  # noqa: PTH208
+
+
+def test_a_pipe_a_loop_of_links_and_a_long_name_stop_nothing(model, image, tmp_path):
+    folder, pipe = tmp_path / "in", tmp_path / "pipe.png"
+    image("in/a.png"), image(f"in/{'n' * 251}.png")
+    (folder / "1.png").symlink_to("2.png")
+    (folder / "2.png").symlink_to("1.png")
+    os.mkfifo(folder / "inside.png")
+    os.mkfifo(pipe)
+    results = {r.source.name: r for r in reconstruct_files([folder, pipe], model, tmp_path / "out")}
+    assert {name for name, r in results.items() if r.target} == {"a.png", f"{'n' * 251}.png"}
+    assert results["pipe.png"].problem == "not a file, expected an image"
+    assert results["1.png"].problem.startswith("cannot be read: Too many levels of symbolic links")
+
+
+def test_on_a_full_disk_what_fits_is_whole_and_the_rest_is_named(model, image, tmp_path):
+    small, large, out = image("small.png"), image("large.png", (40, 40)), tmp_path / "o"
+    # No file may grow beyond 1 kB: writing fails as on a full disk, whoever runs this.
+    command = f'ulimit -f 1; trap "" XFSZ; exec favae reconstruct {small} {large} --model {model} --out {out}'
+    done = subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "large.png cannot be written: File too large" in done.stderr
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["small.png"]
 
 
 def test_a_name_that_the_locale_cannot_write_stops_nothing(model, image, tmp_path, monkeypatch):
