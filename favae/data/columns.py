@@ -4,11 +4,12 @@ As lists of strings, the index of 1.28 million images takes 389 MB and 4 s in ev
 `index.csv` and `captions.csv` and named by the hashes of both. They can be deleted at any time.
 """
 
+import contextlib
 import csv
 import logging
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import overload
@@ -17,6 +18,7 @@ import numpy as np
 from filelock import FileLock
 
 from favae.config.dataset import Split
+from favae.data.records import SPLITS
 from favae.runtime import paths
 from favae.runtime.files import replacing
 from favae.runtime.hash_memory import sha256_of
@@ -91,8 +93,7 @@ def columns_of(folder: Path, split: Split) -> Columns:
     for table in tables:
         if not table.is_file():
             raise ValueError(f"{table} is missing: this is not a prepared data set, or its preparation did not finish")
-    key = sha256_text(" ".join([str(_VERSION), split, *map(sha256_of, tables)]))
-    kept = paths.columns(key)
+    kept = paths.columns(_key(folder, split))
     if (found := _load(kept)) is not None:
         return found
     if not paths.STATE.is_dir():
@@ -107,6 +108,22 @@ def columns_of(folder: Path, split: Split) -> Columns:
         log.debug("%s: the index is not kept as columns: %s", folder, error)
         found = None
     return _derive(folder, split) if found is None else found
+
+
+def _key(folder: Path, split: Split) -> str:
+    return sha256_text(
+        " ".join([str(_VERSION), split, *(sha256_of(folder / t) for t in (paths.INDEX, paths.CAPTIONS))])
+    )
+
+
+def unused_columns(prepared: Iterable[Path]) -> list[Path]:
+    """Columns in `data/state` that belong to none of the `prepared` folders, with their locks."""
+    known = set()
+    for folder in prepared:
+        with contextlib.suppress(FileNotFoundError):
+            known |= {_key(folder, split) for split in SPLITS}
+    parent = paths.columns("any").parent
+    return [path for path in parent.iterdir() if path.stem not in known] if parent.is_dir() else []
 
 
 def _load(folder: Path) -> Columns | None:

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.rcsetup import cycler
+from matplotlib.text import Text
 
 from favae.config.reporting import FigureStyleConfig
 
@@ -54,7 +55,15 @@ def new_figure(
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG without version or date, so that equal figures have equal bytes."""
+    _without_mathematics(figure)
     figure.savefig(path, metadata={"Software": None})
+
+
+def _without_mathematics(figure: Figure) -> None:
+    """A dollar sign in a caption or label is a dollar sign. Ticks of logarithmic axes are matplotlib's own mathematics."""
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and "$" in text.get_text() and not text.get_text().startswith("$\\mathdefault{"):
+            text.set_parse_math(False)
 
 
 def bare(axes: Axes) -> None:
@@ -70,6 +79,7 @@ def label_ends(figure: Figure, axes: Axes, lines: Sequence[Line2D]) -> None:
     """
     if not lines:
         return
+    _without_mathematics(figure)
     figure.draw_without_rendering()  # determines the positions of the axes
     size = 0.9 * matplotlib.rcParams["font.size"]
     heights = {line: float(np.asarray(line.get_ydata())[-1]) for line in lines}

@@ -1,9 +1,11 @@
-"""Leftovers: results of cells that are no longer in the grid, and resume states of other parameters or inputs."""
+"""Leftovers: results of cells that are no longer in the grid, resume states of other parameters or inputs, and columns of
+indexes that are gone."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from favae.data.columns import unused_columns
 from favae.jobs.grid import STAGES, Grid, load_grid
 from favae.results.cards import input_hashes, resume_key
 from favae.runtime import paths
@@ -12,7 +14,8 @@ from favae.runtime import paths
 def leftovers(scale: str | None) -> list[Path]:
     """Paths that `prune` would remove. For DVC, tables depend on whole folders of cells, including leftover ones."""
     grid = load_grid(scale)
-    return sorted([*_cells_not_in_grid(grid), *_unwanted_states(grid)])
+    prepared = paths.DATA.glob(f"*/prepare_dataset/*/{paths.SHARDS}")  # of every scale
+    return sorted([*_cells_not_in_grid(grid), *_unwanted_states(grid), *unused_columns(prepared)])
 
 
 def prune(scale: str | None) -> list[Path]:

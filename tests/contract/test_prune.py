@@ -1,5 +1,6 @@
 """Results of cells that left the grid are listed, then removed, and nothing else is removed."""
 
+import shutil
 from pathlib import Path
 
 from contract_support import edit
@@ -16,7 +17,14 @@ def test_prune_lists_then_removes_what_no_cell_asks_for(results: Path) -> None:
         file.write_text("\n".join(kept) + "\n")
     interrupted = results / "data/state/tiny/train_autoencoder/natural-f2-favae" / ("0" * 64)
     interrupted.mkdir(parents=True)
+    columns = results / "data/state/index.columns"
+    used = set(columns.iterdir())
+    assert used
+    shutil.copytree(next(path for path in used if path.is_dir()), columns / ("f" * 64))
+    (columns / ("f" * 64)).with_suffix(".lock").touch()
     expected = {
+        "data/state/index.columns/" + "f" * 64,
+        "data/state/index.columns/" + "f" * 64 + ".lock",
         "data/state/tiny/train_autoencoder/natural-f2-favae/" + "0" * 64,
         "data/state/tiny/evaluate_reconstruction/natural-f2-favae-on-scientific",
         "data/tiny/evaluate_reconstruction/natural-f2-favae-on-scientific",
@@ -27,5 +35,6 @@ def test_prune_lists_then_removes_what_no_cell_asks_for(results: Path) -> None:
     assert all((results / path).exists() for path in expected)
     call(results, "favae", "prune", "--yes")
     assert not any((results / path).exists() for path in expected)
+    assert set(columns.iterdir()) == used
     assert call(results, "favae", "prune").stdout == ""
     assert planned(results) == {"make_tables/all", "make_figures/all"}

@@ -19,7 +19,7 @@ from favae.jobs.grid import Grid, Job
 from favae.reporting.figures import DRAW
 from favae.reporting.images import log_power
 from favae.reporting.results import Results
-from favae.reporting.style import drawing, spread
+from favae.reporting.style import drawing, new_figure, save, spread
 from favae.stages.runner import run_job
 
 FIGURES = Path("data/tiny/reports/figures")
@@ -240,3 +240,14 @@ def test_every_start_of_a_gan_is_marked_in_its_colour_or_grey_where_it_is_shared
     own = next(line.get_color() for line in l1.lines if line.get_label() == "FA-VAE, f = 2")
     assert starts == {110: "0.35", 160: own}
     assert [text.get_text() for text in l1.texts].count("GAN loss on") == 2
+
+
+def test_a_dollar_sign_in_a_caption_is_no_mathematics(tmp_path: Path) -> None:
+    with drawing(FigureStyleConfig(dpi=40)):
+        figure = new_figure(4, 2, r"from $5 to $\frac{")
+        axes = figure.subplots()
+        axes.plot([1, 1000], [1, 1000], label="$")
+        axes.set_yscale("log")
+        save(figure, tmp_path / "a.png")  # mathematics would raise ValueError
+    assert not figure.texts[0].get_parse_math()
+    assert all(label.get_parse_math() for label in axes.get_yticklabels())  # powers of ten
