@@ -1,19 +1,18 @@
 """Any bytes in any file of a user give a value, or one of our errors with the name of the file; nothing is unpickled."""
 
-import contextlib
 import gzip
 import io
 import json
 import pickle
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from data_support import Evil, contents, json_values, nothing_unpickled, quick
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -38,14 +37,6 @@ MODEL = {
     "fcm_groups": 1,
     "quantizer": {"kind": "cosine", "codes": 4, "dim": 2},
 }
-_unpickled: list[object] = []
-_watching = [False]
-sys.addaudithook(lambda event, args: _unpickled.append(args) if _watching[0] and event == "pickle.find_class" else None)
-
-
-class Evil:
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
-        return print, ("unpickled",)
 
 
 def _encoded(form: str, mode: str = "RGB") -> bytes:
@@ -70,26 +61,6 @@ SEEDS = [*IMAGES, IDX3, IDX1, *TEXTS, pickle.dumps(Evil()), b""]
 SEEDS += [gzip.compress(seed) for seed in (IDX3, IDX1, *TEXTS)]
 
 
-@st.composite
-def contents(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
-    """Arbitrary bytes, or a valid file that is cut short, repeated, or has changed bytes."""
-    if draw(st.integers(0, 4)) == 0:
-        return draw(st.binary(max_size=200))
-    data = bytearray(draw(st.sampled_from(seeds)))
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, len(data)))
-        change = draw(st.sampled_from(["cut", "insert", "replace", "number"]))
-        if change == "cut":
-            del data[at:]
-        elif change == "insert":
-            data[at:at] = draw(st.binary(max_size=6))
-        elif change == "replace":
-            data[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
-        else:
-            data[at : at + 4] = struct.pack(">I", draw(st.sampled_from([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])))
-    return bytes(data)
-
-
 def _check_md5(path: Path) -> None:
     check_md5(path, "train-images")
 
@@ -112,24 +83,10 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "card": read_card,
     "run record": read_record,
 }
-quick = settings(
-    max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
-)
-
-
-@contextlib.contextmanager
-def _nothing_unpickled():
-    _unpickled.clear()
-    _watching[0] = True
-    try:
-        yield
-    finally:
-        _watching[0] = False
-    assert not _unpickled
 
 
 def _value_or_named_error(read: Callable[[Path], Any], path: Path, name: str) -> None:
-    with _nothing_unpickled():
+    with nothing_unpickled():
         try:
             read(path)
         except ValueError as error:
@@ -165,18 +122,11 @@ def test_a_model_with_damaged_files(
     place = at * len(whole) // 1000
     rest = b"" if cut else (config if which == CONFIG else weights)[place + len(data) :]
     (folder / which).write_bytes((config if which == CONFIG else weights)[:place] + data + rest)
-    with _nothing_unpickled():
+    with nothing_unpickled():
         try:
             load_any_autoencoder(folder)
         except ValueError as error:
             assert str(folder) in str(error)
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 70) | st.floats(allow_subnormal=False) | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 @quick
