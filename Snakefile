@@ -8,7 +8,6 @@
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
@@ -20,7 +19,7 @@ from favae.jobs.stages import STAGES
 from favae.sync.dvc_entries import refuse_conflict
 from favae.sync.dvc_repro import restore_deleted, run_together
 from favae.sync.dvc_yaml import renew
-from favae.sync.snakemake import refuse_foreign
+from favae.sync.snakemake import made_from_other_raw_data, refuse_foreign
 from favae.results.project_lock import hold_project
 from favae.runtime import paths
 from favae.runtime.commands import find_first
@@ -37,8 +36,11 @@ try:
         refuse_conflict()  # in dvc.lock
         renew()  # dvc.yaml
         refuse_foreign(GRID)
+    PREPARED_AGAIN = (
+        made_from_other_raw_data(GRID) if workflow.is_main_process else set()
+    )
 except ConfigError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"favae: {error}")  # WorkflowError would add lines of this file
 
 # `dvc repro` deletes what it asks for; what is whole is put back. `SNAKEMAKE_PROFILE=slurm dvc repro` asks for one cell after the other;
 # here those of a stage run together.
@@ -79,17 +81,20 @@ rule all:
 
 onstart:
     # Imported here, because planning does not need it.
-    from favae.jobs.requirements import require
+    from favae.jobs.requirements import NeedsMissing, require
     from favae.site.snakemake import refuse_unfit
 
     hold_project()
-    require(
-        load_grid(job.wildcards.scale).job(
-            job.rule.name, job.wildcards.get("cell", "all")
+    try:
+        require(
+            load_grid(job.wildcards.scale).job(
+                job.rule.name, job.wildcards.get("cell", "all")
+            )
+            for job in workflow.dag.needrun_jobs()
+            if job.rule.name in STAGES
         )
-        for job in workflow.dag.needrun_jobs()
-        if job.rule.name in STAGES
-    )
+    except NeedsMissing as error:
+        sys.exit(f"favae: {error}")
     if (
         type(workflow.executor_settings).__module__
         == "snakemake_executor_plugin_slurm"

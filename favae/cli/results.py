@@ -41,7 +41,7 @@ def status(
     for reason, names in made_with.items():
         print(f"{len(names)} results, such as {names[0]}: {reason}; nothing shows what that changes", file=sys.stderr)
     if "raw data changed" in bad:
-        print("to prepare raw data again: snakemake --forcerun prepare_dataset", file=sys.stderr)
+        print("to prepare raw data again: snakemake", file=sys.stderr)
     if "code changed" in bad:
         print("to compare the code that made them with the present one: favae same", file=sys.stderr)
     if "corrupt" in bad:
@@ -168,7 +168,7 @@ def compare(
 def prune(
     scale: Scale = None, yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it, only list.")] = False
 ) -> None:
-    """List results of cells that are no longer in the grid, and unused resume states; with --yes, remove them.
+    """List results of cells that are no longer in the grid, and unused files of state; with --yes, remove them.
 
     Example: favae prune --yes
     """

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,14 @@ from favae.config.dataset import DatasetConfig
 from favae.data.layouts import RawFiles, list_records
 from favae.data.records import ImageRecord
 from favae.data.shipped import SHIPPED_IMAGES
+from favae.data.walk import shown, walk_all
 from favae.runtime import paths
+from favae.runtime.hash_memory import sha256_of
 
 RAW_TABLE = "raw.csv"
 _COLUMNS = ("name", "bytes", "sha256")
+_MOST_HASHED = 1 << 30
+_MOST_STAMPED = 250_000
 
 
 class RawFile(NamedTuple):
@@ -55,28 +60,78 @@ def digest(files: Sequence[RawFile]) -> dict[str, Any]:
     }
 
 
-def raw_digest(config: DatasetConfig, raw_root: Path | None = None) -> dict[str, Any] | None:
-    """`raw` of the card's summary, computed from the current raw data; None if they are not on this machine.
+def raw_changes(config: DatasetConfig, prepared: Path, raw_root: Path | None = None) -> list[str]:
+    """One line per raw file that was added, removed or changed since `prepared` was made; empty if the raw data are not
+    on this machine.
+
+    Names and sizes are compared, and contents of lists and captions. The content of an image is compared if its size is
+    the same but it was written after `prepared`, unless such images are together larger than 1 GiB.
 
     Raises:
         ValueError: the raw data no longer match the layout.
     """
-    files = _listed_now(config, raw_root)
-    return None if files is None else digest(files)
-
-
-def raw_changes(config: DatasetConfig, prepared: Path, raw_root: Path | None = None) -> list[str]:
-    """One line per raw file that was added, removed or changed since `prepared` was made; empty if the raw data are not
-    on this machine."""
-    files = _listed_now(config, raw_root)
-    if files is None or not (prepared / RAW_TABLE).is_file():
+    raw_root = paths.raw_root() if raw_root is None else raw_root
+    if not is_there(config, raw_root) or not (prepared / RAW_TABLE).is_file():
         return []
-    now = {file.name: file for file in files}
+    raw = RawFiles()
+    records = list_records(config, raw_root, raw)
+    now = {file.name: file for file in raw_files(config, raw_root, records, raw)}
     with (prepared / RAW_TABLE).open(newline="", encoding="utf-8") as table:
         before = {row["name"]: RawFile(row["name"], row["bytes"], row["sha256"]) for row in csv.DictReader(table)}
-    lines = [f"added: {name}" for name in now if name not in before]
-    lines += [f"removed: {name}" for name in before if name not in now]
-    return lines + [f"changed: {name}" for name in now if before.get(name, now[name]) != now[name]]
+    changed = {name for name in now if before.get(name, now[name]) != now[name]}
+    changed |= _rewritten([record for record in records if record.source in before.keys() - changed], prepared)
+    lines = [f"added: {shown(name)}" for name in now if name not in before]
+    lines += [f"removed: {shown(name)}" for name in before if name not in now]
+    return lines + [f"changed: {shown(name)}" for name in now if name in changed]
+
+
+def _rewritten(records: Iterable[ImageRecord], prepared: Path) -> set[str]:
+    """Names of images of the same size with other content than in the index of `prepared`."""
+    made = (prepared / RAW_TABLE).stat().st_mtime_ns
+    touched, size = {}, 0
+    for record in records:
+        if record.item is not None or record.box is not None:
+            continue
+        try:
+            status = record.path.stat()
+        except OSError:
+            continue
+        if max(status.st_mtime_ns, status.st_ctime_ns) > made:
+            touched[record.source], size = record.path, size + status.st_size
+    if not touched or size > _MOST_HASHED:
+        return set()
+    with (prepared / paths.INDEX).open(newline="", encoding="utf-8") as table:
+        before = {row["source"]: row["sha256"] for row in csv.DictReader(table) if row["source"] in touched}
+    return {name for name, sha256 in before.items() if sha256_of(touched[name]) != sha256}
+
+
+def stamp(config: DatasetConfig, raw_root: Path) -> str:
+    """Hash of names, sizes and times of everything below the data set's folder, without reading a file.
+
+    As long as it is the same, `raw_changes` need not be computed again. Only folders are looked at after the first
+    250,000 files.
+    """
+    found = hashlib.sha256(f"{raw_root.absolute()}\n{config.model_dump_json()}\n".encode(errors="surrogateescape"))
+    lists = getattr(config.layout, "lists", None)
+    outside = [raw_root / lists.train, raw_root / lists.test] if lists else []
+    left = _MOST_STAMPED
+    inside = walk_all(raw_root / getattr(config.layout, "root", ""))
+    for path, is_folder in chain(((path, False) for path in outside), inside):
+        left -= not is_folder
+        if is_folder or left >= 0:
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            times = f"{status.st_mtime_ns} {status.st_ctime_ns} {0 if is_folder else status.st_size}"
+            found.update(f"{path} {times}\n".encode(errors="surrogateescape"))
+    return found.hexdigest()
+
+
+def is_there(config: DatasetConfig, raw_root: Path) -> bool:
+    """Whether the folder of the data set is on this machine; always for the shipped photographs."""
+    root = getattr(config.layout, "root", None)
+    return root is None or (raw_root / root).is_dir()
 
 
 def write_raw_files(path: Path, files: Iterable[RawFile]) -> None:
@@ -85,15 +140,6 @@ def write_raw_files(path: Path, files: Iterable[RawFile]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows(files)
-
-
-def _listed_now(config: DatasetConfig, raw_root: Path | None) -> list[RawFile] | None:
-    raw_root = paths.raw_root() if raw_root is None else raw_root
-    root = getattr(config.layout, "root", None)
-    if root is not None and not (raw_root / root).is_dir():
-        return None
-    raw = RawFiles()
-    return raw_files(config, raw_root, list_records(config, raw_root, raw), raw)
 
 
 def _size(path: Path) -> str:

@@ -97,6 +97,26 @@ def walk_images(
     return [path for _, path in sorted(found)]
 
 
+def walk_all(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """(path, whether it is a folder) of everything below `folder` that is not hidden, in a fixed order.
+
+    Raises:
+        ValueError: a folder cannot be read; the message names it.
+    """
+    waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(folder, (_identity(folder),))]
+    while waiting:
+        parent, above = waiting.pop()
+        yield parent, True
+        for entry in _entries(parent):
+            if is_hidden(entry.name):
+                continue
+            path = parent / entry.name
+            if not _is(entry.is_dir):
+                yield path, False
+            elif (identity := _identity(path)) not in above:
+                waiting.append((path, (*above, identity)))
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name belongs to an operating system or a tool, not to a data set."""
     lower = name.lower()

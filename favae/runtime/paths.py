@@ -125,6 +125,11 @@ def hash_memory() -> Path:
     return STATE / "hashes.txt"
 
 
+def raw_memory() -> Path:
+    """Changes of raw data, remembered between commands (`favae.results.raw_data`)."""
+    return STATE / "raw.json"
+
+
 def columns(key: str) -> Path:
     """Folder of the columns derived from the index of a prepared data set (`favae.data.columns`)."""
     return STATE / "index.columns" / key

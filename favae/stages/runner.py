@@ -12,6 +12,7 @@ from favae.jobs.grid import Job
 from favae.results.cards import Card, content_key, input_hashes, read_card, resume_key
 from favae.results.code_state import merged
 from favae.results.publish import Outcome, cell_lock, publish, restore_spare
+from favae.results.raw_data import is_made_from_other
 from favae.results.run_record import now
 from favae.results.status import State, code_of_result, state_of, statuses
 from favae.results.trainings import SUMMARY, training_behind
@@ -37,10 +38,11 @@ def run_job(job: Job, threads: int | None = None, log_file: Path | None = None) 
     with cell_lock(job):
         hashes = input_hashes(job)
         key = content_key(job, hashes)
-        if state_of(job)[0] is State.OK and code_of_result(job).is_current:
+        if state_of(job)[0] is State.OK and code_of_result(job).is_current and not is_made_from_other(job):
             log.info("%s: already done, key %s", job.name, key[:12])
             return read_card(job.card)
-        if spare := restore_spare(job, key):
+        spare_dir = paths.spare_dir(job.scale, job.stage.name, job.cell)
+        if not is_made_from_other(job, spare_dir) and (spare := restore_spare(job, key)):
             log.info("%s: restored a result that was finished before, key %s", job.name, key[:12])
             return spare
         started = now()

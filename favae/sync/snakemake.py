@@ -5,6 +5,7 @@ Snakemake records parameters and times of its own results in `.snakemake/`, whic
 is not current but that it would leave as it is loses its card.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from pathlib import Path
 from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.results.project_lock import project_held
+from favae.results.raw_data import RawMemory
 from favae.results.status import State, state_of, statuses
 
+log = logging.getLogger(__name__)
 _ADOPTING = "FAVAE_ADOPTING"  # set in the Snakemake that `adopt` starts
 
 
@@ -38,6 +41,33 @@ def refuse_foreign(grid: Grid) -> None:
         raise ConfigError(
             f"{len(stale)} results are not current, such as {stale[0]}, and Snakemake has no record of them: favae adopt"
         )
+
+
+def made_from_other_raw_data(grid: Grid) -> set[str]:
+    """Cards of prepared data sets whose raw data changed since; Snakemake is told to prepare them again. Each is named in the log.
+
+    Raises:
+        ConfigError: inside `dvc repro`, which asks for something else and would use the old data.
+    """
+    if _ADOPTING in os.environ:
+        return set()
+    memory, found, asked = RawMemory(), set[str](), os.environ.get("DVC_STAGE", "").replace("@", "/")
+    for job in grid:
+        if job.stage.name != "prepare_dataset" or not job.card.exists():
+            continue
+        try:
+            changes = memory.changes(job)
+        except ValueError as error:
+            log.warning("%s: its raw data cannot be compared with those that it was made from: %s", job.name, error)
+            continue
+        if changes:
+            more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+            said = f"{job.name}: raw data changed ({changes[0]}{more})"
+            if asked and asked != job.name:
+                raise ConfigError(f"{said}; first: dvc repro --force --single-item {job.name.replace('/', '@')}")
+            log.warning("%s; it is prepared again", said)
+            found.add(job.card.as_posix())
+    return found
 
 
 def _older_than_an_input(job: Job) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tests_support import call
+from tests_support import call, planned
 
 GRID = """
 active: own
@@ -42,5 +42,11 @@ def test_added_and_removed_raw_files_are_named_and_absent_raw_data_are_no_change
     assert "raw data changed prepare_dataset/mine  added: new.png and 1 more" in status.stdout
     why = call(project, "favae", "why", "prepare_dataset/mine", **there).stdout.splitlines()
     assert why[1:] == ["  added: new.png", "  removed: 03.png"]
+    for asked in ("elsewhere", "", "again"):  # Snakemake remembers what it found, and goes by the files all the same
+        there["FAVAE_RAW"] = str(raw.with_name("gone" if asked == "elsewhere" else "raw"))
+        assert planned(project, **there) == (set() if asked == "elsewhere" else {"prepare_dataset/mine"})
+    done = call(project, "snakemake", "--cores", "1", **there)
+    assert "prepare_dataset/mine: raw data changed (added: new.png and 1 more); it is prepared again" in done.stderr
+    assert planned(project, **there) == set()
     elsewhere = call(project, "favae", "status", check=False, FAVAE_RAW=str(tmp_path / "nowhere"))
     assert "raw data changed" not in elsewhere.stdout

@@ -12,7 +12,7 @@ from PIL import Image
 
 from favae.config.dataset import DatasetConfig
 from favae.data import prepare as preparation
-from favae.data.digest import raw_changes, raw_digest
+from favae.data.digest import raw_changes, stamp
 from favae.data.prepare import BadImagesError, prepare
 
 TILES = {"kind": "tiles", "pictures": ["coffee", "moon"], "windows": [0.3]}
@@ -132,43 +132,46 @@ def test_a_bad_image_found_after_an_interruption_still_fails(image_folder, tmp_p
             _again(config, raw, state)
 
 
-def test_the_digest_of_raw_data_is_computed_again_without_decoding(image_folder, tmp_path):
+def test_raw_data_are_described_without_decoding_and_equal_at_another_place(image_folder, tmp_path):
     (image_folder / "train" / "00.png").write_bytes(b"not even an image")
     config, raw = _config(FOLDER, on_bad_image="skip"), tmp_path / "raw"
     summary = _whole(config, raw, tmp_path / "out")
-    assert raw_digest(config, raw) == summary["raw"]
     assert summary["raw"]["files"] == 34  # 17 images and their captions
     assert summary["raw"]["bytes"] == sum(p.stat().st_size for p in image_folder.rglob("*") if p.is_file())
     assert raw_changes(config, tmp_path / "out", raw) == []
     shutil.copytree(raw, tmp_path / "elsewhere")
-    assert raw_digest(config, tmp_path / "elsewhere") == summary["raw"]
+    assert raw_changes(config, tmp_path / "out", tmp_path / "elsewhere") == []
+    assert raw_changes(config, tmp_path / "out", tmp_path / "nowhere") == []
 
 
 def test_raw_files_that_changed_are_named(image_folder, tmp_path):
     config, raw = _config({**FOLDER, "captions": "none"}), tmp_path / "raw"
-    summary = _whole(config, raw, tmp_path / "out")
+    _whole(config, raw, tmp_path / "out")
+    before = stamp(config, raw)
+    assert stamp(config, raw) == before
     shutil.copy(image_folder / "train" / "00.png", image_folder / "val" / "x.png")
     (image_folder / "train" / "01.png").unlink()
     Image.new("RGB", (120, 100)).save(image_folder / "test" / "00.png")
-    assert raw_digest(config, raw) != summary["raw"]
+    same_size = (image_folder / "test" / "01.png").read_bytes()[:-1] + b"?"
+    (image_folder / "test" / "01.png").write_bytes(same_size)
+    assert stamp(config, raw) != before
     assert raw_changes(config, tmp_path / "out", raw) == [
         "added: val/x.png",
         "removed: train/01.png",
         "changed: test/00.png",
+        "changed: test/01.png",
     ]
 
 
 def test_a_list_of_the_same_size_with_other_content_is_detected(image_folder, tmp_path):
     config, raw = _config(FOLDER), tmp_path / "raw"
-    before = _whole(config, raw, tmp_path / "out")["raw"]
+    _whole(config, raw, tmp_path / "out")
+    before = stamp(config, raw)
     path = image_folder / "train" / "00.txt"
     path.write_text(path.read_text(encoding="utf-8").replace("first", "third"), encoding="utf-8")
-    assert raw_digest(config, raw) != before
+    assert stamp(config, raw) != before
     assert raw_changes(config, tmp_path / "out", raw) == ["changed: train/00.txt"]
 
 
-def test_missing_raw_data_have_no_digest_and_shipped_photographs_always_have_one(tmp_path):
-    assert raw_digest(_config(FOLDER), tmp_path / "nowhere") is None
-    assert raw_changes(_config(FOLDER), tmp_path, tmp_path / "nowhere") == []
-    digest = raw_digest(_config(TILES), tmp_path / "nowhere")
-    assert digest is not None and digest["files"] == 2
+def test_shipped_photographs_are_described_too(tmp_path):
+    assert _whole(_config(TILES), tmp_path / "nowhere", tmp_path / "out")["raw"]["files"] == 2

@@ -89,10 +89,10 @@ def states(project: Path) -> dict[str, str]:
     return {line.split()[1]: line.split()[0] for line in lines}
 
 
-def plan(project: Path, *arguments: str) -> str:
+def plan(project: Path, *arguments: str, **extra: str) -> str:
     """Output of `snakemake -n`, in a process that has already imported it, which takes most of its time."""
     with tempfile.NamedTemporaryFile("r") as output:
-        process = _FORKS.Process(target=_plan, args=(project, arguments, output.name, environment()))
+        process = _FORKS.Process(target=_plan, args=(project, arguments, output.name, environment(**extra)))
         process.start()
         process.join(300)
         said = output.read()
@@ -112,9 +112,9 @@ def _plan(project: Path, arguments: tuple[str, ...], output: str, variables: dic
     main(["-n", *arguments])
 
 
-def planned(project: Path, *arguments: str) -> set[str]:
+def planned(project: Path, *arguments: str, **extra: str) -> set[str]:
     """Jobs that `snakemake -n` would run, as stage/cell."""
-    return set(re.findall(r"^Job [0-9]+: ([a-z_]+/[a-z0-9_-]+)$", plan(project, *arguments), re.MULTILINE))
+    return set(re.findall(r"^Job [0-9]+: ([a-z_]+/[a-z0-9_-]+)$", plan(project, *arguments, **extra), re.MULTILINE))
 
 
 def planned_by_dvc(project: Path) -> set[str]:

@@ -13,10 +13,17 @@ def cell_of(stage):
 
 
 def cards(stage):
-    """The cards that a job reads: small, deterministic files whose content Snakemake compares."""
-    return lambda wildcards: [
-        str(path) for path in job_of(stage, wildcards).inputs.values()
-    ]
+    """The cards that a job reads: small, deterministic files whose content Snakemake compares.
+
+    Snakemake knows nothing of raw data: jobs whose raw data changed are forced, as by `--forcerun`, when the plan gets to them.
+    """
+
+    def read_by(wildcards):
+        job = job_of(stage, wildcards)
+        workflow.dag.forcefiles.update({str(job.card)} & PREPARED_AGAIN)
+        return [str(path) for path in job.inputs.values()]
+
+    return read_by
 
 
 def artefacts(stage):
