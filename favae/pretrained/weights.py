@@ -6,6 +6,8 @@ torch.hub does not verify a file that is already in its folder, so the sha256 is
 
 import hashlib
 import os
+import pickle
+import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,7 +44,7 @@ def load_catalogue(path: Path | None = None) -> WeightsConfig:
 
 def search_folders(catalogue: WeightsConfig) -> list[Path]:
     """The folders to search, in order: the catalogue's `folder`, `$FAVAE_WEIGHTS`, torch.hub's folder of checkpoints."""
-    torch_home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
+    torch_home = Path(os.environ.get("TORCH_HOME") or os.path.expanduser("~/.cache/torch"))  # noqa: PTH111  (may lack a home)
     given = [catalogue.folder, os.environ.get("FAVAE_WEIGHTS")]
     return [Path(folder) for folder in given if folder] + [torch_home / "hub" / "checkpoints"]
 
@@ -79,11 +81,16 @@ def load_weights(name: str, catalogue: WeightsConfig | None = None) -> tuple[dic
 
     Raises:
         MissingWeights: the file is missing on this machine, or is not the declared one.
+        ValueError: the declared file is no archive of tensors. No code of it is run.
     """
     found = find_weights(name, catalogue)
     if isinstance(found, MissingWeights):
         raise found
-    state = torch.load(found.path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Tensor] = torch.load(found.path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError) as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0]  # not torch's advice to load unsafely
+        raise ValueError(f"{found.path} holds no tensors that can be loaded ({reason}); declare another file") from error
     return {key: t.float() if t.is_floating_point() else t for key, t in state.items()}, found.declared
 
 
