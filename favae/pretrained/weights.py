@@ -90,7 +90,9 @@ def load_weights(name: str, catalogue: WeightsConfig | None = None) -> tuple[dic
         state: dict[str, Tensor] = torch.load(found.path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError) as error:
         reason = str(error).partition("\n")[0].partition(". ")[0]  # not torch's advice to load unsafely
-        raise ValueError(f"{found.path} holds no tensors that can be loaded ({reason}); declare another file") from error
+        raise ValueError(
+            f"{found.path} holds no tensors that can be loaded ({reason}); declare another file"
+        ) from error
     return {key: t.float() if t.is_floating_point() else t for key, t in state.items()}, found.declared
 
 

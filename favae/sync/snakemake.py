@@ -132,7 +132,9 @@ def _left_as_they_are(scale: str) -> set[str]:
 
 
 def _snakemake(scale: str, *options: str, targets: Sequence[str] = ()) -> str:
-    command = [sys.executable, "-m", "snakemake", *targets, *options, "--no-hooks", "--cores", "1", "--quiet", "all"]
+    # Not `--quiet all`, which hides errors too.
+    quiet = ("--quiet", "rules", "progress", "host", "reason")
+    command = [sys.executable, "-m", "snakemake", *targets, *options, "--no-hooks", "--cores", "1", *quiet]
     done = subprocess.run(
         [*command, "--config", f"scale={scale}"],
         capture_output=True,
@@ -141,5 +143,6 @@ def _snakemake(scale: str, *options: str, targets: Sequence[str] = ()) -> str:
         env=os.environ | {_ADOPTING: "yes"},
     )
     if done.returncode:
-        raise RuntimeError(f"snakemake {options[0]} failed: {(done.stderr or done.stdout).strip()}")
+        said = (done.stderr.strip() or done.stdout.strip() or "without a message").splitlines()
+        raise RuntimeError(f"snakemake {options[0]} failed: {said[-1].strip()}")
     return done.stdout
