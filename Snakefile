@@ -19,7 +19,11 @@ from favae.jobs.stages import STAGES
 from favae.sync.dvc_entries import refuse_conflict
 from favae.sync.dvc_repro import restore_deleted, run_together
 from favae.sync.dvc_yaml import renew
-from favae.sync.snakemake import made_from_other_raw_data, refuse_foreign
+from favae.sync.snakemake import (
+    made_from_other_raw_data,
+    refuse_foreign,
+    take_back_future_times,
+)
 from favae.results.project_lock import hold_project
 from favae.runtime import paths
 from favae.runtime.commands import find_first
@@ -100,6 +104,9 @@ onstart:
         == "snakemake_executor_plugin_slurm"
     ):
         refuse_unfit(workflow.dag.needrun_jobs())
+    take_back_future_times(
+        {str(path) for job in workflow.dag.needrun_jobs() for path in job.input}
+    )
     # Snakemake counts messages of failed jobs as `rules` output; for jobs on a cluster they are the only sign of a failure.
     if workflow.non_local_exec:
         workflow.output_settings.quiet.discard(Quietness.RULES)

@@ -1,6 +1,7 @@
 """What is finished and whole stays: without DVC's cache, without git, unrecorded, in a copy; and recording it twice is quick."""
 
 import hashlib
+import os
 import re
 import shutil
 import time
@@ -53,6 +54,16 @@ def test_without_git_a_finished_run_ends_well_and_says_what_is_missing(results: 
     done = call(results, "favae", "internal", "finish")
     assert "results not recorded in DVC (" in done.stderr
     assert "mlflow: 0 new of 18 runs" in done.stderr
+
+
+def test_after_the_clock_was_set_back_jobs_that_read_older_results_run(results: Path) -> None:
+    later = time.time() + 2 * 24 * 3600
+    for path in (results / "data/tiny/evaluate_reconstruction").glob("*/card.json"):
+        os.utime(path, (later, later))
+    assert planned(results) == set()
+    edit(results, "tables.yaml", "held-out photographs", "photographs")
+    assert "are from the future" in call(results, "snakemake").stderr
+    assert planned(results) == set()
 
 
 def test_a_merge_conflict_is_one_line_that_says_what_to_type(results: Path) -> None:
