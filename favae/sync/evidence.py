@@ -71,7 +71,7 @@ def gather(grid: Grid) -> dict[str, Evidence]:
             r for r in shown.get((job.stage.name, job.cell), []) if card and r.valid and r.tags.get("key") == card.key
         ]
         problems = [] if state is State.OK else [f"{state.value}: {reason}"]
-        notes: list[str] = []
+        notes = [reason] if state is State.OK and reason else []
         if card is not None:
             problems += record_problems(card, record, commits, notes)
         if state is State.OK and card:
