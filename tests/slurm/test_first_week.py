@@ -64,7 +64,7 @@ def test_a_torch_that_cannot_use_gpus_is_named_at_the_start_and_stops_a_job(clus
     assert "of this environment is built for the CPU, and jobs ask for GPUs: on a node they would stop" in workflow.said
     assert cluster.jobs(stale) == []
     run = f"--wrap=favae run train_autoencoder {CELL} --scale tiny --log {LOG}"
-    sbatch = ["sbatch", "--wait", "--partition=gpu", "--gpus=1", "--output=job.log", run]
+    sbatch = ["sbatch", "--wait", "--partition=gpu", "--gpus=1", "--mem=3000", "--output=job.log", run]
     done = subprocess.run(
         sbatch, cwd=stale, env=cluster.variables | {"FAVAE_COUNTED_GPUS": ""}, timeout=120, check=False
     )
