@@ -73,7 +73,8 @@ def _build(name: str, term: TermSchema, data_range: float, pretrained: Pretraine
         if not isinstance(term, PerceptualTermConfig | VggTermConfig):
             return build_term(data_range=data_range, **term.given())
         if data_range != 2.0:
-            raise ValueError(f"kind {term.kind} compares images in [-1, 1]: set objective.scale to signed")
+            name = "LPIPS" if isinstance(term, PerceptualTermConfig) else "VGG19"
+            raise ValueError(f"{name} compares images in [-1, 1]: set objective.scale to signed")
         if isinstance(term, PerceptualTermConfig):
             return _Lpips(term.weight, pretrained.lpips(term.network))
         given = term.given()

@@ -136,7 +136,7 @@ def test_configurations_that_would_fail_later_are_refused(edited: Edit, case: st
 
 def test_lpips_of_images_from_0_to_1_is_refused(edited: Edit) -> None:
     changes = {"focal_frequency.yaml": {"vae-perceptual": {"objective": {"scale": "unit"}}}}
-    with pytest.raises(ConfigError, match=r"objective\.terms\.perceptual\.kind: .* set objective\.scale to signed"):
+    with pytest.raises(ConfigError, match=r"objective\.terms\.perceptual: LPIPS .* set objective\.scale to signed"):
         edited(changes, "ffl").check()
 
 
