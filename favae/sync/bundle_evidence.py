@@ -105,7 +105,11 @@ def _code_problems(job: Job, record: RunRecord | None, notes: list[str]) -> Iter
     if job.stage.name == "make_tables" or version_of(record) is None:  # what is not recorded is said already
         return
     code = code_state(job, record)
-    if not code.is_current:
+    if (
+        not code.is_current and job.stage.name == "make_figures"
+    ):  # they hold no number; their data are results of their own
+        notes.append(f"other code drew the figures: {code.reason}")
+    elif not code.is_current:
         yield f"code changed: {code.reason}"
     if code.shown:
         notes.append(f"the code changed since, and was shown to give the same bytes ({code.shown}, {paths.SAME})")
