@@ -1,5 +1,6 @@
 """Publish the results of a scale: copy them from `data/` to `reports/`, which git tracks, completely or not at all."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -24,6 +25,7 @@ from favae.stages.make_tables import OUTDATED, render
 from favae.sync.audit import audit_bundle
 from favae.sync.crate import write_crate
 from favae.sync.croissant import CROISSANT, croissant
+from favae.sync.disclosure import write_pages
 
 LIMIT = 5_000_000  # bytes of a scale in git
 _SHOWN = 5  # problems in a message
@@ -72,6 +74,8 @@ def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], kno
     with replacing(bundle.root) as folder:
         draft = Bundle(grid.scale, folder)
         manifest = fill(draft)
+        with contextlib.suppress(FileNotFoundError, ValueError):  # the audit names what cannot be read
+            write_pages(grid, draft)
         shutil.copyfile(WORKFLOW, folder / WORKFLOW)
         write_crate(grid, draft, _listing(draft))
         manifest = manifest.model_copy(update={"shipped": _listing(draft)})
