@@ -105,7 +105,7 @@ def _check(grid: Grid) -> dict[str, Any]:
 def _stage(stage: Stage, grid: Grid) -> dict[str, Any]:
     card = paths.card("${scale}", stage.name, "${key}").as_posix()
     body: dict[str, Any] = {"desc": stage.purpose, "cmd": f"snakemake --allowed-rules {stage.name} -- {card}"}
-    if deps := _deps(stage):
+    if deps := _deps(stage, grid):
         body["deps"] = deps
     body["params"] = _params(stage, grid)
     record = paths.run_record("${scale}", stage.name, "${key}").as_posix()
@@ -116,10 +116,10 @@ def _stage(stage: Stage, grid: Grid) -> dict[str, Any]:
     return {"foreach": f"${{cells.{stage.name}}}", "do": body | kinds}
 
 
-def _deps(stage: Stage) -> list[str]:
-    """Cards of the inputs. DVC takes no list from a variable, so a stage with `collects` depends on whole folders of results."""
+def _deps(stage: Stage, grid: Grid) -> list[str]:
+    """Cards of the inputs. DVC takes no list from a variable: a stage that collects depends on the folders of other stages."""
     deps = [paths.card("${scale}", source, f"${{item.{role}}}").as_posix() for role, source in stage.inputs.items()]
-    for source in stage.collects:
+    for source in filter(grid.cells, stage.collects):
         curves = next((o for o in STAGES[source].outputs if o.where == "curves"), None)
         one = curves.path("${scale}", source, "cell") if curves else paths.result_dir("${scale}", source, "cell")
         deps.append(one.parent.as_posix())

@@ -390,7 +390,9 @@ def test_losses_that_start_late_are_averaged_over_the_steps_that_have_them(tmp_p
 
 def test_a_length_below_one_step_is_refused() -> None:
     with pytest.raises(ValueError, match="less than one step"):
-        Plan.of(SPEC.model_copy(update={"length": SPEC.length.model_copy(update={"amount": 0})}), 100)
+        Plan.of(
+            SPEC.model_copy(update={"length": SPEC.length.model_copy(update={"amount": 0.01, "unit": "epochs"})}), 100
+        )
 
 
 class ShowingTask(ToyTask):
