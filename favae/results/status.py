@@ -23,6 +23,7 @@ class State(StrEnum):
 
 
 Check = Literal["sizes", "remembered", "bytes"]
+INPUT = "its input"  # begins the reason where an input is not ok
 
 
 def state_of(job: Job, *, check: Check = "remembered") -> tuple[State, str]:
@@ -91,7 +92,7 @@ def statuses(scale: str | None, *, check: Check = "remembered", origin: bool = T
         upstream = next((bad[p.as_posix()] for p in job.inputs.values() if p.as_posix() in bad), None)
         if state is State.OK and upstream is not None:
             of_origin = upstream[1] in (State.CODE, State.RAW)
-            state, reason = upstream[1] if of_origin else State.STALE, f"its input {upstream[0]} is not ok"
+            state, reason = upstream[1] if of_origin else State.STALE, f"{INPUT} {upstream[0]} is not ok"
         if state is State.OK and origin:
             state, reason = _origin(job, raw=check != "sizes")
         if state is not State.OK:

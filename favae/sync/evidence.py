@@ -8,7 +8,7 @@ from favae.jobs.grid import Grid, Job
 from favae.results.cards import Card, read_card
 from favae.results.git import commit_with, has_commit
 from favae.results.run_record import RunRecord, read_run_record
-from favae.results.status import State, statuses
+from favae.results.status import INPUT, State, statuses
 from favae.runtime import paths
 from favae.runtime.hashes import canonical_json, sha256_file
 from favae.sync.experiment import Run, read_runs
@@ -56,6 +56,11 @@ class Evidence:
         yield from (f"note          {note}" for note in self.notes)
 
 
+def _is_said_elsewhere(state: State, reason: str, record: RunRecord | None) -> bool:
+    """Whether the code of a result is in doubt only because of an input, or of a run record that is a problem of its own."""
+    return state is State.CODE and (record is None or reason.startswith(INPUT))
+
+
 def gather(grid: Grid) -> dict[str, Evidence]:
     """Evidence of every result in `data/`, by `stage/cell`, inputs first. Verifies all bytes; changes nothing.
 
@@ -70,11 +75,12 @@ def gather(grid: Grid) -> dict[str, Evidence]:
         runs = [
             r for r in shown.get((job.stage.name, job.cell), []) if card and r.valid and r.tags.get("key") == card.key
         ]
-        problems = [] if state is State.OK else [f"{state.value}: {reason}"]
+        fine = state is State.OK or _is_said_elsewhere(state, reason, record)
+        problems = [] if fine else [f"{state.value}: {reason}"]
         notes = [reason] if state is State.OK and reason else []
         if card is not None:
             problems += record_problems(card, record, commits, notes)
-        if state is State.OK and card:
+        if fine and card:
             problems += _run_problems(job, card, runs)
         found[job.name] = Evidence(job, card, record, runs[0] if len(runs) == 1 else None, problems, notes)
     return found

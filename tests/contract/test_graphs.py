@@ -138,9 +138,9 @@ def test_snakemake_tracks_exactly_the_identity_of_each_job(finished: Path, monke
     tracked: dict[str, list[str]] = {}
     for file in (finished / ".snakemake/metadata").rglob("*"):
         record = json.loads(file.read_text())
-        job_name = record["shellcmd"].removeprefix("exec ").split()[2:4]
+        card = record["shellcmd"].removeprefix("card=").split()[0]
         params = record["params"]
-        tracked["@".join(job_name)] = ast.literal_eval(params) if isinstance(params, str) else params
+        tracked["@".join(Path(card).parts[-3:-1])] = ast.literal_eval(params) if isinstance(params, str) else params
     made = {dvc_name(job): job for job in Grid(OWN)}
     assert tracked.keys() == made.keys()
     for name, params in tracked.items():
