@@ -1,6 +1,7 @@
 """Recording valid results in DVC: `dvc commit` for exactly the cells whose content key is current."""
 
 import ctypes
+import logging
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from favae.jobs.grid import load_grid
 from favae.results.publish import keep_copies
 from favae.results.status import State, statuses
 from favae.runtime import paths
-from favae.sync.dvc_entries import Recorded
+from favae.sync.dvc_entries import LOCK, Recorded
 from favae.sync.dvc_yaml import CHECK, renew
 
+log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -61,6 +63,11 @@ def unrecorded(scale: str | None) -> list[str]:
     return [name.replace("@", "/") for name in Recorded(grid).new(valid) if "@" in name]
 
 
+def _is_cut_short(message: str) -> bool:
+    """Whether DVC says that it cannot read `dvc.lock`, which it does not write at once."""
+    return LOCK.name in message and any(words in message for words in ("validation failed", "structure is corrupted"))
+
+
 def lock_results(scale: str | None) -> LockReport:
     """Record every cell that is ok in DVC; report the others. Raises RuntimeError with DVC's message if DVC fails."""
     grid = load_grid(scale)
@@ -84,6 +91,12 @@ def lock_results(scale: str | None) -> LockReport:
         if valid and new:
             # Re-linking would give files new times; the content is in the cache either way.
             done = dvc("commit", "--force", "--no-relink", *new)
+            if done.returncode and _is_cut_short(done.stderr):
+                log.warning("dvc.lock is damaged (DVC was killed while writing it); it is made again from the results")
+                LOCK.replace(paths.STATE / f"{LOCK.name}.damaged")
+                recorded = Recorded(grid)
+                new = recorded.new(valid)
+                done = dvc("commit", "--force", "--no-relink", *new)
             if done.returncode:
                 raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")
             recorded.remember(new)

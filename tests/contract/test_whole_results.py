@@ -76,6 +76,15 @@ def test_a_merge_conflict_is_one_line_that_says_what_to_type(results: Path) -> N
         assert "Traceback" not in done.stderr
 
 
+def test_a_record_of_dvc_that_was_cut_short_is_made_again(results: Path) -> None:
+    lock = results / "dvc.lock"
+    whole = lock.read_text()
+    lock.write_text(whole[: whole.index("    cmd:", len(whole) // 2) + len("    cmd:")])
+    call(results, "favae", "lock")
+    assert lock.read_text() == whole
+    assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+
 def test_a_copy_without_hidden_folders_runs_nothing_stale_unsaid(results: Path) -> None:
     shutil.rmtree(results / ".snakemake")
     assert planned(results) == set()

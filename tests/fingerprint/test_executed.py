@@ -10,8 +10,13 @@ from favae.jobs.grid import load_grid
 from favae.jobs.stages import STAGES
 from favae.stages.context import Context, run_stage
 
-# What planning says is in the card: parameters and inputs. `run_stage` is what the test calls.
-_NOT_OF_THE_JOB = ("favae.jobs.", "favae.stages.context:run_stage")
+# What planning and reading parameters give is recorded by value: parameters and inputs. `run_stage` is what the test calls.
+_NOT_OF_THE_JOB = (
+    "favae.jobs.",
+    "favae.config.load:",
+    "favae.config.training_kinds:",
+    "favae.stages.context:run_stage",
+)
 
 
 @pytest.mark.parametrize("stage", STAGES)
