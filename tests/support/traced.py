@@ -36,5 +36,5 @@ def _unit(code: CodeType) -> str | None:
         return None
     parts = path.relative_to(_ROOT.parent).with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    name = code.co_qualname.partition(".<locals>")[0]
+    name = code.co_qualname.partition(".<locals>")[0].removesuffix(".<lambda>")  # a lambda belongs to its class
     return None if name.startswith("<") else f"{module}:{name}"
