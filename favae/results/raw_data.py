@@ -3,13 +3,12 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
 
 from favae.config.dataset import DatasetConfig
 from favae.data.digest import RAW_TABLE, is_there, raw_changes, stamp
 from favae.jobs.grid import Job
 from favae.runtime import paths
-from favae.runtime.files import write_text
+from favae.runtime.files import read_memory, write_text
 
 
 def changed_raw_data(job: Job) -> list[str]:
@@ -41,7 +40,7 @@ class RawMemory:
 
     def __init__(self) -> None:
         self._file = paths.raw_memory()
-        self._known = _read(self._file)
+        self._known = read_memory(self._file)
 
     def changes(self, job: Job) -> list[str]:
         """Like `changed_raw_data`.
@@ -71,11 +70,3 @@ class RawMemory:
 
 def _prepared(job: Job) -> Path:
     return paths.result_dir(job.scale, job.stage.name, job.cell) / paths.SHARDS
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}

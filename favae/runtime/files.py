@@ -1,11 +1,13 @@
 """Atomic writing: a file is either complete or absent."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _LONG = 200  # bytes of a name from which on more of them may exceed the 255 of a file system
 
@@ -68,3 +70,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically, as UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_memory(path: Path) -> dict[str, Any]:
+    """A JSON object that only saves time, such as remembered hashes; empty where it is missing or damaged."""
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

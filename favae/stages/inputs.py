@@ -6,6 +6,9 @@ import torch
 
 from favae.config.dataset import DatasetConfig, Split
 from favae.config.load import validate
+from favae.config.pairs import LabelsConditionConfig, PairsLayoutConfig
+from favae.config.training import TrainingConfig
+from favae.data.batches import TrainingBatches
 from favae.data.dataset import PreparedSplit, has_split
 from favae.data.tokens import TokenSplit
 from favae.evaluation.frechet import FeatureStatistics, load_reference
@@ -16,6 +19,8 @@ from favae.models import FAVAE, Autoencoder
 from favae.models.segmenter import Segmenter
 from favae.results.cards import read_card
 from favae.runtime import paths
+from favae.training.distributed import Ranks
+from favae.training.gan import TrainingData
 
 
 class Inputs:
@@ -80,3 +85,20 @@ class Inputs:
 
     def _folder(self, role: str) -> Path:
         return self._cards[role].parent
+
+
+def conditioned_batches(inputs: Inputs, training: TrainingConfig, ranks: Ranks) -> tuple[TrainingData, TrainingBatches]:
+    """Splits and training batches of images with their conditions, if the data set has any."""
+    dataset, train = inputs.dataset, inputs.split("train")
+    condition = dataset.layout.condition if isinstance(dataset.layout, PairsLayoutConfig) else None
+    batches = TrainingBatches(
+        train,
+        ranks.share(training.batch_size),
+        training.seed,
+        ranks.rank,
+        ranks.world_size,
+        augment=training.augment,
+        crop=dataset.image_size if dataset.train_size else None,
+        flip_pairs=condition.flip_pairs if isinstance(condition, LabelsConditionConfig) else (),
+    )
+    return TrainingData(train, inputs.split_if_any("val"), condition, dataset.stored_size("val")), batches

@@ -14,7 +14,7 @@ from favae.config.errors import ConfigError
 from favae.config.load import read_yaml
 from favae.jobs.grid import Grid, Job
 from favae.runtime import paths
-from favae.runtime.files import write_text
+from favae.runtime.files import read_memory, write_text
 from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
 from favae.sync.dvc_yaml import CHECK, render_stage, resolved
 
@@ -49,7 +49,7 @@ class Recorded:
     def __init__(self, grid: Grid) -> None:
         self._file = paths.dvc_memory(grid.scale)
         self._entries = entries()
-        self._known = _read(self._file)
+        self._known = read_memory(self._file)
         self._stages = {name: render_stage(name, grid) for name in grid.cells_by_stage if grid.cells_by_stage[name]}
         self._grid = grid
         self._cache = _cache_folder()
@@ -112,14 +112,6 @@ def _values(file: str, keys: list[str] | None) -> Any:
 
 def _outs(entry: str) -> Iterator[tuple[str, str, str]]:
     yield from _OUT.findall(entry.partition("    outs:\n")[2])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
 
 
 def _cache_folder() -> Path:
