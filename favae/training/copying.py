@@ -9,7 +9,7 @@ from favae.data.batches import Batch
 from favae.data.pixels import side_by_side
 from favae.models.generators import Copy
 from favae.training.distributed import Ranks
-from favae.training.gan import SAMPLES, TrainingData
+from favae.training.gan import TrainingData
 
 
 class CopyTask:
@@ -32,7 +32,7 @@ class CopyTask:
 
     def sample(self) -> Tensor:
         """Some conditions above their images."""
-        rows = torch.linspace(0, len(self.data.shown) - 1, min(SAMPLES, len(self.data.shown))).long().tolist()
+        rows = self.data.sample_rows
         return side_by_side(list(self.data.pairs(self.data.shown, rows, torch.device("cpu"))))
 
     def exported(self) -> dict[str, Tensor]:

@@ -5,10 +5,10 @@ drawn anew from (seed, step) in each step, so that ranks draw different ones and
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from favae.config.errors import blaming
-from favae.config.gan import GanLossConfig, GeneratorTrainingConfig, LinearDecayConfig
+from favae.config.gan import GanLossConfig, GeneratorTrainingConfig, LinearDecayConfig, PairOptimizerConfig
 from favae.config.pairs import ConditionConfig
 from favae.data.batches import Batch
 from favae.data.conditions import network_input
@@ -24,6 +24,7 @@ from favae.data.dataset import PreparedSplit
 from favae.data.pixels import to_float
 from favae.losses.adversarial import AdversarialLoss
 from favae.losses.gan import build_gan_loss
+from favae.models.generators import build_generator, complete
 from favae.training.decay import linear_decay
 from favae.training.distributed import Ranks, average_gradients
 from favae.training.terms import build_terms
@@ -36,6 +37,32 @@ class GanNetworks(NamedTuple):
 
     generator: nn.Module
     discriminator: nn.Module
+
+    @classmethod
+    def build(
+        cls,
+        model: Mapping[str, Any],
+        discriminator: Callable[..., nn.Module],
+        given: Mapping[str, Any],
+        shared: Mapping[str, str],
+    ) -> "GanNetworks":
+        """Both networks with fresh weights.
+
+        Args:
+            model: the block `model`.
+            discriminator: its class.
+            given: the block `discriminator`.
+            shared: arguments of the discriminator that follow from the generator, by its name of them.
+
+        Raises:
+            BadKey: a constructor refuses its parameters.
+        """
+        complete_model = complete(model)
+        with blaming("model"):
+            generator = build_generator(model)
+        with blaming("discriminator"):
+            follows = {name: complete_model[of_generator] for name, of_generator in shared.items()}
+            return cls(generator, discriminator(**follows, **given))
 
 
 @dataclass(frozen=True)
@@ -54,6 +81,12 @@ class TrainingData:
     def shown(self) -> PreparedSplit:
         """The split of which samples show images."""
         return self.train if self.val is None else self.val
+
+    @property
+    def sample_rows(self) -> list[int]:
+        """Rows of that split, evenly spaced."""
+        count = len(self.shown)
+        return torch.linspace(0, count - 1, min(SAMPLES, count)).long().tolist()
 
     def pairs(self, split: PreparedSplit, rows: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
         """Network input and real images of some rows of a paired split."""
@@ -151,6 +184,35 @@ class GanTask:
         return self.generator.state_dict()
 
 
+class TranslationTask(GanTask):
+    """Base of pix2pix and SPADE: Adam with a rate of its own for each network, both rates decayed alike."""
+
+    def __init__(
+        self,
+        config: GeneratorTrainingConfig,
+        networks: GanNetworks,
+        data: TrainingData,
+        ranks: Ranks,
+        adversarial: GanLossConfig,
+        optimizer: PairOptimizerConfig,
+    ) -> None:
+        super().__init__(config, networks, data, ranks)
+        self.game = adversarial_loss(adversarial)
+        self.schedule = optimizer.schedule
+        self.rates = {"generator": optimizer.generator_lr, "discriminator": optimizer.discriminator_lr}
+        self.optimizers = {name: adam(self.modules[name], rate, optimizer.betas) for name, rate in self.rates.items()}
+
+    def begin(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Set learning rates, random numbers and the generator's mode for a step; conditions and real images of its batch."""
+        factor = decay_at(self.schedule, step, len(self.data.train), self.batch_size)
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = factor * self.rates[name]
+        self.draws.start_step(step)
+        self.generator.train()
+        return self.condition(batch), self.real(batch)
+
+
 def adversarial_loss(config: GanLossConfig) -> AdversarialLoss:
     """The losses of both networks. Raises BadKey if their constructor refuses the parameters."""
     with blaming("objective", "adversarial"):
@@ -160,13 +222,6 @@ def adversarial_loss(config: GanLossConfig) -> AdversarialLoss:
 def adam(module: nn.Module, lr: float, betas: tuple[float, float]) -> Adam:
     """Adam for all parameters of a network."""
     return Adam(module.parameters(), lr=lr, betas=betas, fused=True)
-
-
-def set_rates(optimizers: Mapping[str, Optimizer], rates: Mapping[str, float], factor: float) -> None:
-    """Set each optimiser's learning rate to `factor` times its own."""
-    for name, optimizer in optimizers.items():
-        for group in optimizer.param_groups:
-            group["lr"] = factor * rates[name]
 
 
 def decay_at(schedule: LinearDecayConfig, step: int, images: int, batch_size: int) -> float:

@@ -3,56 +3,31 @@
 import torch
 from torch import Tensor
 
-from favae.config.errors import blaming
 from favae.config.pix2pix import Pix2PixConfig
 from favae.data.batches import Batch
 from favae.data.pixels import side_by_side
-from favae.models.generators import build_generator, complete
 from favae.models.pix2pix import PairDiscriminator, in_test_mode
 from favae.models.sync_batch_norm import synchronised
 from favae.training.distributed import Ranks
-from favae.training.gan import (
-    SAMPLES,
-    GanNetworks,
-    GanTask,
-    TrainingData,
-    adam,
-    adversarial_loss,
-    decay_at,
-    frozen,
-    set_rates,
-)
+from favae.training.gan import GanNetworks, TrainingData, TranslationTask, frozen
 
 
 def build_networks(config: Pix2PixConfig) -> GanNetworks:
     """Both networks with fresh weights. Raises BadKey if a constructor refuses its parameters."""
-    model = complete(config.model.given())
-    with blaming("model"):
-        generator = build_generator(config.model.given())
-    with blaming("discriminator"):
-        channels = {name: model[name] for name in ("in_channels", "out_channels")}
-        discriminator = PairDiscriminator(**channels, **config.discriminator.given())
-    return GanNetworks(generator, discriminator)
+    shared = {name: name for name in ("in_channels", "out_channels")}
+    return GanNetworks.build(config.model.given(), PairDiscriminator, config.discriminator.given(), shared)
 
 
-class Pix2PixTask(GanTask):
+class Pix2PixTask(TranslationTask):
     """L_D = half of its two terms, L_G = L_GAN + sum of terms(G(A), B). Batch statistics are those of all ranks."""
 
     def __init__(self, config: Pix2PixConfig, data: TrainingData, ranks: Ranks) -> None:
-        networks = build_networks(config)
-        super().__init__(config, GanNetworks(*map(synchronised, networks)), data, ranks)
-        self.config, optimizer = config, config.optimizer
-        self.game = adversarial_loss(config.objective.adversarial)
-        self.rates = {"generator": optimizer.generator_lr, "discriminator": optimizer.discriminator_lr}
-        self.optimizers = {name: adam(self.modules[name], rate, optimizer.betas) for name, rate in self.rates.items()}
+        networks = GanNetworks(*map(synchronised, build_networks(config)))
+        super().__init__(config, networks, data, ranks, config.objective.adversarial, config.optimizer)
 
     def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """A step of D, then a step of G."""
-        factor = decay_at(self.config.optimizer.schedule, step, len(self.data.train), self.batch_size)
-        set_rates(self.optimizers, self.rates, factor)
-        self.draws.start_step(step)
-        self.generator.train()
-        condition, real = self.condition(batch), self.real(batch)
+        condition, real = self.begin(batch, step)
         fake = self.generator(condition)
         judged = self.discriminator(condition, real), self.discriminator(condition, fake.detach())
         losses = {"discriminator": self.game.discriminator(*judged)}
@@ -79,8 +54,7 @@ class Pix2PixTask(GanTask):
     @torch.no_grad()
     def sample(self) -> Tensor:
         """Some conditions (if they are images), above what is generated from them, above the real images."""
-        rows = torch.linspace(0, len(self.data.shown) - 1, min(SAMPLES, len(self.data.shown))).long().tolist()
-        condition, real = self.data.pairs(self.data.shown, rows, self.ranks.device)
+        condition, real = self.data.pairs(self.data.shown, self.data.sample_rows, self.ranks.device)
         torch.manual_seed(0)
         with in_test_mode(self.generator, "train"):
             fake = torch.cat([self.generator(one) for one in condition.split(1)])

@@ -16,7 +16,7 @@ from favae.data.pixels import side_by_side, to_float
 from favae.evaluation.segmentation import DONT_CARE, Confusion
 from favae.models.segmenter import Segmenter
 from favae.training.distributed import Ranks, average_gradients
-from favae.training.gan import SAMPLES, TrainingData, adam
+from favae.training.gan import TrainingData, adam
 
 
 def build_segmenter(config: SegmenterConfig) -> Segmenter:
@@ -66,7 +66,7 @@ class SegmenterTask:
     def sample(self) -> Tensor:
         """Some images above their labels, above those that the network finds."""
         split = self.data.shown
-        rows = torch.linspace(0, len(split) - 1, min(SAMPLES, len(split))).long().tolist()
+        rows = self.data.sample_rows
         stored = self.data.stored(split, rows).to(self.ranks.device)
         self.network.eval()
         image = to_float(stored[:, :3])

@@ -3,58 +3,35 @@
 import torch
 from torch import Tensor
 
-from favae.config.errors import blaming
 from favae.config.spade import SpadeConfig
 from favae.data.batches import Batch
 from favae.data.conditions import shown
 from favae.data.pixels import side_by_side
 from favae.losses.gan import feature_matching_loss, mean_over_scales
-from favae.models.generators import build_generator, complete
 from favae.models.spade import MultiscaleDiscriminator
 from favae.training.distributed import ImageMeans, Ranks
-from favae.training.gan import (
-    SAMPLES,
-    GanNetworks,
-    GanTask,
-    TrainingData,
-    adam,
-    adversarial_loss,
-    decay_at,
-    frozen,
-    set_rates,
-)
+from favae.training.gan import GanNetworks, TrainingData, TranslationTask, frozen
 
 
 def build_networks(config: SpadeConfig) -> GanNetworks:
     """Both networks with fresh weights. Raises BadKey if a constructor refuses its parameters."""
-    model = complete(config.model.given())
-    with blaming("model"):
-        generator = build_generator(config.model.given())
-    with blaming("discriminator"):
-        channels = {"map_channels": model["map_channels"], "image_channels": model["out_channels"]}
-        discriminator = MultiscaleDiscriminator(**channels, **config.discriminator.given())
-    return GanNetworks(generator, discriminator)
+    shared = {"map_channels": "map_channels", "image_channels": "out_channels"}
+    return GanNetworks.build(config.model.given(), MultiscaleDiscriminator, config.discriminator.given(), shared)
 
 
-class SpadeTask(GanTask):
+class SpadeTask(TranslationTask):
     """L_D = hinge, L_G = L_GAN + feature_matching L_FM + sum of terms(G(map), image), each averaged over scales."""
 
     discriminator: MultiscaleDiscriminator
 
     def __init__(self, config: SpadeConfig, data: TrainingData, ranks: Ranks) -> None:
-        super().__init__(config, build_networks(config), data, ranks)
-        self.config, optimizer = config, config.optimizer
-        self.game = adversarial_loss(config.objective.adversarial)
-        self.rates = {"generator": optimizer.generator_lr, "discriminator": optimizer.discriminator_lr}
-        self.optimizers = {name: adam(self.modules[name], rate, optimizer.betas) for name, rate in self.rates.items()}
+        objective = config.objective
+        super().__init__(config, build_networks(config), data, ranks, objective.adversarial, config.optimizer)
+        self.feature_matching = objective.feature_matching
 
     def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """A step of G, then a step of D. Running statistics of G are updated twice, as in the released code."""
-        factor = decay_at(self.config.optimizer.schedule, step, len(self.data.train), self.batch_size)
-        set_rates(self.optimizers, self.rates, factor)
-        self.draws.start_step(step)
-        self.generator.train()
-        maps, real = self.condition(batch), self.real(batch)
+        maps, real = self.begin(batch, step)
         losses = self._generator_step(maps, real)
         with torch.no_grad():
             fake = self.generator(maps)
@@ -69,8 +46,8 @@ class SpadeTask(GanTask):
             fake = self.generator(maps)
             of_fake, of_real = self.discriminator.both(maps, fake, real)
             losses = {"generator": mean_over_scales(self.game.generator, [layers[-1] for layers in of_fake])}
-            if weight := self.config.objective.feature_matching:
-                losses["feature_matching"] = weight * feature_matching_loss(of_real, of_fake)
+            if self.feature_matching:
+                losses["feature_matching"] = self.feature_matching * feature_matching_loss(of_real, of_fake)
             losses |= self.term_losses(fake, real)
             self.update("generator", torch.stack(list(losses.values())).sum())
         return losses
@@ -92,8 +69,7 @@ class SpadeTask(GanTask):
     @torch.no_grad()
     def sample(self) -> Tensor:
         """Some label maps, above what is generated from them, above the real images."""
-        split = self.data.shown
-        rows = torch.linspace(0, len(split) - 1, min(SAMPLES, len(split))).long().tolist()
+        split, rows = self.data.shown, self.data.sample_rows
         stored = self.data.stored(split, rows)[:, split.planes["image"] :].to(self.ranks.device)
         maps, real = self.data.pairs(split, rows, self.ranks.device)
         self.generator.eval()

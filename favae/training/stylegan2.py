@@ -10,7 +10,6 @@ from favae.config.stylegan2 import StyleGan2Config
 from favae.data.batches import Batch
 from favae.data.pixels import side_by_side, to_float
 from favae.losses.gan_regularization import PathLengthPenalty, lazy_adam, r1_penalty
-from favae.models.generators import build_generator, complete
 from favae.models.style_discriminator import StyleDiscriminator
 from favae.models.stylegan2 import StyleGenerator, average_decay
 from favae.training.distributed import Ranks
@@ -21,13 +20,8 @@ _ROWS = 4
 
 def build_networks(config: StyleGan2Config) -> GanNetworks:
     """Both networks with fresh weights. Raises BadKey if a constructor refuses its parameters."""
-    model = complete(config.model.given())
-    with blaming("model"):
-        generator = build_generator(config.model.given())
-    with blaming("discriminator"):
-        images = {name: model[name] for name in ("image_size", "image_channels")}
-        discriminator = StyleDiscriminator(**images, **config.discriminator.given())
-    return GanNetworks(generator, discriminator)
+    shared = {name: name for name in ("image_size", "image_channels")}
+    return GanNetworks.build(config.model.given(), StyleDiscriminator, config.discriminator.given(), shared)
 
 
 def build_path_length(config: StyleGan2Config) -> PathLengthPenalty:
