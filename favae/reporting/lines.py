@@ -1,6 +1,6 @@
 """Figures that show curves: error over frequency, losses and sigmas over steps."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,6 +27,32 @@ _DECADE = 10.0
 
 def draw_spectrum_error(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """Mean absolute log-power error over spatial frequency, one curve per model, frequency bands shaded."""
+    figure, drawn = _over_frequency(config, style, results, lambda curve: curve["error_db"])
+    drawn[0][0].set_ylim(bottom=0)
+    drawn[0][0].set_ylabel("mean |log-power error| (dB)")
+    return _with_labels(figure, drawn)
+
+
+def draw_spectra(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
+    """Average power of the models' images minus that of the real ones, over spatial frequency; 0 is the real spectrum."""
+
+    def power(curve: pd.DataFrame) -> pd.Series:
+        return curve["reconstruction_db"] - curve["original_db"]
+
+    figure, drawn = _over_frequency(config, style, results, power, zero=True)
+    drawn[0][0].set_ylabel("power minus that of real images (dB)")
+    return _with_labels(figure, drawn)
+
+
+def _over_frequency(
+    config: FigureConfig,
+    style: FigureStyleConfig,
+    results: Results,
+    height: Callable[[pd.DataFrame], pd.Series],
+    *,
+    zero: bool = False,
+) -> tuple[Figure, list[tuple[Axes, list[Line2D]]]]:
+    """One panel of curves per panel of the figure, with the lines in it; with `zero`, a line at 0 below them."""
     panels = list(dict.fromkeys(series.panel for series in config.series))
     figure = new_figure(style.width, _HEIGHT, config.title)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
@@ -36,38 +62,18 @@ def draw_spectrum_error(config: FigureConfig, style: FigureStyleConfig, results:
         curves = [results.table(series.cell, paths.SPECTRUM) for series in chosen]
         axes.set_title(f"{panel} ({_images(results, chosen[0].cell)})".strip(), pad=18)
         axes.set_xlabel("spatial frequency (Nyquist = 1)")
+        if zero:
+            axes.axhline(0, color=GREY, lw=1)
         lines = [
-            axes.plot(curve["radius"], curve["error_db"], color=f"C{i}", lw=1.8, label=series.label)[0]
+            axes.plot(curve["radius"], height(curve), color=f"C{i}", lw=1.8, label=series.label)[0]
             for i, (series, curve) in enumerate(zip(chosen, curves))
         ]
         _shade_bands(axes, curves[0])
         drawn.append((axes, lines))
-    grid[0].set_ylim(bottom=0)
-    grid[0].set_ylabel("mean |log-power error| (dB)")
-    for axes, lines in drawn:
-        label_ends(figure, axes, lines)
-    return figure
+    return figure, drawn
 
 
-def draw_spectra(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
-    """Average power of the models' images minus that of the real ones, over spatial frequency; 0 is the real spectrum."""
-    panels = list(dict.fromkeys(series.panel for series in config.series))
-    figure = new_figure(style.width, _HEIGHT, config.title)
-    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    drawn = []
-    for axes, panel in zip(grid, panels):
-        chosen = [series for series in config.series if series.panel == panel]
-        axes.set_title(f"{panel} ({_images(results, chosen[0].cell)})".strip(), pad=18)
-        axes.set_xlabel("spatial frequency (Nyquist = 1)")
-        axes.axhline(0, color=GREY, lw=1)
-        lines = []
-        for i, series in enumerate(chosen):
-            curve = results.table(series.cell, paths.SPECTRUM)
-            power = curve["reconstruction_db"] - curve["original_db"]
-            lines += axes.plot(curve["radius"], power, color=f"C{i}", lw=1.8, label=series.label)
-        _shade_bands(axes, curve)
-        drawn.append((axes, lines))
-    grid[0].set_ylabel("power minus that of real images (dB)")
+def _with_labels(figure: Figure, drawn: Iterable[tuple[Axes, list[Line2D]]]) -> Figure:
     for axes, lines in drawn:
         label_ends(figure, axes, lines)
     return figure
@@ -205,9 +211,7 @@ def draw_sigma(config: FigureConfig, style: FigureStyleConfig, results: Results)
     grid = figure.subplots(1, len(config.series), squeeze=False, sharey=True)[0]
     drawn = [(axes, _sigmas(axes, series, results.curves(series.cell))) for axes, series in zip(grid, config.series)]
     grid[0].set_ylabel("sigma (positions of the feature map)")
-    for axes, lines in drawn:
-        label_ends(figure, axes, lines)
-    return figure
+    return _with_labels(figure, drawn)
 
 
 def _sigmas(axes: Axes, series: SeriesConfig, table: pd.DataFrame) -> list[Line2D]:
