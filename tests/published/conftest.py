@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from published_support import write_result
+from published_support import work_in_copy, write_result
 from tests_support import write_params
 
-from favae.jobs.grid import Grid, load_grid
+from favae.jobs.grid import Grid
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,13 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of it as the working directory, outside of any repository."""
-    root = Path(shutil.copytree(made, tmp_path / "project"))
-    monkeypatch.chdir(root)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    load_grid.cache_clear()
-    yield root
-    load_grid.cache_clear()
+    yield from work_in_copy(made, tmp_path / "project", monkeypatch)
 
 
 @pytest.fixture

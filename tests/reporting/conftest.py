@@ -11,11 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tables_support import REPOSITORY, table
 from tests_support import write_params
 
 from favae.config.evaluation import EvaluationConfig
+from favae.config.load import read_yaml, validate
+from favae.config.reporting import Published
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
 from favae.jobs.grid import Grid, Job
+from favae.reporting.results import Results
+from favae.reporting.tables import Entry, table_entries
 from favae.results.cards import write_card
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
@@ -157,3 +162,15 @@ def edit(project: Path) -> Callable[..., None]:
         os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # files are read again if their time changes
 
     return replace
+
+
+@pytest.fixture
+def published() -> Published:
+    """The published numbers of the repository."""
+    return validate(Published, read_yaml(REPOSITORY / "params" / "published.yaml"), "published")
+
+
+@pytest.fixture
+def entries(job: Callable[[str], Job], published: Published) -> Callable[..., list[Entry]]:
+    """What a table of the tests holds, with some of its keys changed."""
+    return lambda **changes: table_entries(table(**changes), published, Results.of(job("make_tables")))

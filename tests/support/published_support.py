@@ -1,14 +1,18 @@
 """Small results of a cell, written as its job writes them, and git as a user of the tests."""
 
 import json
+import shutil
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from favae.data.output import INDEX_COLUMNS
 from favae.fingerprint.job import code_of
-from favae.jobs.grid import Job
+from favae.jobs.grid import Job, load_grid
 from favae.results.cards import content_key, input_hashes, write_card
 from favae.results.run_record import RunRecord, environment, write_run_record
 from favae.runtime import paths
@@ -17,6 +21,16 @@ from favae.stages.make_tables import render
 COMMIT = "c" * 40  # no repository here: nobody can ask
 IMAGES = 40
 PROTOCOL = {"split": "test", "n": "all"}
+
+
+def work_in_copy(made: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of a project as the working directory, outside of any repository."""
+    shutil.copytree(made, copy)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(copy.parent))
+    load_grid.cache_clear()
+    yield copy
+    load_grid.cache_clear()
 
 
 def measured(value: float) -> dict[str, object]:
