@@ -14,7 +14,6 @@ from favae.pretrained.weights import load_catalogue
 ROOT = Path(__file__).parents[2]
 TABLE_2 = [
     "vqgan",
-    "vqgan-deeper",
     *(f"r{n}" for n in range(4, 15)),
     *(f"r{n}-conv" for n in range(10, 15)),
     "r6-k9",
