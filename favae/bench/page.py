@@ -7,9 +7,8 @@ from favae.bench.section import Row, Section
 from favae.config.reporting import FigureStyleConfig
 from favae.runtime.files import write_text
 
-_TITLE = """# Benchmarks
-
-Written by `favae bench --write` (all benchmarks, about ten minutes); no number is typed by hand. Times are medians of rounds in
+_HEAD = "# Benchmarks\n\nWritten by `favae bench --write`"
+_TITLE = f"""{_HEAD} (all benchmarks, about ten minutes); no number is typed by hand. Times are medians of rounds in
 which our implementation and the peer alternate, in one process; "times faster" is the median over rounds, with quartiles; CPU time
 is the sum over all threads. Memory is the peak of the resident set above its size before the work, with each variant in its own
 process (`favae/bench/memory.py`). A benchmark fails if both do not compute the same result. Times vary by tens of percent on a
@@ -40,6 +39,7 @@ def write_page(
         tables: section, its rows, its name.
         not_run: names of the benchmarks that were not run.
     """
+    refuse_to_replace(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [_TITLE, "\n".join([line(("", "")), line(("---", "---")), *(line(item) for item in machine.items())])]
     if machine["GPU"] == "none used":
@@ -54,6 +54,12 @@ def write_page(
             _draw(section, rows, image)
             parts.append(f"![{section.title}]({image.name})")
     write_text(path, "\n\n".join(parts) + "\n")
+
+
+def refuse_to_replace(path: Path) -> None:
+    """Raise ValueError if `path` is a file that `write_page` did not write."""
+    if path.exists() and not (path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(_HEAD)):
+        raise ValueError(f"{path} exists and is no page of benchmarks; give another file to --write")
 
 
 def _draw(section: Section, rows: Sequence[Row], path: Path) -> None:

@@ -21,7 +21,7 @@ def bench(
     import torch
 
     from favae.bench.machine import describe, use
-    from favae.bench.page import heading, line, write_page
+    from favae.bench.page import heading, line, refuse_to_replace, write_page
     from favae.bench.section import Row, Section, Settings, sections
     from favae.config.errors import closest
 
@@ -36,6 +36,8 @@ def bench(
         threads=threads or torch.get_num_threads(),
         device=torch.device(device),
     )
+    if write is not None:
+        refuse_to_replace(write)
     use(settings)
     machine = describe(settings)
     for name, value in machine.items():

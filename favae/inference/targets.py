@@ -127,6 +127,14 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def refuse_to_replace(path: Path) -> None:
+    """Raise ValueError if `path` is a file that none of these commands wrote."""
+    if (_exists(path) or path.is_symlink()) and not _made_here(path):
+        raise ValueError(
+            f"{shown(path)} exists and was not written by this command; move it, or give another folder as --out"
+        )
+
+
 def _made_here(path: Path) -> bool:
     if not path.is_file():
         return False

@@ -17,7 +17,7 @@ from favae.data.pixels import to_uint8
 from favae.data.walk import shown
 from favae.inference.generate import TrainedGenerator, load_generator
 from favae.inference.reconstruct import Reconstructed
-from favae.inference.targets import MADE_BY, plan
+from favae.inference.targets import MADE_BY, plan, refuse_to_replace
 from favae.runtime.files import replacing
 
 log = logging.getLogger(__name__)
@@ -100,23 +100,22 @@ def sample_file(
     The same seed gives the same images on every machine of one kind; noise is the model's own.
 
     Raises:
-        FileNotFoundError, ValueError: the model cannot be read, or makes images from conditions; count below 1.
+        FileNotFoundError, ValueError: the model cannot be read, or makes images from conditions; count below 1; a
+            file that no command of favae wrote would be replaced. Nothing is written in these cases.
     """
     if count < 1:
         raise ValueError(f"the number of images is {count}; expected at least 1")
     model = load_generator(model_folder, "cuda" if torch.cuda.is_available() else "cpu")
     if model.condition is not None:
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from conditions; use favae translate")
+    files = [out / f"seed-{seed}.png", *(out / f"seed-{seed}-{n:04d}.png" for n in range(count if single else 0))]
+    for path in files:
+        refuse_to_replace(path)
     drawn = [to_uint8(part) for part in model.draw(count, 16, seed, truncation, noise="fixed")]
     pixels = torch.cat(drawn).numpy()
-    out.mkdir(parents=True, exist_ok=True)
-    written = [out / f"seed-{seed}.png"]
-    _save(grid_of(pixels), written[0])
-    if single:
-        for number, image in enumerate(pixels):
-            written.append(out / f"seed-{seed}-{number:04d}.png")
-            _save(image, written[-1])
-    return written
+    for path, image in zip(files, [grid_of(pixels), *pixels], strict=False):
+        _save(image, path)
+    return files
 
 
 def grid_of(images_NHW3: np.ndarray) -> np.ndarray:

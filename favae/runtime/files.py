@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from favae.runtime.hashes import sha256_file
+
+_OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # which file managers leave in folders that they show
+_WRITTEN = ".written.json"  # in a folder of `replacing_folder`: hash of each file that was written there
 _LONG = 200  # bytes of a name from which on more of them may exceed the 255 of a file system
 
 
@@ -53,6 +57,42 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """`replacing` for a folder that a user chose: what was not written here is never removed, nor what was changed since.
+
+    Raises:
+        FileExistsError: `path` is a file, or a folder with other files than those that were written here; the message names one.
+    """
+    path = Path(os.path.realpath(path))  # a link to a folder stays
+    if path.exists() and (other := _not_written_here(path)):
+        raise FileExistsError(f"{other}; give another folder with --out, or move it (nothing was written)")
+    with replacing(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        write_text(temporary / _WRITTEN, json.dumps(_hashes(temporary), indent=0, sort_keys=True) + "\n")
+
+
+def _not_written_here(folder: Path) -> str:
+    """What `replacing_folder` did not write, in words; empty if there is nothing."""
+    if not folder.is_dir():
+        return f"{folder} is a file, expected a folder"
+    known, found = read_memory(folder / _WRITTEN), _hashes(folder)
+    for name, digest in found.items():
+        if name not in known:
+            return f"{folder / name} is in the way: there is no record that this command wrote it"
+        if known[name] != digest:
+            return f"{folder / name} is in the way: it was changed after this command wrote it"
+    return ""
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if not p.is_dir() and p.name not in (_WRITTEN, *_OF_SYSTEMS))
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path) if path.is_file() else "not a file" for path in files
+    }
 
 
 @contextmanager

@@ -33,8 +33,15 @@ def _quoted(value: str | None) -> str:
     return f'"{value}"'
 
 
+def _words(text: str) -> list[str]:
+    """The lines without comments."""
+    return [line.partition("#")[0].rstrip() for line in text.splitlines() if not line.startswith("#")]
+
+
 def write_site(cluster: Cluster, choice: Choice) -> str:
-    """Write the file; returns its content."""
-    text = text_of(cluster, choice)
-    write_text(paths.site_file(), text)
+    """Write the file; returns its content. A former one of other words is kept beside it, because it may have been edited."""
+    text, path = text_of(cluster, choice), paths.site_file()
+    if path.exists() and _words(path.read_text(encoding="utf-8", errors="replace")) != _words(text):
+        path.replace(path.with_name(f"{path.name}.before"))
+    write_text(path, text)
     return text

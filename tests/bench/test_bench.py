@@ -112,6 +112,20 @@ def test_unknown_names_are_refused() -> None:
         command("nothing")
 
 
+def test_a_file_that_is_no_page_of_benchmarks_is_not_replaced(tmp_path: Path) -> None:
+    mine = tmp_path / "notes.md"
+    mine.write_text("# Mine\n")
+    with pytest.raises(ValueError, match=r"notes\.md exists and is no page of benchmarks"):
+        command("--quick", "--write", str(mine), "focal_frequency")
+    assert mine.read_text() == "# Mine\n"
+
+
+def test_the_growth_of_the_workflow_is_measured_in_a_copy() -> None:
+    ((header, *rows),) = tables(command("--quick", "--threads", "1", "cells")).values()
+    assert [row[1] for row in rows] == ["10"] * 3
+    assert all(float(row[header.index("CPU seconds")]) > 0 for row in rows)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_an_unavailable_device_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no CUDA device"):

@@ -1,13 +1,17 @@
 """What SLURM prints is read as meant, and what a cluster does not have is named with the remedy."""
 
+from pathlib import Path
+
 import pytest
 
 from favae.jobs.requests import Request
+from favae.runtime import paths
 from favae.site import preflight
 from favae.site.choose import NothingAccepted, choose
 from favae.site.cluster import Association, Cluster, Partition, gpus_of, minutes_of
 from favae.site.preflight import Asked, problems
 from favae.site.sbatch import gpus_asked, options_of
+from favae.site.write import write_site
 
 
 @pytest.mark.parametrize(
@@ -143,3 +147,19 @@ def test_what_was_tried_is_named_if_slurm_accepts_nothing(cluster: Cluster) -> N
         NothingAccepted, match=r"SLURM takes no job without a GPU from you; tried:\n  Invalid account: sbatch --part"
     ):
         choose(cluster, lambda options: "Invalid account")
+
+
+def test_words_that_a_person_edited_are_kept_when_they_are_written_again(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = paths.site_file()
+    before = file.with_name("site.yaml.before")
+    for _ in range(2):
+        text = write_site(cluster, choose(cluster, lambda options: None))
+    assert file.read_text() == text and not before.exists()
+    mine = text.replace('partition: "cpu"', 'partition: "mine"')
+    file.write_text(mine)
+    for _ in range(2):  # a second time does not lose it either
+        write_site(cluster, choose(cluster, lambda options: None))
+        assert before.read_text() == mine and file.read_text() == text

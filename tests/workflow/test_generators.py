@@ -320,6 +320,11 @@ def test_a_user_translates_own_inputs_and_samples(project: Grid, tmp_path: Path)
     CliRunner().invoke(app, ["sample", *style, "--truncation", "0", "--single", "--seed", "1"])
     alike = [np.asarray(Image.open(tmp_path / "drawn" / f"seed-1-000{n}.png")).astype(int) for n in (0, 1)]
     assert np.abs(alike[0] - alike[1]).max() <= 1
+    (tmp_path / "drawn" / "seed-7-0002.png").write_bytes(mine := (own / "face.png").read_bytes())
+    refused = CliRunner().invoke(app, ["sample", *style, "--single", "--seed", "7"])
+    assert refused.exit_code and "seed-7-0002.png exists and was not written by this command" in str(refused.exception)
+    assert (tmp_path / "drawn" / "seed-7-0002.png").read_bytes() == mine
+    assert not (tmp_path / "drawn" / "seed-7.png").exists()
     for command, wrong in (("sample", model), ("translate", style[1])):
         arguments = [command, "--model", wrong, "--out", str(tmp_path / "no")]
         failed = CliRunner().invoke(app, arguments + ([str(own)] if command == "translate" else []))

@@ -17,9 +17,9 @@ from favae.jobs.grid import load_grid
 from favae.runtime import paths
 
 _PROJECT = ("Snakefile", "workflow", "profiles", "params")
-_BULK_JOBS = 2000
+_MANY_JOBS = 2000
 _REPEATS = 3
-_FAVAE = (sys.executable, "-c", "from favae.cli.main import entry; entry()")
+FAVAE = (sys.executable, "-c", "from favae.cli.main import entry; entry()")
 _SNAKEMAKE = (sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--config")
 _DVC = (sys.executable, "-m", "dvc")
 
@@ -27,16 +27,16 @@ _DVC = (sys.executable, "-m", "dvc")
 def _rows(settings: Settings) -> Iterator[Row]:
     """Run the commands one after the other. Raises RuntimeError with the message of a command that fails."""
     here, repeats = Path(), 1 if settings.quick else min(settings.rounds, _REPEATS)
-    yield _row("favae --help", None, _time(here, repeats, *_FAVAE, "--help"), 0.3)
+    yield _row("favae --help", None, _time(here, repeats, *FAVAE, "--help"), 0.3)
     with tempfile.TemporaryDirectory() as folder:
-        copy = _copy(Path(folder))
+        copy = copy_of_project(Path(folder))
         jobs = len(load_grid("paper").jobs)
         yield _row("snakemake -n, scale paper", jobs, _time(copy, repeats, *_SNAKEMAKE, "scale=paper"), 4.0)
-        jobs = _write_bulk_grid(copy)
+        jobs = write_bulk_grid(copy, _MANY_JOBS)
         yield _row("snakemake -n, many cells", jobs, _time(copy, repeats, *_SNAKEMAKE, "scale=bulk"), 15.0)
     jobs = len(load_grid(None).jobs)
-    yield _row("favae status", jobs, _time(here, repeats, *_FAVAE, "status"), None)
-    yield _row("favae status --fast", jobs, _time(here, repeats, *_FAVAE, "status", "--fast"), None)
+    yield _row("favae status", jobs, _time(here, repeats, *FAVAE, "status"), None)
+    yield _row("favae status --fast", jobs, _time(here, repeats, *FAVAE, "status", "--fast"), None)
     yield _row("dvc status", jobs, _time(here, repeats, *_DVC, "status"), None)
 
 
@@ -44,7 +44,8 @@ def _row(what: str, jobs: int | None, seconds: float, goal: float | None) -> Row
     return what, "" if jobs is None else str(jobs), f"{seconds:.2f}", "" if goal is None else f"{goal:g}"
 
 
-def _copy(folder: Path) -> Path:
+def copy_of_project(folder: Path) -> Path:
+    """Copy rules and parameters, which planning needs, into an existing folder."""
     for name in _PROJECT:
         if Path(name).is_dir():
             shutil.copytree(name, folder / name)
@@ -53,12 +54,15 @@ def _copy(folder: Path) -> Path:
     return folder
 
 
-def _write_bulk_grid(project: Path) -> int:
-    """Add a scale of 2,000 jobs to a copy: the paper's baseline again and again, each evaluated. Returns the number."""
+def write_bulk_grid(project: Path, wanted: int, *, active: bool = False) -> int:
+    """Add a scale `bulk` of about `wanted` jobs to a copy: the paper's baseline again and again, each evaluated.
+
+    Returns the number of jobs. With `active`, plain commands use this scale.
+    """
     grid = dict(read_yaml(paths.GRID))
     paper = load_grid("paper")
     fixed = len(paper.cells("prepare_dataset")) + len(paper.cells("compute_reference_statistics"))
-    rows = [f"bulk-{number:03d}" for number in range((_BULK_JOBS - fixed) // 2)]
+    rows = [f"bulk-{number:03d}" for number in range((wanted - fixed) // 2)]
     recipe = dict.fromkeys(rows, read_yaml(paths.params_file("table2"))["baseline"])
     evaluation, model = paper.groups["evaluate_reconstruction"][0], paper.groups["train_autoencoder"][0]
     grid["bulk"] = {
@@ -66,6 +70,8 @@ def _write_bulk_grid(project: Path) -> int:
         "train_autoencoder": [model | {"recipe": "bulk-rows", "rows": "all", "name": "{row}"}],
         "evaluate_reconstruction": [evaluation | {"model": "all", "dataset": "own"}],
     }
+    if active:
+        grid["active"] = "bulk"
     yaml = YAML(typ="safe", pure=True)
     yaml.dump(grid, project / paths.GRID)
     yaml.dump(recipe, project / paths.params_file("bulk-rows"))

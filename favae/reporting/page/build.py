@@ -18,7 +18,7 @@ from favae.reporting.page.gallery import DIFFERENCE_PEAK, Shown, left_out, write
 from favae.reporting.page.numbers import Table, counts, facts_of, read_table
 from favae.reporting.page.source import Source
 from favae.runtime import paths
-from favae.runtime.files import replacing
+from favae.runtime.files import replacing_folder
 
 ASSETS = Path(__file__).parent / "assets"
 _CITATION = Path("CITATION.cff")
@@ -44,14 +44,9 @@ def build(sources: Sequence[Source], out: Path) -> Built:
     Raises:
         ConfigError: parameters are invalid, or a data set is unknown.
         FileNotFoundError: a result that the tables name is incomplete.
-        FileExistsError: `out` is a folder of something else.
+        FileExistsError: `out` is a file, or has files that this function did not write, or that were changed since.
     """
-    if out.exists() and any(out.iterdir()) and not (out / "assets" / "page.css").exists():
-        raise FileExistsError(
-            f"{out} is not empty and holds no page; give another folder with --out, or empty this one"
-        )
-    with replacing(out) as folder:
-        folder.mkdir(parents=True)
+    with replacing_folder(out) as folder:
         shutil.copytree(ASSETS, folder / "assets")
         if len(sources) == 1:
             _write_scale(sources[0], folder, root="", above=False)

@@ -22,7 +22,7 @@ from favae.jobs.terms import terms_of
 from favae.reporting.page.build import ASSETS, render, write_script
 from favae.reporting.page.gallery import arrays_of
 from favae.reporting.page.source import Source
-from favae.runtime.files import replacing
+from favae.runtime.files import replacing_folder
 from favae.runtime.hashes import sha256_text
 
 CATCH = "original"  # the side of a catch trial that must be chosen
@@ -84,17 +84,13 @@ def write_study(source: Source, models: tuple[str, str] | None, out: Path) -> in
 
     Raises:
         ConfigError: an unknown cell, other images, no examples, or a data set whose photographs may not be published.
-        FileExistsError: `out` is a folder of something else.
+        FileExistsError: `out` is a file, or has files that this function did not write, such as answers.
     """
     first, second = _chosen(source, models)
     originals, outputs = _images(source, first, second)
-    if out.exists() and any(out.iterdir()) and not (out / "data" / "study.js").exists():
-        raise FileExistsError(
-            f"{out} is not empty and holds no study; give another folder with --out, or empty this one"
-        )
-    with replacing(out) as folder:
+    with replacing_folder(out) as folder:
         images = folder / "images"
-        images.mkdir(parents=True)
+        images.mkdir()
         shutil.copytree(ASSETS, folder / "assets")
         trials = []
         for number, (key, original) in enumerate(originals.items()):

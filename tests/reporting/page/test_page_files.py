@@ -113,9 +113,19 @@ def test_a_folder_of_something_else_is_not_replaced(project: Path) -> None:
     finish_reports(project)
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("keep me")
-    with pytest.raises(FileExistsError, match="mine is not empty and holds no page"):
+    with pytest.raises(FileExistsError, match=r"mine/notes\.txt is in the way"):
         build([Source.of("tiny")], Path("mine"))
     assert Path("mine/notes.txt").read_text() == "keep me"
+
+
+def test_what_a_user_added_to_the_folder_of_a_page_is_not_removed_with_it(project: Path) -> None:
+    finish_reports(project)
+    for _ in range(2):  # the second replaces the first
+        build([Source.of("tiny")], Path("site"))
+    Path("site/CNAME").write_text("results.example.org")
+    with pytest.raises(FileExistsError, match="site/CNAME is in the way"):
+        build([Source.of("tiny")], Path("site"))
+    assert Path("site/CNAME").exists()
 
 
 def test_published_results_of_all_scales_make_one_site(tmp_path: Path) -> None:

@@ -73,6 +73,15 @@ def test_no_study_of_photographs_that_may_not_be_published(project: Path) -> Non
         write_study(Source.of("tiny"), ("natural-f4-vqgan-on-natura", MODELS[1]), Path("study"))
 
 
+def test_answers_beside_the_page_are_not_removed_by_another_study(project: Path) -> None:
+    finish_reports(project)
+    write_study(Source.of("tiny"), None, Path("study"))
+    answers(Path("study"), "a", 1, 1)
+    with pytest.raises(FileExistsError, match=r"study/a\.json is in the way"):
+        write_study(Source.of("tiny"), MODELS, Path("study"))
+    assert Path("study/a.json").exists()
+
+
 def test_names_of_files_do_not_tell_the_model(project: Path) -> None:
     finish_reports(project)
     count = write_study(Source.of("tiny"), None, Path("study"))
