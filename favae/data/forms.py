@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from favae.data.walk import is_hidden, shown, subfolders
+from favae.data.walk import IMAGE_SUFFIXES, Unused, is_hidden, shown, subfolders, walk_images
 
 _DEPTH = 3  # levels of folders below `root` that are searched
 # Formats in which data sets are distributed, by suffix, and what to do with them.
@@ -37,6 +37,20 @@ def existing_folder(path: Path) -> Path:
     raise ValueError(
         f"the raw-data folder {shown(path)} does not exist{found}; put the data set there or correct `root`"
     )
+
+
+def images_below(folder: Path, unused: Unused, companions: frozenset[str] = frozenset()) -> list[Path]:
+    """Image files below an existing folder, in the order of their relative names; `companions` as in `walk_images`.
+
+    Raises:
+        ValueError: there is no such folder, or no image in it.
+    """
+    found = walk_images(existing_folder(folder), unused, companions=companions)
+    if not found:
+        raise ValueError(
+            f"no images in {shown(folder)}; looked for {', '.join(sorted(IMAGE_SUFFIXES))} at any depth{hint(folder)}"
+        )
+    return found
 
 
 def find_folder(root: Path, names: Iterable[str], what: str) -> Path:

@@ -119,6 +119,14 @@ def read_image(
     return Decoded(image, hashlib.sha256(data).hexdigest(), tuple(changes))
 
 
+def read_stored(path: Path, most_megapixels: int = MOST_MEGAPIXELS) -> Image.Image:
+    """An image file as it is stored, in its own mode, fully decoded. Raises BadImage as `read_image`."""
+    try:
+        return _decode(_read_bytes(path, most_megapixels), str(path), "ignore", most_megapixels)[0]
+    except MemoryError:
+        raise BadImage(str(path), "too large: there is not enough memory to decode it") from None
+
+
 def image_size(path: Path, most_megapixels: int = MOST_MEGAPIXELS) -> tuple[int, int]:
     """(width, height) as stored, from the file's header alone. Raises BadImage as `read_image`."""
     try:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from favae.data.images import SIXTEEN_BIT_MODES, BadImage
+from favae.data.images import SIXTEEN_BIT_MODES, BadImage, read_stored
 
 DONT_CARE = 255
 
@@ -67,7 +66,7 @@ def read_label_map(path: Path, classes: int, dont_care: bool = False) -> np.ndar
     Raises:
         BadImage: missing or not an image; 16-bit, in colour or lossy, and so not 8-bit indices; a class out of range.
     """
-    image = _open(path)
+    image = read_stored(path)
     if image.mode in SIXTEEN_BIT_MODES:
         raise BadImage(str(path), f"mode {image.mode}, 16 bits; expected 8-bit class indices (is it an instance map?)")
     if image.mode not in ("L", "P", "1"):
@@ -90,7 +89,7 @@ def read_instance_map(path: Path) -> np.ndarray:
     Raises:
         BadImage: missing, not an image, or in colour.
     """
-    image = _open(path)
+    image = read_stored(path)
     if image.mode not in ("L", "P", *SIXTEEN_BIT_MODES):
         raise BadImage(str(path), f"mode {image.mode}; expected instance ids in 8 or 16 bits")
     return np.asarray(image).astype(np.int32)
@@ -136,7 +135,7 @@ def merge_celebamask(annotations: Path, number: int) -> np.ndarray:
     for value, (part, path) in enumerate(parts.items(), start=1):
         if not path.is_file():
             continue
-        mask = np.asarray(_open(path).convert("L")) > 127
+        mask = np.asarray(read_stored(path).convert("L")) > 127
         labels = np.zeros(mask.shape, np.uint8) if labels is None else labels
         if mask.shape != labels.shape:
             raise BadImage(
@@ -146,17 +145,6 @@ def merge_celebamask(annotations: Path, number: int) -> np.ndarray:
     if labels is None:
         raise BadImage(str(parts["skin"]), f"no part of image {number} exists; expected files such as this one")
     return labels
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-        image.load()
-    except FileNotFoundError:
-        raise BadImage(str(path), "missing") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise BadImage(str(path), f"not an image, truncated or corrupt: {error}") from None
-    return image
 
 
 def _hint(wrong: np.ndarray, dont_care: bool) -> str:

@@ -2,7 +2,7 @@
 decoded."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from favae.config.dataset import (
     Split,
 )
 from favae.data import mnist
-from favae.data.forms import existing_folder, find, find_file, find_folder, hint, nested
+from favae.data.forms import existing_folder, find, find_file, find_folder, hint, images_below, nested
 from favae.data.mask_captions import caption_of
 from favae.data.pair_records import pair_records
 from favae.data.records import (
@@ -35,7 +35,7 @@ from favae.data.records import (
 )
 from favae.data.texts import Texts, image_number
 from favae.data.tiles import tile_records
-from favae.data.walk import IMAGE_SUFFIXES, Unused, shown, subfolders, walk_images
+from favae.data.walk import Unused, shown, subfolders
 
 _CELEBAHQ_IMAGES = 30_000
 _MM_CELEBAHQ_TRAINING = 24_000
@@ -58,12 +58,7 @@ class RawFiles:
 
     def images(self, folder: Path, companions: frozenset[str] = frozenset()) -> list[Path]:
         """Image files below an existing folder, in the order of their relative names. Raises ValueError if there are none."""
-        found = walk_images(existing_folder(folder), self.unused, companions=companions)
-        if not found:
-            raise ValueError(
-                f"no images in {shown(folder)}; looked for {', '.join(sorted(IMAGE_SUFFIXES))} at any depth{hint(folder)}"
-            )
-        return found
+        return images_below(folder, self.unused, companions)
 
     def labels(self, path: Path) -> np.ndarray:
         """Labels of an idx1 file; it is recorded as a list."""
@@ -119,6 +114,7 @@ def celebahq_records(layout: CelebAHQLayoutConfig, raw_root: Path, raw: RawFiles
         for n, split in sorted(splits.items())
         for path in [files.get(n, folder / f"{n}.jpg")]
     ]
+    _count_unlisted(files, splits, folder, raw.unused)
     records = _present(records, raw.unused) if layout.files == "present" else records
     if layout.captions == "none":
         return records
@@ -129,7 +125,9 @@ def celebahq_records(layout: CelebAHQLayoutConfig, raw_root: Path, raw: RawFiles
 def ffhq_records(layout: FFHQLayoutConfig, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
     """FFHQ by image number, the last number in a file name."""
     root = existing_folder(raw_root / layout.root)
-    files = _by_number(raw.images(root), root, raw.unused)
+    published = find(root, ("images1024x1024",), Path.is_dir)  # beside thumbnails and images in the wild
+    lists = frozenset({".json"} if layout.split == "json" else ())
+    files = _by_number(raw.images(published or root, lists), root, raw.unused)
     if layout.split == "number":
         splits = {n: _ffhq_split(n, files[n]) for n in files}
     elif layout.split == "json":
@@ -143,6 +141,7 @@ def ffhq_records(layout: FFHQLayoutConfig, raw_root: Path, raw: RawFiles) -> lis
     for number, split in sorted(splits.items()):
         path = files.get(number, root / f"{number:05d}.png")
         records.append(ImageRecord(f"{number:05d}", path, path.relative_to(root).as_posix(), split))
+    _count_unlisted(files, splits, root, raw.unused)
     return _present(records, raw.unused) if layout.files == "present" else records
 
 
@@ -186,6 +185,7 @@ def celeba_records(layout: CelebALayoutConfig, raw_root: Path, raw: RawFiles) ->
         stem = Path(name).stem
         path = files.get(stem, folder / name)
         records.append(ImageRecord(stem, path, path.relative_to(root).as_posix(), split))
+    _count_unlisted(files, {Path(name).stem for name in splits}, folder, raw.unused)
     return _present(records, raw.unused) if layout.files == "present" else records
 
 
@@ -241,7 +241,7 @@ _READERS: dict[str, Callable[[Any, Path, RawFiles], list[ImageRecord]]] = {
     "celeba": celeba_records,
     "folder": folder_records,
     "mnist": mnist_records,
-    "pairs": lambda layout, raw_root, _raw: pair_records(layout, raw_root),
+    "pairs": lambda layout, raw_root, raw: pair_records(layout, raw_root, raw.unused),
 }
 
 
@@ -256,20 +256,28 @@ def _by_stem(files: list[Path], root: Path, unused: Unused) -> dict[str, Path]:
 
 
 def _indexed(files: list[Path], root: Path, unused: Unused, key: Callable[[Path], Any]) -> dict[Any, Path]:
-    """Files by `key`; of two files with the same key the one nearer to `root` is used, as when an archive was unpacked
-    twice."""
+    """Files by `key`; of two equally large files with the same key the one nearer to `root` is used, as when an archive
+    was unpacked twice."""
     found: dict[Any, Path] = {}
     for path in sorted(files, key=lambda p: (len(p.parts), p)):
         first = found.setdefault(key(path), path)
         if first is path:
             continue
-        if first.name != path.name or len(first.parts) == len(path.parts):
+        same_size = first.exists() and path.exists() and first.stat().st_size == path.stat().st_size
+        if first.name != path.name or len(first.parts) == len(path.parts) or not same_size:
             raise ValueError(
                 f"{shown(first)} and {shown(path)} are the same image, {key(path)}, twice; keep one of them, or let "
                 "`root` name the folder of one"
             )
         unused.add("second copy of an image", path.relative_to(root).as_posix())
     return found
+
+
+def _count_unlisted(files: Mapping[Any, Path], listed: Container[Any], folder: Path, unused: Unused) -> None:
+    """Count the files whose keys no list has."""
+    for key, path in files.items():
+        if key not in listed:
+            unused.add("in no list", path.relative_to(folder).as_posix())
 
 
 def _name_on_disk(name: str, files: Mapping[str, Path]) -> str:
@@ -339,6 +347,8 @@ def _folder_split(name: str, layout: FolderLayoutConfig, root: Path) -> Split:
     for split in SPLITS:
         if name.startswith(f"{split}/"):
             return split
+    if len(folders := {folder.parent for folder in _split_folders(root)}) == 1:
+        raise ValueError(f"the folders train, val and test are in {shown(folders.pop())}: let `root` name it")
     first = re.split("/", name)[0].lower()
     meant = _SPLIT_SPELLINGS.get(first, first if first in SPLITS else None)
     advice = f"rename its folder to {meant}" if meant and "/" in name else "move it"
@@ -346,3 +356,9 @@ def _folder_split(name: str, layout: FolderLayoutConfig, root: Path) -> Split:
         f"{shown(root / name)} is outside {shown(root)}/train, val and test; {advice}, or use split: hash, which "
         "splits one folder"
     )
+
+
+def _split_folders(root: Path) -> list[Path]:
+    """Folders called as splits below `root` but not in it, if it has none."""
+    found = [folder / split for folder in nested(root) for split in SPLITS if (folder / split).is_dir()]
+    return [] if any(folder.parent == root for folder in found) else found

@@ -36,8 +36,9 @@ from favae.data.paired import (
     split_by_order,
 )
 from favae.data.records import ImageRecord
+from favae.data.walk import Unused
 
-_FORMS: dict[str, Callable[[Path], list[Pair]]] = {
+_FORMS: dict[str, Callable[[Path, Unused], list[Pair]]] = {
     "facades": facades_pairs,
     "edges2shoes": edges_to_shoes_pairs,
     "cityscapes": cityscapes_pairs,
@@ -46,15 +47,19 @@ _FORMS: dict[str, Callable[[Path], list[Pair]]] = {
 }
 
 
-def pair_records(layout: PairsLayoutConfig, raw_root: Path) -> list[ImageRecord]:
-    """All pairs of a layout. Raises ValueError for missing folders or partners."""
+def pair_records(layout: PairsLayoutConfig, raw_root: Path, unused: Unused) -> list[ImageRecord]:
+    """All pairs of a layout. Files that are left out are recorded in `unused`.
+
+    Raises:
+        ValueError: missing folders or partners.
+    """
     root = existing_folder(raw_root / layout.root)
     if layout.form == "side_by_side":
-        pairs = side_by_side_pairs(root, layout.direction)
+        pairs = side_by_side_pairs(root, layout.direction, unused=unused)
     elif layout.form == "folders":
-        pairs = folder_pairs(root, layout.condition_folder, layout.image_folder)
+        pairs = folder_pairs(root, layout.condition_folder, layout.image_folder, unused)
     else:
-        pairs = _FORMS[layout.form](root)
+        pairs = _FORMS[layout.form](root, unused)
     if layout.order is not None:
         pairs = split_by_order(pairs, layout.order.train, layout.order.val)
     return [ImageRecord(p.id, p.image.path, p.image.path.relative_to(root).as_posix(), p.split, pair=p) for p in pairs]

@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from PIL import Image, UnidentifiedImageError
-
 from favae.config.dataset import Split
-from favae.data.images import BadImage
+from favae.data.forms import images_below, nested
+from favae.data.images import BadImage, image_size
 from favae.data.pair import Half, Pair, Part
 from favae.data.records import SPLITS
-from favae.data.walk import IMAGE_SUFFIXES
+from favae.data.walk import Unused, shown
 
 Direction = Literal["a_to_b", "b_to_a"]
 SizeRule = Literal["equal", "proportional"]
@@ -25,13 +24,19 @@ _NAMED = 3  # files listed in a message
 _OWN_PARTS: tuple[tuple[str, Split], ...] = (("train", "train"), ("val", "val"), ("test", "test"))
 
 
-def side_by_side_pairs(root: Path, direction: Direction, parts: Sequence[tuple[str, Split]] = _OWN_PARTS) -> list[Pair]:
+def side_by_side_pairs(
+    root: Path,
+    direction: Direction,
+    parts: Sequence[tuple[str, Split]] = _OWN_PARTS,
+    unused: Unused | None = None,
+) -> list[Pair]:
     """`<part>/<name>`: A in the left half, B in the right one (pix2pix).
 
     Args:
-        root: folder of the data set.
+        root: folder of the data set, or a folder above it, as after unpacking an archive.
         direction: "a_to_b" generates the right half from the left one, "b_to_a" the reverse.
         parts: the subfolders and their splits; the first must exist, the others are read if they exist.
+        unused: records what is left out.
 
     Raises:
         ValueError: unknown direction, no images in the first part, or two files of the same name.
@@ -41,47 +46,51 @@ def side_by_side_pairs(root: Path, direction: Direction, parts: Sequence[tuple[s
     condition: Half = "left" if direction == "a_to_b" else "right"
     image: Half = "right" if direction == "a_to_b" else "left"
     pairs = []
+    root = _above(root, parts[0][0])
     for number, (part, split) in enumerate(parts):
         if number and not (root / part).is_dir():
             continue
-        for name, path in _by_name(root / part).items():
+        for name, path in _by_name(root / part, unused).items():
             pairs.append(Pair(f"{part}/{name}", split, Part(path, condition), Part(path, image)))
     return pairs
 
 
-def facades_pairs(root: Path) -> list[Pair]:
+def facades_pairs(root: Path, unused: Unused | None = None) -> list[Pair]:
     """Facades of pix2pix: photo left, labels right, labels to photo; published as 400 / 100 / 106."""
-    return side_by_side_pairs(root, "b_to_a")
+    return side_by_side_pairs(root, "b_to_a", unused=unused)
 
 
-def edges_to_shoes_pairs(root: Path) -> list[Pair]:
+def edges_to_shoes_pairs(root: Path, unused: Unused | None = None) -> list[Pair]:
     """edges2shoes of pix2pix: `<n>_AB.jpg`, edges left, photo right; published as 49,825 train and 200 val.
 
     There is no published test part: the published val is `test` here, and `val_from_train` takes val out of train.
     """
-    return side_by_side_pairs(root, "a_to_b", (("train", "train"), ("val", "test")))
+    return side_by_side_pairs(root, "a_to_b", (("train", "train"), ("val", "test")), unused)
 
 
-def folder_pairs(root: Path, condition: str = "A", image: str = "B") -> list[Pair]:
+def folder_pairs(root: Path, condition: str = "A", image: str = "B", unused: Unused | None = None) -> list[Pair]:
     """Two folders with files of the same names; suffixes may differ. Subfolders train, val, test are splits; without
     them all pairs are train.
 
     Raises:
         ValueError: a missing folder, a file without partner, two files of the same name, or files outside the splits.
     """
-    conditions, images = (_by_name(root / folder) for folder in (condition, image))
+    root = _above(root, condition)
+    conditions, images = (_by_name(root / folder, unused) for folder in (condition, image))
     _same_names({condition: conditions, image: images}, root)
     in_splits = [name.split("/")[0] in SPLITS for name in conditions]
     if any(in_splits) and not all(in_splits):
         outside = next(name for name, inside in zip(conditions, in_splits, strict=True) if not inside)
-        raise ValueError(f"{root / condition / outside} is outside train, val and test, where others are; move it")
+        raise ValueError(
+            f"{shown(root / condition / outside)} is outside train, val and test, where others are; move it"
+        )
     return [
         Pair(name, _split_of(name) if all(in_splits) else "train", Part(conditions[name]), Part(images[name]))
         for name in sorted(conditions)
     ]
 
 
-def celebamask_pairs(root: Path) -> list[Pair]:
+def celebamask_pairs(root: Path, unused: Unused | None = None) -> list[Pair]:
     """CelebAMask-HQ: `CelebA-HQ-img/<n>.jpg` and one mask per class, `CelebAMask-HQ-mask-anno/<n // 2000>/<n>_<part>.png`.
 
     Published as 30,000 images of 1024 pixels with masks of 512 pixels: check with sizes "proportional". No split is
@@ -91,17 +100,18 @@ def celebamask_pairs(root: Path) -> list[Pair]:
         ValueError: a missing folder, or an image without masks, or masks without image.
     """
     masks: dict[str, list[Path]] = {}
-    for path in _images_in(root / "CelebAMask-HQ-mask-anno"):
+    root = _above(root, "CelebAMask-HQ-mask-anno")
+    for path in _images_in(root / "CelebAMask-HQ-mask-anno", unused):
         number = path.stem.partition("_")[0]
         masks.setdefault(str(int(number)) if number.isdecimal() else path.stem, []).append(path)
-    images = _by_name(root / "CelebA-HQ-img")
+    images = _by_name(root / "CelebA-HQ-img", unused)
     labels = {name: paths[0] for name, paths in masks.items()}
     _same_names({"CelebA-HQ-img": images, "CelebAMask-HQ-mask-anno": labels}, root)
     ordered = sorted(images, key=lambda name: (len(name), name))  # numbers without leading zeros
     return [Pair(n, "train", Part(labels[n]), Part(images[n]), parts=tuple(sorted(masks[n]))) for n in ordered]
 
 
-def cityscapes_pairs(root: Path) -> list[Pair]:
+def cityscapes_pairs(root: Path, unused: Unused | None = None) -> list[Pair]:
     """Cityscapes: `leftImg8bit/<split>/<city>/<stem>_leftImg8bit.png`, label and instance ids in `gtFine`.
 
     Published as 2,975 / 500; the labels of the published test part are dummies, so its val is `test` here, and
@@ -113,9 +123,10 @@ def cityscapes_pairs(root: Path) -> list[Pair]:
     pairs = []
     parts: tuple[tuple[str, Split], ...] = (("train", "train"), ("val", "test"))
     for part, split in parts:
-        images = _by_name(root / "leftImg8bit" / part, "_leftImg8bit")
-        labels = _by_name(root / "gtFine" / part, "_gtFine_labelIds")
-        instances = _by_name(root / "gtFine" / part, "_gtFine_instanceIds")
+        photographs, maps = (_above(root, f"{kind}/{part}") / kind / part for kind in ("leftImg8bit", "gtFine"))
+        images = _by_name(photographs, unused, "_leftImg8bit")
+        labels = _by_name(maps, unused, "_gtFine_labelIds")
+        instances = _by_name(maps, None, "_gtFine_instanceIds")
         _same_names({f"leftImg8bit/{part}": images, f"gtFine/{part}": labels, "instances": instances}, root)
         pairs += [
             Pair(f"{part}/{name}", split, Part(labels[name]), Part(images[name]), instances[name])
@@ -124,7 +135,7 @@ def cityscapes_pairs(root: Path) -> list[Pair]:
     return pairs
 
 
-def ade20k_pairs(root: Path) -> list[Pair]:
+def ade20k_pairs(root: Path, unused: Unused | None = None) -> list[Pair]:
     """ADE20K of the scene parsing challenge: `images` and `annotations`, published as 20,210 training, 2,000 validation.
 
     The published validation part is `test` here.
@@ -133,9 +144,10 @@ def ade20k_pairs(root: Path) -> list[Pair]:
         ValueError: a missing folder, or an image or annotation without partner.
     """
     pairs = []
+    root = _above(root, "annotations/training")
     parts: tuple[tuple[str, Split], ...] = (("training", "train"), ("validation", "test"))
     for part, split in parts:
-        images, labels = (_by_name(root / kind / part) for kind in ("images", "annotations"))
+        images, labels = (_by_name(root / kind / part, unused) for kind in ("images", "annotations"))
         _same_names({f"images/{part}": images, f"annotations/{part}": labels}, root)
         pairs += [Pair(f"{part}/{name}", split, Part(labels[name]), Part(images[name])) for name in sorted(images)]
     return pairs
@@ -188,13 +200,7 @@ def check_sizes(pair: Pair, rule: SizeRule = "equal") -> tuple[int, int]:
 
 
 def _size(part: Part) -> tuple[int, int]:
-    try:
-        with Image.open(part.path) as image:
-            width, height = image.size
-    except FileNotFoundError:
-        raise BadImage(str(part.path), "missing") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise BadImage(str(part.path), f"not an image: {error}") from None
+    width, height = image_size(part.path)
     if part.half == "whole":
         return width, height
     if width % 2:
@@ -202,25 +208,27 @@ def _size(part: Part) -> tuple[int, int]:
     return width // 2, height
 
 
-def _images_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"the raw-data folder {folder} does not exist; put the data set there or correct `root`")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    if not found:
-        raise ValueError(f"no images in {folder}; looked for {', '.join(sorted(IMAGE_SUFFIXES))} at any depth")
-    return found
+def _above(root: Path, name: str) -> Path:
+    """The folder nearest to `root` that has the folder `name`; `root` if there is none."""
+    if not root.is_dir():
+        return root
+    return next((folder for folder in nested(root) if (folder / name).is_dir()), root)
 
 
-def _by_name(folder: Path, ending: str = "") -> dict[str, Path]:
+def _images_in(folder: Path, unused: Unused | None) -> list[Path]:
+    return images_below(folder, Unused() if unused is None else unused)
+
+
+def _by_name(folder: Path, unused: Unused | None, ending: str = "") -> dict[str, Path]:
     """Files by relative name without suffix and `ending`; those without the ending are left out."""
     found: dict[str, Path] = {}
-    for path in _images_in(folder):
+    for path in _images_in(folder, unused):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if not name.endswith(ending):
             continue
         name = name.removesuffix(ending)
         if name in found:
-            raise ValueError(f"{found[name]} and {path} have the same name; remove one of them")
+            raise ValueError(f"{shown(found[name])} and {shown(path)} have the same name; remove one of them")
         found[name] = path
     return found
 
@@ -231,9 +239,9 @@ def _same_names(sides: dict[str, dict[str, Path]], root: Path) -> None:
     for side, files in sides.items():
         missing = sorted(everything - set(files))
         if missing:
-            shown = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+            names = ", ".join(map(shown, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")
             raise ValueError(
-                f"{root}: {len(missing)} of {len(everything)} pairs have no partner in {side}: {shown}; add the files or "
+                f"{shown(root)}: {len(missing)} of {len(everything)} pairs have no partner in {side}: {names}; add the files or "
                 "remove their partners"
             )
 

@@ -102,7 +102,8 @@ def prepare(
     if bad and config.on_bad_image == "fail":
         raise BadImagesError(bad, len(records), report)
     if not output.counts["train"]:
-        raise ValueError(f"no training image is left of {len(records)} found ({len(bad)} bad)")
+        example = f"; {bad[0][0].source}: {bad[0][1]}" if bad else ""
+        raise ValueError(f"no training image is left of {len(records)} found ({len(bad)} bad{example})")
     if unfinished is not None:
         for path in output.files():
             path.replace(out_dir / path.name)

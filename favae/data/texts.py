@@ -5,13 +5,14 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from favae.config.dataset import ListFilesConfig, Split
 from favae.data.walk import shown
 
+Entries = TypeVar("Entries", bound=Sized)
 MOST_CAPTION_CHARACTERS = 131_072  # limit per field of Python's CSV reader, with which later stages read captions
 _MOST_LIST_BYTES = 1 << 30  # unzipped; the JSON file of FFHQ has 255 MB
 _GZIP_START = b"\x1f\x8b"
@@ -56,9 +57,9 @@ class Texts:
         for number, line in enumerate(self.text(path).split("\n"), start=1):
             if line := line.strip():
                 if control := re.search(r"[\x00\r]", line):
+                    advice = "save it with Unix line ends" if control[0] == "\r" else "is it UTF-16? save it as UTF-8"
                     raise ValueError(
-                        f"{shown(path)}, line {number}: found {control[0]!r} within a line, expected plain lines; "
-                        "save it with Unix line ends"
+                        f"{shown(path)}, line {number}: found {control[0]!r} within a line, expected plain lines; {advice}"
                     )
                 yield number, line
 
@@ -77,8 +78,8 @@ class Texts:
         return tuple(captions)
 
     def names(self, path: Path) -> list[str]:
-        """File names of a list, one per line; folders before a name are removed."""
-        return [_plain_name(line, path, number) for number, line in self.lines(path)]
+        """File names of a list, one per line, at least one; folders before a name are removed."""
+        return _filled([_plain_name(line, path, number) for number, line in self.lines(path)], path)
 
     def partition(self, path: Path) -> dict[str, Split]:
         """CelebA's list: file name to split, from `000001.jpg 0` or, with a header, `000001.jpg,0` (Kaggle)."""
@@ -94,7 +95,7 @@ class Texts:
             name, split = _plain_name(found[1], path, number), _PARTITIONS[found[2]]
             if partition.setdefault(name, split) != split:
                 raise ValueError(f"{shown(path)}, line {number}: {name} is listed twice, in different parts; keep one")
-        return partition
+        return _filled(partition, path)
 
     def mapping(self, path: Path) -> dict[int, str]:
         """CelebA-HQ number to CelebA file name, from lines such as `0  119613  119614.jpg`; a header line is skipped."""
@@ -108,8 +109,12 @@ class Texts:
                     f"{shown(path)}, line {number}: found {_short(line)}, expected number, original number and "
                     "original file name"
                 )
-            mapping[int(columns[0])] = _plain_name(columns[2], path, number)
-        return mapping
+            image, name = int(columns[0]), _plain_name(columns[2], path, number)
+            if mapping.setdefault(image, name) != name:
+                raise ValueError(
+                    f"{shown(path)}, line {number}: image {image} is listed twice, for two files; keep one"
+                )
+        return _filled(mapping, path)
 
     def number_lists(self, lists: ListFilesConfig, folder: Path) -> dict[int, Split]:
         """Image number to split from two lists of file names; a number in both is an error."""
@@ -123,6 +128,8 @@ class Texts:
                         f"{shown(folder / file)}, line {line}: image {_short(name)} is in both lists, {lists.train} and "
                         f"{lists.test}; keep it in one"
                     )
+            if split not in splits.values():
+                _filled((), folder / file)
         return splits
 
     def ffhq_json(self, path: Path) -> dict[int, Split]:
@@ -138,8 +145,9 @@ class Texts:
                 raise ValueError(f"{shown(path)}: found the key {_short(key)}, {expected}")
             if not isinstance(category, str) or category not in _CATEGORIES:
                 raise ValueError(f"{shown(path)}: {key}: found the category {_short(category)}, {expected}")
-            splits[int(key)] = _CATEGORIES[category]
-        return splits
+            if splits.setdefault(int(key), _CATEGORIES[category]) != _CATEGORIES[category]:
+                raise ValueError(f"{shown(path)}: image {int(key)} is listed twice, in different parts; keep one")
+        return _filled(splits, path)
 
     def json(self, path: Path) -> Any:
         """Content of a JSON file."""
@@ -192,6 +200,13 @@ def unzipped(data: bytes, path: Path, most: int) -> bytes:
         parts.append(part)
         rest = engine.unused_data
     return b"".join(parts)
+
+
+def _filled(entries: Entries, path: Path) -> Entries:
+    """`entries` themselves. Raises ValueError naming the list if there are none: its data set would be empty."""
+    if not entries:
+        raise ValueError(f"{shown(path)} has no entry, expected one per image; download it again")
+    return entries
 
 
 def image_number(name: str, where: str) -> int:

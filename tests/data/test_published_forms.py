@@ -102,7 +102,7 @@ def test_ffhq_flat_or_in_thousand_folders(tmp_path, folder, suffix):
 
 
 def test_two_resolutions_of_ffhq_are_refused_with_what_to_do(tmp_path):
-    _touch(tmp_path / "ffhq", "images1024x1024/00000/00001.png", "thumbnails128x128/00000/00001.png")
+    _touch(tmp_path / "ffhq", "images256x256/00000/00001.png", "thumbnails128x128/00000/00001.png")
     with pytest.raises(ValueError, match="the same image, 1, twice; keep one of them, or let `root` name the folder"):
         _records(tmp_path, kind="ffhq")
     assert len(_records(tmp_path, kind="ffhq", root="ffhq/thumbnails128x128", val_from_train=0)) == 1
