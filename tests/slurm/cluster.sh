@@ -42,6 +42,7 @@ SlurmctldPidFile=$D/run/slurmctld.pid
 SlurmdPidFile=$D/run/slurmd-%n.pid
 SlurmctldLogFile=$D/log/slurmctld.log
 SlurmdLogFile=$D/log/slurmd-%n.log
+SlurmdDebug=debug2
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none

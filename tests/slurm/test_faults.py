@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from slurm_support import (
     reached,
     resume,
     set_up,
-    still_ending,
     until,
 )
 from tests_support import call, environment
@@ -142,8 +140,7 @@ def _limit(cluster: Cluster, number: str) -> None:
 def _start_again(cluster: Cluster, number: str) -> None:
     """Wait until a job is requeued, and skip the two minutes for which SLURM delays it."""
     until(lambda: cluster.ask("squeue", "--noheader", "--jobs", number, "--format=%T").strip() == "PENDING")
-    until(lambda: not still_ending(number))
-    time.sleep(5)  # slurmd treats a job as "already running" until some moments after its last step
+    until(lambda: not cluster.still_ending(number))
     cluster.bring_back("gpu1")
     cluster.ask("scontrol", "update", f"jobid={number}", "timelimit=60", "starttime=now")
 

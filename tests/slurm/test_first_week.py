@@ -35,6 +35,26 @@ def test_with_accounting_a_failed_node_ends_no_workflow(accounting: Cluster, sta
     _found_a_week_later(accounting, jobs[0]["JobId"])
 
 
+def test_a_job_whose_node_fails_to_start_it_runs_when_the_node_is_repaired(stale: Path) -> None:
+    repaired = stale / "repaired"
+    prolog = stale / "prolog.sh"
+    prolog.write_text(f'#!/bin/sh\n[ "$SLURMD_NODENAME" != gpu1 ] || [ -e {repaired} ]\n')
+    prolog.chmod(0o755)
+    cluster = Cluster.start(CLUSTER_EDIT=f"s|^SlurmUser=|Prolog={prolog}\\n&|")
+    set_up(stale)
+    workflow = Workflow(cluster, stale, "--retries", "0", "--", TRAINING)
+    try:
+        until(lambda: "Released, 1 of at most 3 times" in workflow.said)
+        repaired.touch()
+        cluster.bring_back("gpu1")
+        assert workflow.wait() == 0, workflow.account
+        (job,) = cluster.jobs(stale)
+    finally:
+        workflow.stop()
+        cluster.stop()
+    assert job["JobState"] == "COMPLETED"
+
+
 def _found_a_week_later(accounting: Cluster, number: str) -> None:
     """Stage and cell of a job, asked as the operators' page says, without files of the project."""
     asked = ("--allocations", "--noheader", "--parsable2", "--format=JobID,JobName,SubmitLine")

@@ -107,11 +107,26 @@ class Cluster:
         return next((j for j in reversed(self.jobs(project)) if j["Comment"].endswith(f"_{cell}")), None)
 
     def start_now(self, project: Path) -> None:
-        """Skip the two minutes of waiting of requeued jobs. The call fails for a job that has started, which is fine."""
+        """Skip the two minutes of waiting of requeued jobs. The call fails for a job that has started, which is fine.
+
+        SLURM waits because after the failure of a node the job may still be ending there: so these jobs wait for that.
+        """
         for job in self.jobs(project):
-            if job["JobState"] == "PENDING" and job["Reason"] == "BeginTime":
+            if job["JobState"] == "PENDING" and job["Reason"] == "BeginTime" and not self.still_ending(job["JobId"]):
                 update = ["scontrol", "update", f"jobid={job['JobId']}", "starttime=now"]
                 subprocess.run(update, env=self.variables, capture_output=True, timeout=60, check=False)
+
+    def still_ending(self, number: str) -> bool:
+        """Whether a node still ends a job: it would refuse to start it again, and SLURM would hold the job and drain the node.
+
+        A step has a socket while it exists. A node looks for the end of the steps once a second, and forgets the job then.
+        """
+        logs = [path.read_text(errors="replace") for path in (self.folder / "log").glob("slurmd-*.log")]
+        began, done = (
+            sum(log.count(f"{word} processing RPC: REQUEST_TERMINATE_JOB") for log in logs)
+            for word in ("Start", "Finish")
+        )
+        return began > done or any((self.folder / "spool").glob(f"*/*_{number}.*"))
 
     def close(self, *partitions: str) -> None:
         """Start no further jobs of these partitions; they wait in the queue."""
@@ -276,12 +291,6 @@ def awaits_signal(process: psutil.Process, number: signal.Signals) -> bool:
         return False
     pending = re.findall(r"(?:SigPnd|ShdPnd):\s*([0-9a-f]+)", status)
     return any(int(mask, 16) >> (number - 1) & 1 for mask in pending)
-
-
-def still_ending(number: str) -> bool:
-    """Whether a step of a job still exists: slurmd does not start the job again before its end."""
-    names = [process.info["cmdline"] or [""] for process in psutil.process_iter(["cmdline"])]
-    return any(words[0].startswith(f"slurmstepd: [{number}.") for words in names)
 
 
 def _training(project: Path, cell: str) -> psutil.Process | None:

@@ -7,7 +7,7 @@ import pytest
 from tests_support import ROOT
 
 from favae.runtime.slurm import requeue
-from favae.runtime.slurm_queue import hopeless_jobs
+from favae.runtime.slurm_queue import RELEASES, QueueWatch
 
 QUERY = ("-X", "--parsable2", "--clusters", "all", "--noheader", "--format=JobIdRaw,State", "--name", "run")
 DISABLED = 'echo "Slurm accounting storage is disabled" >&2; exit 1'
@@ -93,20 +93,53 @@ def test_jobs_append_to_their_log_and_may_requeue_themselves(ask) -> None:
     assert done.stdout == "allowed --open-mode=append --parsable\n"
 
 
-def test_jobs_of_this_folder_that_can_never_start_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = f"""7|PartitionTimeLimit|{tmp_path}|rule_a
-8|Priority|{tmp_path}|rule_b
-9|AssocMaxWallDurationPerJobLimit|{tmp_path}|rule_c
-10|launch failed requeued held|{tmp_path}|rule_d
-11|PartitionTimeLimit|/elsewhere|rule_e"""
-    (tmp_path / "squeue").write_text(f"#!/bin/bash\ncat <<'END'\n{queue}\nEND\n")
-    (tmp_path / "squeue").chmod(0o755)
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`queue("7|reason|folder|comment", ...)` is what `squeue` answers from then on."""
+
+    def answer(*lines: str, scontrol: str = "echo $* >>$HERE/scontrol.said") -> QueueWatch:
+        for name, body in {"squeue": "cat <<'END'\n" + "\n".join(lines) + "\nEND", "scontrol": scontrol}.items():
+            (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+            (tmp_path / name).chmod(0o755)
+        return QueueWatch()
+
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("HERE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    told = dict(hopeless_jobs())
-    assert told.keys() == {"7", "9", "10"}
-    assert "SLURM job 7 (rule_a) will not start: PartitionTimeLimit. Press Ctrl-C" in told["7"]
-    assert told["10"].endswith("To release it: scontrol release 10")
+    return answer
+
+
+def test_jobs_of_this_folder_that_can_never_start_are_reported_once(tmp_path: Path, queue) -> None:
+    watch = queue(
+        f"7|PartitionTimeLimit|{tmp_path}|rule_a",
+        f"8|Priority|{tmp_path}|rule_b",
+        f"9|AssocMaxWallDurationPerJobLimit|{tmp_path}|rule_c",
+        f"10|JobHeldUser|{tmp_path}|rule_d",
+        "11|PartitionTimeLimit|/elsewhere|rule_e",
+    )
+    first, second, third = watch.look()
+    assert "SLURM job 7 (rule_a) will not start: PartitionTimeLimit. Press Ctrl-C" in first
+    assert second.startswith("SLURM job 9 (rule_c) will not start")
+    assert third == "SLURM job 10 (rule_d) is held: JobHeldUser. To release it: scontrol release 10"
+    assert list(watch.look()) == []
+    assert not (tmp_path / "scontrol.said").exists(), "what a person holds stays held"
+
+
+def test_a_job_whose_node_failed_to_start_it_is_released_a_few_times(tmp_path: Path, queue) -> None:
+    watch = queue(f"7|launch failed requeued held|{tmp_path}|rule_a", "8|launch failed requeued held|/elsewhere|rule_b")
+    for count in range(1, RELEASES + 1):
+        (said,) = watch.look()
+        assert said.endswith(f"Released, {count} of at most {RELEASES} times")
+    (said,) = watch.look()
+    assert said.endswith("is held: launch failed requeued held. To release it: scontrol release 7")
+    assert list(watch.look()) == []
+    assert (tmp_path / "scontrol.said").read_text() == "release 7\n" * RELEASES
+
+
+def test_a_job_that_may_not_be_released_is_reported(tmp_path: Path, queue) -> None:
+    watch = queue(f"7|launch_failed_requeued_held|{tmp_path}|rule_a", scontrol="exit 1")
+    (said,) = watch.look()
+    assert said.endswith("To release it: scontrol release 7")
 
 
 def test_only_slurm_jobs_of_a_workflow_are_requeued(monkeypatch: pytest.MonkeyPatch) -> None:
