@@ -256,12 +256,37 @@ FIGURE_STAGES: dict[FigureKind, tuple[str, ...]] = {
 }
 
 
+# Figures in which a curve can be the mean of several trainings.
+AVERAGED: tuple[FigureKind, ...] = ("spectrum_error", "spectra", "learning_curves")
+
+
 class SeriesConfig(Schema):
-    """One curve, or one row of images: its cell and its label. Curves with the same `panel` share an axis."""
+    """One curve, or one row of images: its cell and its label. Curves with the same `panel` share an axis.
+
+    `cells` instead of `cell` lists several trainings of one recipe that differ in their seed; the curve is their mean, and
+    a band around it is the interval of the mean.
+    """
 
     label: str
-    cell: CellReference
+    cell: CellReference | None = None
+    cells: Annotated[tuple[CellReference, ...], Field(min_length=2)] | None = None
     panel: str = ""
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if (self.cell is None) == (self.cells is None):
+            raise ValueError("give either cell or cells")
+        return self
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The cells that are drawn, at least one."""
+        return self.cells or ((self.cell,) if self.cell else ())
+
+    @property
+    def run(self) -> str:
+        """The cell, or the first of several."""
+        return self.runs[0]
 
 
 class FigureConfig(Schema):
@@ -277,10 +302,13 @@ class FigureConfig(Schema):
     def _stages_fit(self) -> Self:
         allowed = FIGURE_STAGES[self.kind]
         for series in self.series:
-            if series.cell.partition("/")[0] not in allowed:
-                raise ValueError(
-                    f"a figure of kind {self.kind!r} needs cells of {' or '.join(allowed)}, found {series.cell!r}"
-                )
+            for cell in series.runs:
+                if cell.partition("/")[0] not in allowed:
+                    raise ValueError(
+                        f"a figure of kind {self.kind!r} needs cells of {' or '.join(allowed)}, found {cell!r}"
+                    )
+            if series.cells and self.kind not in AVERAGED:
+                raise ValueError(f"a figure of kind {self.kind!r} shows one training; give cell instead of cells")
         return self
 
 
@@ -308,9 +336,10 @@ class FiguresConfig(Schema):
         """One sentence per reference to a cell (`<stage>/<cell>`) that does not exist."""
         for figure in self.figures:
             for series in figure.series:
-                if series.cell not in cells:
-                    near = closest(series.cell, sorted(cells))
-                    yield f"figure {figure.id!r}, {series.label!r}: no cell {series.cell!r}; {near}"
+                for cell in series.runs:
+                    if cell not in cells:
+                        near = closest(cell, sorted(cells))
+                        yield f"figure {figure.id!r}, {series.label!r}: no cell {cell!r}; {near}"
 
 
 def _check_distinct(names: list[str], what: str) -> None:

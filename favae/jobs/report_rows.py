@@ -3,9 +3,11 @@
     {each: evaluate_reconstruction/celebahq-f16-*-on-celebahq, published: "favae-table2/{published}"}
 
 Cells that the same table or figure already names are left out, so an `each` at the end means "all others". In a table,
-all cells of one row of a recipe (its seeds) form one row. Labels come from the recipe (`_rows: {<row>: {label: ...,
-short: ..., published: ...}}`); the default is the row's name. `label` and `published` are patterns with `{label}`,
-`{short}`, `{published}`, `{row}`, `{numbers}`, `{model}` and `{dataset}`.
+all cells of one row of a recipe (its seeds) form one row; in a figure, with `seeds: mean`, one curve.
+
+Labels come from the recipe (`_rows: {<row>: {label: ..., short: ..., published: ...}}`); the default is the row's name.
+`label` and `published` are patterns with `{label}`, `{short}`, `{published}`, `{row}`, `{numbers}`, `{model}` and
+`{dataset}`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +20,7 @@ from favae.jobs.groups import Cell, Cells, chosen
 from favae.jobs.stages import STAGES
 from favae.runtime import paths
 
-_EACH_KEYS = {"each", "label", "published", "panel"}
+_EACH_KEYS = {"each", "label", "published", "panel", "seeds"}
 
 
 def expand_tables(tables: list[Any], cells: Cells, where: str) -> list[Any]:
@@ -67,11 +69,7 @@ def _named(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _table_rows(entry: Mapping[str, Any], found: list[str], cells: Cells) -> Iterator[dict[str, Any]]:
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    for name in found:
-        trained = _trained(name, cells)
-        rows.setdefault((trained.recipe, trained.row, _roles(name, cells).get("dataset", "")), []).append(name)
-    for names in rows.values():
+    for names in _by_row(found, cells):
         words = _words(names[0], cells)
         row: dict[str, Any] = {"label": entry.get("label", "{label}").format_map(words)}
         if "published" in entry and ("published" in words or "{published}" not in entry["published"]):
@@ -80,10 +78,22 @@ def _table_rows(entry: Mapping[str, Any], found: list[str], cells: Cells) -> Ite
 
 
 def _series(entry: Mapping[str, Any], found: list[str], cells: Cells) -> Iterator[dict[str, Any]]:
-    for name in found:
-        words = _words(name, cells)
+    if entry.get("seeds", "mean") != "mean":
+        raise ConfigError(f"each: {entry['each']}: seeds is {entry['seeds']!r}; leave it out, or say seeds: mean")
+    for names in _by_row(found, cells) if "seeds" in entry else [[name] for name in found]:
+        words = _words(names[0], cells)
         panel = {"panel": entry["panel"].format_map(words)} if "panel" in entry else {}
-        yield {"label": entry.get("label", "{short}").format_map(words), **panel, "cell": name}
+        series = {"label": entry.get("label", "{short}").format_map(words), **panel}
+        yield series | ({"cell": names[0]} if len(names) == 1 else {"cells": names})
+
+
+def _by_row(found: list[str], cells: Cells) -> list[list[str]]:
+    """The cells of one row of a recipe on one data set together: its seeds."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for name in found:
+        trained = _trained(name, cells)
+        rows.setdefault((trained.recipe, trained.row, _roles(name, cells).get("dataset", "")), []).append(name)
+    return list(rows.values())
 
 
 def _roles(name: str, cells: Cells) -> dict[str, str]:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from favae.config.reporting import FigureConfig, FigureStyleConfig
 from favae.evaluation.spectrum import POWER_FLOOR
 from favae.reporting.results import Results
-from favae.reporting.style import GREY, bare, new_figure
+from favae.reporting.steps import about_steps, figure_of_images, height_below, write_below
+from favae.reporting.style import GREY, POINTS, bare, new_figure
 from favae.runtime import paths
 
 Rows = list[tuple[str, np.ndarray, list[float] | None]]  # label, images [k,H,W,3], PSNR of each
@@ -25,18 +26,18 @@ def draw_reconstructions(config: FigureConfig, style: FigureStyleConfig, results
     Raises:
         ValueError: cells that were not evaluated on the same images.
     """
-    first = results.examples(config.series[0].cell, config.examples)
+    first = results.examples(config.series[0].run, config.examples)
     rows: Rows = [("Original", first["original"], None)]
     if "condition" in first:
         rows.append(("Input", first["condition"], None))
     for series in config.series:
-        examples = results.examples(series.cell, config.examples)
+        examples = results.examples(series.run, config.examples)
         if not np.array_equal(examples["id"], first["id"]):
-            raise ValueError(f"figure {config.id!r}: {series.cell} shows other images than {config.series[0].cell}")
-        values = results.table(series.cell, paths.IMAGES).set_index("id")
+            raise ValueError(f"figure {config.id!r}: {series.run} shows other images than {config.series[0].run}")
+        values = results.table(series.run, paths.IMAGES).set_index("id")
         psnr = values["psnr"].loc[examples["id"]].tolist() if "psnr" in values else None
         rows.append((series.label, examples["reconstruction"], psnr))
-    return _lay_out(rows, style, config.title)
+    return _lay_out(rows, style, config.title, about_steps(config, results))
 
 
 class _Sheet:
@@ -45,10 +46,10 @@ class _Sheet:
     LABEL, BETWEEN, BAR = 0.25, 0.2, 0.45  # left of, between and right of the blocks
     HEADER, BELOW, GAP = 0.55, 0.21, 0.05  # above all rows, below each row, right of each image
 
-    def __init__(self, rows: int, columns: int, width: float, title: str) -> None:
+    def __init__(self, rows: int, columns: int, width: float, title: str, below: float) -> None:
         self.columns, self.width = columns, width
         self.side = (width - self.LABEL - self.BETWEEN - self.BAR) / (2 * columns) - self.GAP
-        self.height = self.HEADER + rows * (self.side + self.BELOW)
+        self.height = self.HEADER + rows * (self.side + self.BELOW) + below
         self.figure = new_figure(width, self.height, title, layout=None)
 
     def axes(self, row: int, column: int, block: int) -> Axes:
@@ -67,10 +68,12 @@ class _Sheet:
         return self.figure.add_axes((x / self.width, y / self.height, width / self.width, self.side / self.height))
 
 
-def _lay_out(rows: Rows, style: FigureStyleConfig, title: str) -> Figure:
+def _lay_out(rows: Rows, style: FigureStyleConfig, title: str, note: str) -> Figure:
     spectra = [[log_power(image) for image in images] for _, images, _ in rows]
     low, high = np.percentile(spectra[0], [1, 99.9])  # all rows share the colour scale of the originals
-    sheet = _Sheet(len(rows), len(rows[0][1]), style.width, title)
+    below = height_below(note, style.width, style.font_size)
+    sheet = _Sheet(len(rows), len(rows[0][1]), style.width, title, below)
+    write_below(sheet.figure, note, style.width, style.font_size)
     for i, (name, images, psnr) in enumerate(rows):
         for k, image in enumerate(images):
             left, right = sheet.axes(i, k, 0), sheet.axes(i, k, 1)
@@ -105,19 +108,19 @@ def draw_samples(config: FigureConfig, style: FigureStyleConfig, results: Result
     Raises:
         ValueError: cells that were not sampled from the same captions.
     """
-    first = results.examples(config.series[0].cell, config.examples)
+    first = results.examples(config.series[0].run, config.examples)
     rows = [("Real image", first["real"])]
     for series in config.series:
-        examples = results.examples(series.cell, config.examples)
+        examples = results.examples(series.run, config.examples)
         if not np.array_equal(examples["caption"], first["caption"]):
-            raise ValueError(f"figure {config.id!r}: {series.cell} has other captions than {config.series[0].cell}")
+            raise ValueError(f"figure {config.id!r}: {series.run} has other captions than {config.series[0].run}")
         scales = [name for name in examples if name.startswith("guidance_")]
         rows += [(f"{series.label}\n{name.replace('_', ' ')}", examples[name]) for name in scales]
     side = style.width / (len(first["caption"]) + 0.5)
     size = 0.8 * style.font_size
-    captions = [textwrap.fill(caption, int(side * 72 / (0.6 * size))) for caption in first["caption"]]
+    captions = [textwrap.fill(caption, int(side * POINTS / (0.6 * size))) for caption in first["caption"]]
     lines = max(caption.count("\n") + 1 for caption in captions)
-    figure = new_figure(style.width, len(rows) * side + lines * 1.3 * size / 72 + 0.4, config.title)
+    figure = figure_of_images(config, style, results, len(rows) * side + lines * 1.3 * size / POINTS + 0.4)
     grid = figure.subplots(len(rows), len(captions), squeeze=False)
     for axes_row, (label, images) in zip(grid, rows):
         for axes, image in zip(axes_row, images):

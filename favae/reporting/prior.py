@@ -5,15 +5,16 @@ from matplotlib.figure import Figure
 
 from favae.config.reporting import FigureConfig, FigureStyleConfig
 from favae.reporting.results import Results
-from favae.reporting.style import bare, new_figure
+from favae.reporting.steps import figure_of_images
+from favae.reporting.style import bare
 
 
 def draw_drawn(config: FigureConfig, style: FigureStyleConfig, results: Results) -> Figure:
     """Images of `examples` latents drawn from N(0, 1), the same for every row, one row per model."""
-    rows = [(series.label, _from_prior(results, series.cell, "drawn")[: config.examples]) for series in config.series]
+    rows = [(series.label, _from_prior(results, series.run, "drawn")[: config.examples]) for series in config.series]
     columns = max(len(images) for _, images in rows)
     side = style.width / (columns + 2)
-    figure = new_figure(style.width, len(rows) * side + 0.5, config.title)
+    figure = figure_of_images(config, style, results, len(rows) * side + 0.5)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes_row, (label, images) in zip(grid, rows):
         for axes in axes_row:
@@ -28,9 +29,9 @@ def draw_latent_grids(config: FigureConfig, style: FigureStyleConfig, results: R
     """One sheet per model: images over the plane of its two latents, three sheets per row."""
     columns = min(3, len(config.series))
     lines = -(-len(config.series) // columns)
-    figure = new_figure(style.width, lines * (style.width / columns + 0.2) + 0.4, config.title)
+    figure = figure_of_images(config, style, results, lines * (style.width / columns + 0.2) + 0.4)
     for axes, series in zip(figure.subplots(lines, columns, squeeze=False).flat, config.series):
-        axes.imshow(_sheet(_from_prior(results, series.cell, "grid")), interpolation="nearest")
+        axes.imshow(_sheet(_from_prior(results, series.run, "grid")), interpolation="nearest")
         axes.set_title(series.label)
     for axes in figure.axes:
         bare(axes)

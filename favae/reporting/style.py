@@ -14,10 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.rcsetup import cycler
 from matplotlib.text import Text
+from matplotlib.transforms import offset_copy
 
 from favae.config.reporting import FigureStyleConfig
 
 GREY = "0.35"
+POINTS = 72  # in an inch
+_BESIDE = 9  # points from the axes to a label: clear of a ring around the last point
 
 
 @contextmanager
@@ -73,7 +76,8 @@ def bare(axes: Axes) -> None:
 
 
 def label_ends(figure: Figure, axes: Axes, lines: Sequence[Line2D]) -> None:
-    """Write the label of each line to the right of its last point, in its colour, moved so that labels do not overlap.
+    """Write the label of each line to the right of the axes, in its colour, at the height of its last point, moved so that
+    labels do not overlap; a thin line leads to a label that is not beside its point.
 
     Call it after the limits of the axes are final.
     """
@@ -82,22 +86,30 @@ def label_ends(figure: Figure, axes: Axes, lines: Sequence[Line2D]) -> None:
     _without_mathematics(figure)
     figure.draw_without_rendering()  # determines the positions of the axes
     size = 0.9 * matplotlib.rcParams["font.size"]
-    heights = {line: float(np.asarray(line.get_ydata())[-1]) for line in lines}
-    order = sorted(lines, key=heights.__getitem__)
-    pixels = axes.transData.transform([(0, heights[line]) for line in order])[:, 1]
-    top = axes.transAxes.transform((0, 1))[1]
-    placed = spread(pixels, 1.25 * size * figure.dpi / 72, top)
-    for line, y in zip(order, axes.transAxes.inverted().transform([(0, y) for y in placed])[:, 1]):
+    points = {line: axes.transData.transform(_last_point(line)) for line in lines}
+    order = sorted(lines, key=lambda line: float(points[line][1]))
+    (_, bottom), (right, top) = axes.transAxes.transform([(0, 0), (1, 1)])
+    gap = 1.25 * size * figure.dpi / POINTS
+    placed = spread(np.array([points[line][1] for line in order]), gap, top)
+    for line, y in zip(order, placed):
+        beside = abs(y - points[line][1]) < gap / 2 and right - points[line][0] < gap
+        lead = {"arrowstyle": "-", "color": line.get_color(), "lw": 0.6, "alpha": 0.7, "relpos": (0, 0.5), "shrinkA": 0}
         axes.annotate(
             str(line.get_label()),
-            (1, y),
-            (4, 0),
-            xycoords="axes fraction",
-            textcoords="offset points",
+            _last_point(line),
+            (1, (y - bottom) / (top - bottom)),
+            xycoords="data",
+            textcoords=offset_copy(axes.transAxes, figure, x=_BESIDE, units="points"),
+            arrowprops=None if beside else lead,
             color=line.get_color(),
             size=size,
             va="center",
         )
+
+
+def _last_point(line: Line2D) -> tuple[float, float]:
+    x, y = line.get_data()
+    return float(np.asarray(x)[-1]), float(np.asarray(y)[-1])
 
 
 def spread(wanted: np.ndarray, gap: float, highest: float) -> np.ndarray:

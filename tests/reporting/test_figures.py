@@ -109,6 +109,49 @@ def test_spectrum_error_shows_every_ring_and_names_the_images(axes_of: Callable[
     assert {"low", "mid", "high", "VQ-GAN, f = 4", "FA-VAE, f = 2"} <= {t.get_text() for t in photographs.texts}
 
 
+def test_several_trainings_of_a_row_are_their_mean_with_its_interval(
+    edit: Callable[..., None], axes_of: Callable[[str], list[Axes]]
+) -> None:
+    old = 'label: "VQ-GAN, f = 4", panel: Photographs, cell: evaluate_reconstruction/natural-f4-vqgan-on-natural'
+    cells = [f"evaluate_reconstruction/natural-{model}-on-natural" for model in ("f4-vqgan", "f4-favae", "f2-favae")]
+    edit("figures", old, f"label: all, panel: Photographs, cells: [{', '.join(cells)}]")
+    axes = axes_of("spectrum_error")[0]
+    errors = np.stack([pd.read_csv(f"data/tiny/{cell}/spectrum.csv")["error_db"] for cell in cells])
+    mean, error = errors.mean(0), errors.std(0, ddof=1) / 3**0.5
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), mean)
+    outline = next(c for c in axes.collections).get_paths()[0].vertices
+    for x, low, high in zip(axes.lines[0].get_xdata(), mean - 4.302653 * error, mean + 4.302653 * error, strict=True):
+        at = outline[np.isclose(outline[:, 0], x), 1]  # 4.302653: Student's t of two degrees of freedom at 97.5 %
+        np.testing.assert_allclose([at.min(), at.max()], [low, high], rtol=1e-5)
+    assert "Mean of 3 trainings; band: 95 % interval" in axes.figure.get_supxlabel()
+
+
+def test_images_of_several_trainings_have_no_mean(edit: Callable[..., None], job: Callable[[str], Job]) -> None:
+    old = "{label: CAT, cell: generate_images/natural-f4-cat}"
+    edit("figures", old, "{label: CAT, cells: [generate_images/natural-f4-cat, generate_images/natural-f4-cat]}")
+    with pytest.raises(ConfigError, match="a figure of kind 'samples' shows one training; give cell instead of cells"):
+        run_job(job("make_figures"))
+
+
+def test_a_figure_names_the_steps_that_it_shows(axes_of: Callable[[str], list[Axes]]) -> None:
+    for model, step in (("f4-vqgan", 300), ("f4-favae", 1200), ("f2-favae", 300)):
+        card = Path(f"data/tiny/evaluate_reconstruction/natural-{model}-on-natural/card.json")
+        content = json.loads(card.read_text())
+        content["summary"] = {"training": {"step": step, "steps": 1200, "selection": "best"}}
+        card.write_text(json.dumps(content))
+    said = [text.get_text() for text in axes_of("reconstructions")[0].figure.texts]
+    assert "Weights of step 300: VQ-GAN, f = 4; FA-VAE, f = 2. Weights of step 1,200: FA-VAE, f = 4." in said
+
+
+def test_words_of_two_starts_of_a_gan_are_not_on_one_line(axes_of: Callable[[str], list[Axes]]) -> None:
+    path = Path("data/tiny/curves/train_autoencoder/natural-f2-favae.csv")
+    table = pd.read_csv(path)
+    table.loc[table["step"] <= 150, "train/discriminator"] = np.nan
+    table.to_csv(path, index=False)
+    l1, *_ = axes_of("learning_curves")
+    assert [text.xyann[1] for text in l1.texts if text.get_text() == "GAN loss on"] == [0, -13]
+
+
 def test_learning_curves_mark_the_first_logged_gan_step(axes_of: Callable[[str], list[Axes]]) -> None:
     l1, ffl, entropy = axes_of("learning_curves")
     assert [a.get_title(loc="left") for a in (l1, ffl)] == ["L1", "Focal frequency loss"]
@@ -149,7 +192,7 @@ def test_sigma_of_complements_is_drawn_in_the_colour_of_its_pair(axes_of: Callab
     table.to_csv(path, index=False)
     lines = axes_of("sigma")[0].lines
     latent = next(line for line in lines if line.get_label() == "latent ↔ FCM 1")
-    own = next(line for line in lines if line.get_ydata()[0] == 10.0)  # C_0, made by FCM 1
+    own = next(line for line in lines if list(line.get_ydata()[:1]) == [10.0])  # C_0, made by FCM 1
     assert own.get_color() == latent.get_color()
 
 

@@ -65,7 +65,9 @@ class Source:
             figures = cast(FiguresConfig, self._job("make_figures").config).figures
         except (ConfigError, FileNotFoundError):
             return {}
-        return {series.cell: series.label for figure in figures for series in figure.series}
+        series = [one for figure in figures for one in figure.series]
+        several = {cell: f"{one.label} ({cell.partition('/')[2]})" for one in series if one.cells for cell in one.cells}
+        return several | {one.cell: one.label for one in series if one.cell}
 
     @cached_property
     def results(self) -> Results:
