@@ -103,7 +103,7 @@ class TextToImage(nn.Module):
         """Captions to embeddings [B,T,D] and mask [B,T] on the model's device."""
         device = self.cat.start_token.device
         ids_BT, mask_BT = self.text.tokenize(captions)
-        return self.text.encode(ids_BT.to(device)), mask_BT.to(device)
+        return self.text.encode(ids_BT.to(device, non_blocking=True)), mask_BT.to(device, non_blocking=True)
 
     def kept(self) -> dict[str, Tensor]:
         """The weights to save: those of a frozen text encoder are an input, not a result."""

@@ -87,13 +87,18 @@ class Decoder(nn.Module):
         Raises:
             ValueError: wrong channels.
         """
+        h, complements = self.features(z_BChw)
+        return Decoding(self.conv_out(h), complements)
+
+    def features(self, z_BChw: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `forward`, with the feature before the last convolution, [B, c, H, W], in place of the image."""
         check_spatial(z_BChw, self.latent_channels, 1, "the decoder")
         complements: list[Tensor] = []
         h = self._complement(self.post_quant(z_BChw), complements)
         h = self._complement(self.conv_in(h), complements)
         h = self._complement(self.middle(h), complements)
         h = self._complement(self.up(h), complements)
-        return Decoding(self.conv_out(self.head(h)), tuple(complements))
+        return self.head(h), tuple(complements)
 
     def _complement(self, b_BCHW: Tensor, complements: list[Tensor]) -> Tensor:
         """Apply the next FCM, if the decoder has FCMs, and record its complement."""

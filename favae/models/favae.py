@@ -177,12 +177,18 @@ class FAVAE(Autoencoder):
         Raises:
             ValueError: wrong channels, or H or W not a multiple of `downsampling_factor`.
         """
+        return self.finish(self.unfinished(x_BCHW, update_codebook))
+
+    def unfinished(self, x_BCHW: Tensor, update_codebook: bool = True) -> FAVAEOutput:
+        """As `forward`, with the feature before the last convolution in place of the reconstruction."""
         encoding = self.encode(x_BCHW)
         quantized = self.quantize(encoding.z, update_codebook)
-        decoding = self.decode(quantized.z)
-        return FAVAEOutput(
-            decoding.image, quantized.indices, quantized.commitment_loss, encoding.taps, decoding.complements
-        )
+        feature_BCHW, complements = self.decoder.features(quantized.z)
+        return FAVAEOutput(feature_BCHW, quantized.indices, quantized.commitment_loss, encoding.taps, complements)
+
+    def finish(self, unfinished: FAVAEOutput) -> FAVAEOutput:
+        """The output of `forward` from that of `unfinished`."""
+        return unfinished._replace(reconstruction=self.decoder.conv_out(unfinished.reconstruction))
 
 
 def _check_arguments(config: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from favae.config.errors import blaming
 from favae.config.favae import FavaeConfig
@@ -56,6 +56,30 @@ def adaptive_bounds(config: FavaeConfig) -> dict[str, float]:
     return {argument: given[name] for name, argument in names.items() if name in given}
 
 
+class MovingAverage(AveragedModel):
+    """average <- decay average + (1 - decay) weights, with the state of torch's class; buffers are copied.
+
+    torch's own update copies its counter to the device at each step, and so waits for the device.
+    """
+
+    def __init__(self, model: FAVAE, decay: float) -> None:
+        super().__init__(model)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Follow the weights of `model`; the first call copies them."""
+        averages = [average.detach() for average in self.module.parameters()]
+        weights = [weight.detach() for weight in model.parameters()]
+        if int(self.n_averaged) == 0:
+            torch._foreach_copy_(averages, weights)
+        else:
+            torch._foreach_lerp_(averages, weights, 1 - self.decay)
+        for ours, theirs in zip(self.module.buffers(), model.buffers(), strict=True):
+            ours.copy_(theirs)
+        self.n_averaged += 1
+
+
 class AutoencoderTask:
     """Generator, discriminator and sigmas of one FA-VAE.
 
@@ -84,15 +108,18 @@ class AutoencoderTask:
         self.measured_ffl = FocalFrequencyLoss()
         self.adversarial = build_adversarial_loss(objective.adversarial.loss)
         modules = {"model": self.model, "discriminator": self.discriminator, "spectrum": self.spectrum}
-        self.averaged: AveragedModel | None = None
+        self.averaged: MovingAverage | None = None
         if decay := config.optimizer.ema_decay:
-            self.averaged = modules["averaged"] = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+            self.averaged = modules["averaged"] = MovingAverage(self.model, decay)
         self.modules: Mapping[str, nn.Module] = modules
         if config.training.memory_format == "channels_last":
             for module in self.modules.values():
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.recompute_activations(config.training.recompute_activations)
-        self.forward = torch.compile(self.model) if config.training.compile == "default" else self.model
+        # Omega needs two gradients with respect to the last convolution. The backward pass of a compiled network cannot be run
+        # in part, so that convolution is not compiled.
+        most = self.model.unfinished
+        self.unfinished = torch.compile(most) if config.training.compile == "default" else most
         self.optimizers: Mapping[str, Optimizer] = self._optimizers()
 
     def _optimizers(self) -> dict[str, Optimizer]:
@@ -109,6 +136,10 @@ class AutoencoderTask:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.training.precision == "bf16")
+
+    def _forward(self, image: Tensor) -> FAVAEOutput:
+        """Everything that the losses need; the codebook is updated later, once."""
+        return self.model.finish(self.unfinished(image, update_codebook=False))
 
     def _to_device(self, image: Tensor) -> Tensor:
         return to_float(image.to(self.ranks.device, non_blocking=True))
@@ -154,7 +185,7 @@ class AutoencoderTask:
         """Add the gradient of `share` times the objective on one part."""
         objective = self.config.objective
         with self._autocast():
-            output = self.forward(image, update_codebook=False)
+            output = self._forward(image)
         # Each loss on the reconstruction is differentiated with respect to it, once. The weighted sum of these
         # gradients is then propagated through the decoder once. Omega needs only two more gradients, with respect to
         # the last convolution's weight.
@@ -219,7 +250,7 @@ class AutoencoderTask:
         """The order of the official code: reconstruct again after the generator's step. With `codebook_update:
         official` this updates the codebook again."""
         with self._autocast():
-            outputs = [self.forward(image, update_codebook=False) for image in parts]
+            outputs = [self._forward(image) for image in parts]
         if self.config.objective.adversarial.codebook_update == "official":
             self._learn_codebook([(output.taps[-1], output.indices) for output in outputs])
         return [output.reconstruction for output in outputs]

@@ -118,10 +118,12 @@ class Draws:
         torch.manual_seed(self._number("step", step, self._ranks.rank))
 
     def normal(self, purpose: str, step: int, *shape: int) -> Tensor:
-        """N(0, 1) of `shape`, whose first axis is this rank's images."""
-        generator = torch.Generator().manual_seed(self._number(purpose, step))
-        drawn = torch.randn(shape[0] * self._ranks.world_size, *shape[1:], generator=generator)
-        return drawn.chunk(self._ranks.world_size)[self._ranks.rank].to(self._ranks.device)
+        """N(0, 1) of `shape`, whose first axis is this rank's images. Drawn on the device: a copy from the host would wait for
+        it, and the noise of a path length has as many numbers as the images."""
+        device = self._ranks.device
+        generator = torch.Generator(device).manual_seed(self._number(purpose, step))
+        drawn = torch.randn(shape[0] * self._ranks.world_size, *shape[1:], generator=generator, device=device)
+        return drawn.chunk(self._ranks.world_size)[self._ranks.rank]
 
     def uniform(self, purpose: str, step: int, count: int) -> list[float]:
         """`count` numbers in [0, 1), the same on every rank."""

@@ -41,8 +41,8 @@ class SegmenterTask:
         """One Adam step."""
         assert batch.condition is not None  # the constructor has refused data sets without label maps
         self.network.train()
-        image = to_float(batch.images.to(self.ranks.device))
-        labels = batch.condition[:, 0].long().to(self.ranks.device)
+        image = to_float(batch.images.to(self.ranks.device, non_blocking=True))
+        labels = batch.condition[:, 0].long().to(self.ranks.device, non_blocking=True)
         loss = F.cross_entropy(self.network(image), labels, ignore_index=DONT_CARE)
         self.optimizers["adam"].zero_grad()
         loss.backward()

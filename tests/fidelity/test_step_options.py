@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from favae.bench.official import OfficialStep
@@ -70,6 +73,18 @@ def test_equal_parts_are_one_batch_to_the_discriminator_too(
     whole, in_parts = (task_of(tiny_spec(training={"accumulation": parts}), val) for parts in (1, 2))
     torch.testing.assert_close(step(in_parts, twice), step(whole, twice), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(gradients(in_parts), gradients(whole), rtol=1e-3, atol=1e-6)
+
+
+def test_the_moving_average_is_that_of_torch(tiny_spec: Specs, val: PreparedSplit, images: Tensor) -> None:
+    """To the bit, after steps of the network; without the copy of a counter to the device at each of them."""
+    task = task_of(tiny_spec(optimizer={"ema_decay": 0.9}), val)
+    expected = AveragedModel(task.model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    for _ in range(3):
+        step(task, images)
+        expected.update_parameters(task.model)
+    averaged = task.modules["averaged"].state_dict()
+    assert averaged.keys() == expected.state_dict().keys()
+    assert all(torch.equal(averaged[name], value) for name, value in expected.state_dict().items())
 
 
 def test_more_parts_than_images_are_refused() -> None:
@@ -140,6 +155,31 @@ def test_compiling_changes_rounding_only(
     for losses in expected:
         torch.testing.assert_close(step(compiled, images), losses, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(compiled.model.quantizer.codebook, plain.model.quantizer.codebook)
+
+
+def test_the_backward_pass_of_a_compiled_network_runs_once_in_a_step(
+    tiny_spec: Specs, val: PreparedSplit, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gradient with respect to one weight of it would run all of it; the adaptive weight needs two of these."""
+    passes: list[str] = []
+
+    def counted(graph: torch.fx.GraphModule, _: object) -> Any:
+        run = make_boxed_func(graph.forward)
+
+        def counting(arguments: list[Any]) -> Any:
+            passes.append("backward")
+            return run(arguments)
+
+        counting._boxed_call = True  # type: ignore[attr-defined]
+        return counting
+
+    backend = aot_autograd(fw_compiler=lambda graph, _: make_boxed_func(graph.forward), bw_compiler=counted)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    compiled = task_of(tiny_spec(training={"compile": "default"}), val)
+    for _ in range(2):
+        passes.clear()
+        assert "adaptive_weight" in step(compiled, images)
+        assert len(passes) == 1
 
 
 def test_compiled_cat_has_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
