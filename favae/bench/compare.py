@@ -7,14 +7,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 import torch
 
-from favae.bench.memory import peak_of
+from favae.bench.memory import peak_of, peak_while
 from favae.bench.section import Section, Settings
 
 _SHORTEST = 0.05  # seconds; shorter work is repeated within a round
@@ -57,13 +57,18 @@ class Work:
 
 @dataclass(frozen=True)
 class Case:
-    """A named benchmark with goals: the least speed-up over the peer, and the largest share of its memory."""
+    """A named benchmark with goals: the least speed-up over the peer, on a CPU and on a GPU, and the largest share of its memory.
+
+    `devices` are those on which it is measured.
+    """
 
     name: str
     build: Callable[[Settings], AbstractContextManager[Work]]
     faster: float | None = None
     memory: float | None = None
     measures_memory: bool = True
+    faster_on_gpu: float | None = None
+    devices: tuple[str, ...] = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -97,31 +102,51 @@ class Timing:
         return [p / max(o, 1e-9) for o, p in zip(ours, peer, strict=True)]
 
 
-def comparison(number: int, title: str, cases: Sequence[Case], note: str) -> Section:
+def comparison(
+    number: int, title: str, cases: Sequence[Case], note: str, devices: tuple[str, ...] = ("cpu", "cuda")
+) -> Section:
     """A section of the page with one row per case."""
 
     def rows(settings: Settings) -> Iterator[tuple[str, ...]]:
         for case in cases:
-            yield _row(case, settings)
+            if settings.device.type in case.devices:
+                yield _row(case, settings)
 
-    return Section(number, title, _COLUMNS, rows, note, tuple(cases))
+    return Section(number, title, _COLUMNS, rows, note, tuple(cases), devices=devices)
+
+
+@contextmanager
+def in_fp32() -> Iterator[None]:
+    """Context manager: on a GPU, convolutions in fp32 rather than TF32, which PyTorch takes by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _row(case: Case, settings: Settings) -> tuple[str, ...]:
-    with case.build(settings) as work:
-        agreement = work.agree()
-        timing = alternate(work, settings)
     asks_memory = case.measures_memory and not settings.quick
-    section = case.build.__module__.rpartition(".")[2]
-    memory = [peak_of(section, case.name, who, settings) if asks_memory else None for who in ("ours", "peer")]
+    memory: list[int | None] = [None, None]
+    with case.build(settings) as work:
+        with in_fp32():
+            agreement = work.agree()
+        timing = alternate(work, settings)
+        if asks_memory and settings.on_gpu:
+            memory = [peak_while(run, settings.device) for run in (work.ours, work.peer)]
+    if asks_memory and not settings.on_gpu:
+        section = case.build.__module__.rpartition(".")[2]
+        memory = [peak_of(section, case.name, who, settings) for who in ("ours", "peer")]
     low, high = timing.quartiles
+    goal = case.faster_on_gpu if settings.on_gpu else case.faster
     return (
         case.name,
         _seconds(statistics.median(timing.ours)),
         _seconds(statistics.median(timing.peer)),
         f"{timing.ratio:.2f} ({low:.2f} to {high:.2f})",
         f"{timing.cpu_ratio:.2f}",
-        "" if case.faster is None else f"{case.faster:g}",
+        "" if goal is None else f"{goal:g}",
         *map(_mebibytes, memory),
         "" if None in memory or not memory[1] else f"{(memory[0] or 0) / memory[1]:.2f}",
         "" if case.memory is None else f"{case.memory:g}",
@@ -151,12 +176,11 @@ def alternate(work: Work, settings: Settings) -> Timing:
 
 
 def _time(run: Callable[[], Any], repeats: int, settings: Settings) -> tuple[float, float]:
-    wait = torch.cuda.synchronize if settings.device.type == "cuda" else lambda: None
-    wait()
+    settings.wait()
     cpu, wall = _cpu_seconds(), time.perf_counter()  # in this order, because reading the children's time takes 1 ms
     for _ in range(repeats):
         run()
-    wait()
+    settings.wait()
     return (time.perf_counter() - wall) / repeats, (_cpu_seconds() - cpu) / repeats
 
 

@@ -10,7 +10,7 @@ import psutil
 import torch
 
 from favae.bench.section import Settings
-from favae.results.git import working_tree
+from favae.results.git import read_git_record, working_tree
 from favae.runtime.cpu import use_threads
 
 _PACKAGES = (
@@ -39,8 +39,10 @@ def use(settings: Settings) -> None:
 def describe(settings: Settings) -> dict[str, str]:
     """Date, commit, machine and software, as (heading, text) of a table."""
     tree = working_tree()
+    if tree["commit"] is None:  # a compute node without git: the head process has written it down
+        tree |= read_git_record()
     changes = f", {len(tree['dirty'])} files changed since" if tree["dirty"] else ""
-    gpu = torch.cuda.get_device_name(settings.device) if settings.device.type == "cuda" else "none used"
+    gpu = _card(settings.device) if settings.on_gpu else "none used"
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": f"{tree['commit'] or 'unknown'}{changes}",
@@ -52,6 +54,19 @@ def describe(settings: Settings) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
         "sizes": settings.size,
     }
+
+
+def _card(device: torch.device) -> str:
+    """Name, memory and driver of a GPU, and the CUDA and cuDNN of torch."""
+    found = torch.cuda.get_device_properties(device)
+    version_file = Path("/proc/driver/nvidia/version")
+    told = version_file.read_text(encoding="utf-8").splitlines()[0].split() if version_file.exists() else []
+    driver = next((word for word in told if word[:1].isdigit() and "." in word), "unknown")
+    cudnn = torch.backends.cudnn.version()
+    return (
+        f"{found.name}, {found.total_memory / 2**30:.0f} GiB, {found.multi_processor_count} multiprocessors, driver {driver}, "
+        f"CUDA {torch.version.cuda}, cuDNN {cudnn}"
+    )
 
 
 def _processor() -> str:

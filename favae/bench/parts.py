@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.autograd.profiler import record_function
 from torch.profiler import ProfilerActivity, profile
 
@@ -19,20 +21,29 @@ _OTHER = "everything else"
 Parts = Sequence[tuple[str, nn.Module]]  # several modules may share a name
 
 
-def rows_by_part(step: Callable[[], object], parts: Parts, steps: int = 1) -> Iterator[Row]:
+def rows_by_part(
+    step: Callable[[], object], parts: Parts, steps: int = 1, device: torch.device | None = None
+) -> Iterator[Row]:
     """Rows of a profile of `step`: means over `steps` calls after one warm-up call, parts in the given order.
 
-    The modules keep the profiler's hooks afterwards.
+    On a GPU, times are those of the kernels, and the step's is their sum. The modules keep the profiler's hooks afterwards.
     """
+    on_gpu = device is not None and device.type == "cuda"
+    wait = torch.cuda.synchronize if on_gpu else lambda: None
     step()
     for name, module in parts:
         _mark(name, module)
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    wait()
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiler:
         start = time.perf_counter()
         for _ in range(steps):
             step()
+        wait()
         total = time.perf_counter() - start
-    seconds = _by_part(profiler.events() or [])
+    events = profiler.events() or []
+    if on_gpu:
+        total = sum(e.device_time_total for e in events if e.device_type == DeviceType.CUDA and not is_mark(e)) / 1e6
+    seconds = _by_part([e for e in events if e.device_type == DeviceType.CPU], on_gpu)
     shown = {name: seconds[name] for name in (*dict.fromkeys(name for name, _ in parts), "optimisers")}
     shown[_OTHER] = [max(total - sum(map(sum, shown.values())), 0.0), 0.0]
     for name, (forward, backward) in shown.items():
@@ -64,15 +75,24 @@ def _mark(name: str, module: nn.Module) -> None:
     module.register_forward_hook(leave)
 
 
-def _by_part(events: Any) -> dict[str, list[float]]:
+def is_mark(event: Any) -> bool:
+    """Whether an event on the device stands for a span of kernels, such as a part or an optimiser's step, and not for one."""
+    return event.name.startswith((_MARK, _OPTIMIZER)) or getattr(event, "is_user_annotation", False)
+
+
+def _by_part(events: Any, on_gpu: bool) -> dict[str, list[float]]:
     """(forward, backward) seconds per part. A node of the backward pass belongs to the part whose forward pass created it."""
     seconds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     maker: dict[int, str] = {}
+
+    def took(event: Any) -> float:
+        return (event.device_time_total if on_gpu else event.cpu_time_total) / 1e6
+
     for event in events:
         if event.name.startswith(_MARK):
-            seconds[event.name.removeprefix(_MARK)][0] += event.cpu_time_total / 1e6
+            seconds[event.name.removeprefix(_MARK)][0] += took(event)
         elif event.name.startswith(_OPTIMIZER):
-            seconds["optimisers"][0] += event.cpu_time_total / 1e6
+            seconds["optimisers"][0] += took(event)
         elif event.sequence_nr >= 0 and not event.name.startswith(_NODE):
             parent = event.cpu_parent
             while parent is not None and not parent.name.startswith(_MARK):
@@ -81,5 +101,5 @@ def _by_part(events: Any) -> dict[str, list[float]]:
                 maker[event.sequence_nr] = parent.name.removeprefix(_MARK)
     for event in events:
         if event.name.startswith(_NODE):
-            seconds[maker.get(event.sequence_nr, _OTHER)][1] += event.cpu_time_total / 1e6
+            seconds[maker.get(event.sequence_nr, _OTHER)][1] += took(event)
     return seconds

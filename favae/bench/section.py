@@ -35,11 +35,21 @@ class Settings:
         """Whether to use toy sizes, to check that everything runs."""
         return self.size == "quick"
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU is measured."""
+        return self.device.type == "cuda"
+
+    def wait(self) -> None:
+        """Wait until the device has done all its work."""
+        if self.on_gpu:
+            torch.cuda.synchronize()
+
 
 @dataclass(frozen=True)
 class Section:
     """One table of the page. `number` gives the order; `note` is an explanation in Markdown; `cases` are for memory runs;
-    `bars` names columns of numbers that the page also draws, one bar per row."""
+    `bars` names columns of numbers that the page also draws, one bar per row; `devices` are those that it measures."""
 
     number: int
     title: str
@@ -48,6 +58,7 @@ class Section:
     note: str
     cases: tuple[Any, ...] = ()
     bars: Row = ()
+    devices: tuple[str, ...] = ("cpu", "cuda")
 
 
 def sections() -> dict[str, Section]:

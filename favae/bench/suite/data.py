@@ -87,16 +87,26 @@ def _preparation(peer: Literal["one process", "every core"]) -> Callable[[Settin
     return build
 
 
+def _prepared(folder: Path, side: int, workers: int) -> PreparedSplit:
+    shards = folder / paths.SHARDS
+    shards.mkdir()
+    prepare(_spec(side), folder, shards, workers=workers)
+    return PreparedSplit(shards, "train")
+
+
+def write_prepared(folder: Path, count: int, side: int) -> PreparedSplit:
+    """The training split of a prepared data set of `count` images."""
+    _write_images(folder, count, side)
+    return _prepared(folder, side, workers=1)
+
+
 @contextmanager
 def _input(settings: Settings) -> Iterator[Work]:
     count, side = (24, 16) if settings.quick else (1024, 256)
     with TemporaryDirectory() as name:
         folder = Path(name)
         files = _write_images(folder, count, side)
-        shards = folder / paths.SHARDS
-        shards.mkdir()
-        prepare(_spec(side), folder, shards, workers=settings.threads)
-        batches = TrainingBatches(PreparedSplit(shards, "train"), _BATCH, seed=0)
+        batches = TrainingBatches(_prepared(folder, side, settings.threads), _BATCH, seed=0)
         steps = batches.steps_per_epoch
 
         def run_ours() -> Tensor:
@@ -137,4 +147,5 @@ SECTION = comparison(
     "training batches from memory-mapped shards in a thread. Both end with uint8 batches, because the training device converts them "
     "to float. The goal of 1.8 for preparation assumes two free cores. The row after it shows how much the second core really "
     "helped at the time: there the peer is plain Pillow with one process per core, started beforehand.",
+    devices=("cpu",),
 )

@@ -183,4 +183,5 @@ SECTION = comparison(
     "almost all of the time. Networks with pretrained weights (LPIPS, Inception) are left out for the same reason; Frechet distances "
     "use `randconv`. Our memory must not grow with the number of images; the peer keeps its images on disk and processes one at a "
     f"time, ours {_BATCH}.",
+    devices=("cpu",),
 )

@@ -254,6 +254,7 @@ SECTION = Section(
     "Peers: memory maps of the shards, the index read into lists by each process, and hashing again. Cold: the shards' pages are "
     "dropped from memory before each round (`POSIX_FADV_DONTNEED`); what the disk gave is counted by the kernel "
     "(`/proc/self/io`). The temporary folder must be on a disk. Medians of rounds in turns.",
+    devices=("cpu",),
 )
 
 

@@ -98,4 +98,5 @@ SECTION = Section(
     _rows,
     "Median of three runs. Planning is measured in a copy of the project without results, so that every job is planned; the status "
     "commands use the active scale. Nothing in the project is changed.",
+    devices=("cpu",),
 )

@@ -40,4 +40,5 @@ SECTION = Section(
     "Settings of the scale `stft`: SSIM and short-time Fourier loss, batch 50 of 28 pixels, bf16, one thread. The overhead of the "
     "profiler is larger here, because the step consists of hundreds of small operations.",
     bars=BARS,
+    devices=("cpu",),
 )

@@ -52,7 +52,7 @@ def _build(settings: Settings) -> Iterator[Work]:
 SECTION = comparison(
     3,
     "Cosine quantiser, forward and moving average",
-    [Case("2048 vectors, 16384 codes of 256", _build, faster=1.5, memory=0.5)],
+    [Case("2048 vectors, 16384 codes of 256", _build, faster=1.5, faster_on_gpu=1.5, memory=0.5)],
     "Peer: `vector-quantize-pytorch` from PyPI, `use_cosine_sim`, the same decay, deterministic choice, no dead codes "
     "replaced. The current version updates the moving average by another rule than the official code, whose rule is tested in "
     "`tests/models/test_quantizers.py`.",

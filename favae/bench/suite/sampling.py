@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,11 +27,12 @@ def _next_codes(model: CAT, codes_Bn: Tensor, text_BTD: Tensor, mask_BT: Tensor,
 
 
 @contextmanager
-def _build(settings: Settings) -> Iterator[Work]:
+def _build(settings: Settings, layers: int = 1) -> Iterator[Work]:
     torch.manual_seed(0)
     batch = 2 if settings.quick else 8
     toy = {"dim": 16, "heads": 2, "head_dim": 8, "text_dim": 8}
-    model = CAT(layers=1, **(toy if settings.quick else {})).to(settings.device).eval()  # type: ignore[arg-type]
+    with settings.device:
+        model = CAT(layers=layers, **(toy if settings.quick else {})).eval()  # type: ignore[arg-type]
     text_BTD = torch.randn(batch, 77, model.text_dim).to(settings.device)
     mask_BT = torch.ones(batch, 77, dtype=torch.bool, device=settings.device)
     positions = range(_EVERY // 2, model.tokens, _EVERY)
@@ -58,7 +60,16 @@ def _build(settings: Settings) -> Iterator[Work]:
 SECTION = comparison(
     5,
     "Sampling 256 tokens with guidance",
-    [Case("CAT of width 1536, 1 of 24 layers, batch 8", _build, faster=20, measures_memory=False)],
+    [
+        Case("CAT of width 1536, 1 of 24 layers, batch 8", _build, faster=20, measures_memory=False, devices=("cpu",)),
+        Case(
+            "CAT of width 1536, all 24 layers, batch 8",
+            partial(_build, layers=24),
+            faster_on_gpu=20,
+            measures_memory=False,
+            devices=("cuda",),
+        ),
+    ],
     "Peer: for each token one pass with and one without text over all tokens so far, as in the official code. It is measured at "
     f"every {_EVERY}th token and scaled up, because a complete run takes minutes. fp32, random weights.",
 )

@@ -162,4 +162,5 @@ SECTION = comparison(
     "Peer: `favae.bench.plain_vae`: transposed convolutions and full complex spectra, fp32, a loop over a `DataLoader`, one training "
     "after the other on all cores. Ours: one training per core, in parallel, as in the scale `stft`, with its bf16 (convolutions "
     "only; losses are fp32). Batch 50, the learning rates of the paper.",
+    devices=("cpu",),
 )
