@@ -77,7 +77,7 @@ class OfficialStep:
     ) -> None:
         self.model, self.discriminator, self.lpips = model, discriminator, lpips
         self.adversarial_weight = adversarial_weight
-        self.spectrum = OfficialSpectrumLoss(kernel_size)
+        self.spectrum = OfficialSpectrumLoss(kernel_size).to(model.last_layer_weight.device)
         self.ffl = FocalFrequencyLoss()
         self.generator_optimizer = Adam([*model.parameters(), *self.spectrum.parameters()], lr=rate, betas=betas)
         self.discriminator_optimizer = Adam(discriminator.parameters(), lr=rate, betas=betas)

@@ -177,8 +177,9 @@ class CAT(nn.Module):
         with _evaluating(self):
             decoder = _Decoder(self, text_BTD, text_mask_BT, guided=guidance != 1)
             x_B1d = self.start_token.expand(batch, 1, -1)
+            step = _Recorded(decoder, x_B1d, guidance) if text_BTD.device.type == "cuda" else decoder.step
             for position in range(self.tokens):
-                logits_BK = decoder.step(x_B1d, position, guidance)
+                logits_BK = step(x_B1d, position, guidance)
                 logits_BK = top_p_filter(top_k_filter(logits_BK, top_k), top_p)
                 codes_BN[:, position] = sample_codes(logits_BK, temperature=temperature, generator=generator)
                 x_B1d = self._embed(codes_BN[:, position : position + 1], position)
@@ -246,11 +247,46 @@ class _Decoder:
         x_B1d = self.model.input_norm(self._both(x_B1d))
         for block, bias, text_kv, cache in zip(self.model.layers, self.biases, self.text_kvs, self.caches, strict=True):
             x_B1d = block(x_B1d, bias[position, None, :, : 2 + position], text_kv, self.text_bias, cache)
+        return self._guided(x_B1d, guidance)
+
+    def step_at(self, x_B1d: Tensor, position: Tensor, guidance: float) -> Tensor:
+        """As `step`, with the position on the device, int64 [1]: every step has the same operations on the same shapes. Keys of
+        later positions are hidden rather than left out."""
+        x_B1d = self.model.input_norm(self._both(x_B1d))
+        for block, bias, text_kv, cache in zip(self.model.layers, self.biases, self.text_kvs, self.caches, strict=True):
+            x_B1d = block(x_B1d, bias.index_select(0, position), text_kv, self.text_bias, cache, position + 1)
+        return self._guided(x_B1d, guidance)
+
+    def _guided(self, x_B1d: Tensor, guidance: float) -> Tensor:
         logits = self.model._logits(x_B1d)[:, 0].float()
         if not self.guided:
             return logits
         conditional_BK, null_BK = logits.chunk(2)
         return null_BK + guidance * (conditional_BK - null_BK)
+
+
+class _Recorded:
+    """`_Decoder.step` on a GPU: its operations are recorded once and replayed for every token. One token gives each of the many
+    operations so little to do that starting them one by one takes most of the time."""
+
+    def __init__(self, decoder: _Decoder, x_B1d: Tensor, guidance: float) -> None:
+        self.x_B1d, self.position = x_B1d.clone(), torch.zeros(1, dtype=torch.int64, device=x_B1d.device)
+        aside = torch.cuda.Stream(x_B1d.device)
+        aside.wait_stream(torch.cuda.current_stream(x_B1d.device))
+        with torch.cuda.stream(aside):  # the libraries allocate their memory before the recording
+            for _ in range(2):
+                decoder.step_at(self.x_B1d, self.position, guidance)
+        torch.cuda.current_stream(x_B1d.device).wait_stream(aside)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.logits_BK = decoder.step_at(self.x_B1d, self.position, guidance)
+
+    def __call__(self, x_B1d: Tensor, position: int, guidance: float) -> Tensor:
+        """Logits [B,K], valid until the next call; `guidance` is that of the recording."""
+        self.x_B1d.copy_(x_B1d)
+        self.position.fill_(position)
+        self.graph.replay()
+        return self.logits_BK
 
 
 def raster_offsets(rows: int, columns: int) -> Tensor:

@@ -92,6 +92,7 @@ class CatBlock(nn.Module):
         text_kv: Tensor,
         text_bias: Tensor,
         cache_BMk: Tensor | None = None,
+        position: Tensor | None = None,
     ) -> Tensor:
         """[B,n,d] -> [B,n,d].
 
@@ -101,10 +102,13 @@ class CatBlock(nn.Module):
             text_bias: [B,1,1,1+T], -inf hides a text token.
             cache_BMk: key-values of earlier tokens, M at least that of the bias; the key-value of the one new token in
                 x is written at the last position that the bias covers. None: x has all tokens.
+            position: where in the cache that key-value is written instead, int64 [1]; the bias then covers the whole cache.
         """
         normed_Bnd = self.self_attention.norm(x_Bnd)
         if cache_BMk is None:
             kv_BMk = self.self_attention.keys(normed_Bnd)
+        elif position is not None:
+            kv_BMk = cache_BMk.index_copy_(1, position, self.self_attention.to_kv(normed_Bnd))
         else:
             kv_BMk = cache_BMk[:, : bias_nHM.shape[-1]]
             kv_BMk[:, -1:] = self.self_attention.to_kv(normed_Bnd)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,19 @@ def test_memory_layout_does_not_matter(layout: str) -> None:
             value_and_gradients(FocalFrequencyLoss(**options), strided, target),
             value_and_gradients(FocalFrequencyLoss(**options), x, target),
         )
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"alpha": 2.0}, {"alpha": 0.5, "log_matrix": True, "batch_matrix": True}], ids=str
+)
+@pytest.mark.parametrize("shape", [(4, 8, 12), (3, 7, 9)], ids=str)
+def test_the_way_of_a_gpu_gives_the_same_sum_and_gradient(shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    """By Parseval's theorem, and from amplitudes instead of powers. (On a GPU: tests/training/test_gpu.py.)"""
+    diff, loss = images(*shape), FocalFrequencyLoss(**options)
+    value, gradient, _ = value_and_gradients(loss, diff[None], torch.zeros_like(diff)[None])
+    total, weighted = frequency._at_once(diff, None, loss._weighting)
+    torch.testing.assert_close(total / diff.numel(), value)
+    torch.testing.assert_close(weighted * 2 / diff.numel(), gradient[0])
 
 
 def test_sixteen_bit_inputs_are_compared_in_single_precision() -> None:

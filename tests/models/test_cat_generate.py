@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from favae.models import CAT
+from favae.models.cat import _Decoder
 
 torch.set_num_threads(1)
 
@@ -150,6 +151,20 @@ def test_sampling_under_bfloat16_autocast():
         codes = model.generate(text, mask, temperature=0.0)
     agreement = (codes == model.generate(text, mask, temperature=0.0)).float().mean()
     assert agreement > 0.5  # of 13 codes; rounding may change a near tie, and the codes after it
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("relative_position", ["official", "aligned"])
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_step_of_fixed_shape_has_the_logits_of_a_growing_one(guidance: float, relative_position: str):
+    """A GPU replays one recorded step; later keys are hidden there, not left out."""
+    model = small(relative_position=relative_position)
+    text, mask = texts()
+    growing, fixed = (_Decoder(model, text, mask, guided=guidance != 1) for _ in range(2))
+    for position in range(TOKENS):
+        x = torch.randn(3, 1, 16, generator=torch.Generator().manual_seed(position))
+        expected = growing.step(x, position, guidance)
+        torch.testing.assert_close(fixed.step_at(x, torch.tensor([position]), guidance), expected)
 
 
 @pytest.mark.gpu

@@ -75,3 +75,17 @@ def test_impossible_filters_are_refused() -> None:
         Fir("left")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="padding -1"):
         Fir("blur", padding=-1)
+
+
+@pytest.mark.parametrize("size", [(6, 10), (8, 8)], ids=str)
+@pytest.mark.parametrize("arguments", [("up",), ("down",), ("blur",), ("blur", 2), ("blur", 1, 4.0)], ids=str)
+def test_sums_of_shifted_images_are_the_convolution(arguments: tuple, size: tuple[int, int]) -> None:
+    """The way of a GPU, with its gradient and the gradient of that."""
+    fir, x = Fir(*arguments).double(), image(*size).requires_grad_()
+    expected, found = fir(x), fir.by_sums(x)
+    torch.testing.assert_close(found, expected)
+    upstream = torch.randn_like(expected)
+    firsts = [torch.autograd.grad((y * upstream).square().sum(), x, create_graph=True)[0] for y in (expected, found)]
+    torch.testing.assert_close(firsts[1], firsts[0])
+    seconds = [torch.autograd.grad(first.square().sum(), x)[0] for first in firsts]
+    torch.testing.assert_close(seconds[1], seconds[0])

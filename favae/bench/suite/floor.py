@@ -90,7 +90,7 @@ def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float |
 
     sizes = [(4, 32), *[(4, 16)] * 3] if quick else [(128, 256), (512, 16), (512, 16), (256, 16)]
     pairs = [[torch.randn(1, c, s, s, device=device, requires_grad=True) for _ in range(2)] for c, s in sizes]
-    dsl = DynamicSpectrumLoss()
+    dsl = DynamicSpectrumLoss().to(device)
     moved = 2 * sum(x.nbytes for pair in pairs for x in pair)
     yield "dynamic spectrum loss, f = 16", lambda: dsl(tuple(map(tuple, pairs))).backward(), None, moved, torch.float32
 
@@ -104,7 +104,7 @@ def _works(settings: Settings) -> Iterator[tuple[str, Callable[[], Any], float |
         torch.float32,
     )
 
-    fast = {"precision": "bf16", "memory_format": "channels_last", "batch_size": 8}
+    fast = {"precision": "bf16", "batch_size": 8}
     config = training_spec(quick, training=fast if settings.on_gpu else {})
     task, side = training_task(config, device), config.model.image_size
     batch = random_batch(8, side) if settings.on_gpu else random_batch(1, max(side // 2, 32))

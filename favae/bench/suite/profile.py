@@ -29,7 +29,7 @@ def _parts(task: AutoencoderTask) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _rows(settings: Settings) -> Iterator[Row]:
-    fast = {"precision": "bf16", "memory_format": "channels_last", "batch_size": 8}
+    fast = {"precision": "bf16", "batch_size": 8}
     config = training_spec(settings.quick, training=fast if settings.on_gpu else {})
     task, side = training_task(config, settings.device), config.model.image_size
     batch = random_batch(8, side) if settings.on_gpu else random_batch(1, max(side // 2, 32))
@@ -43,7 +43,7 @@ SECTION = Section(
     COLUMNS,
     _rows,
     "FA-VAE f = 16 with discriminator and LPIPS-VGG under torch's profiler (which costs a few percent): on a CPU one image of 128 "
-    "pixels in fp32; on a GPU eight of 256 pixels in bf16, channels last, not compiled, times on the device. "
+    "pixels in fp32; on a GPU eight of 256 pixels in bf16, not compiled, times on the device. "
     "`everything else` is what belongs to no part, such as the accumulation of gradients and operations on the image.",
     bars=BARS,
 )

@@ -28,7 +28,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
     count, images = (2, 24) if settings.quick else (8, 512)
     config = training_spec(
         settings.quick,
-        training={"precision": "bf16", "memory_format": "channels_last", "batch_size": count},
+        training={"precision": "bf16", "batch_size": count},
     )
     task = training_task(config, settings.device)
     with TemporaryDirectory() as name:
