@@ -12,9 +12,16 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="Largest number of rounds; medians are printed.")] = 15,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    write: Annotated[Path | None, typer.Option(help="Also write a Markdown page, with images beside it.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Also write a Markdown page, with images and the numbers (.json) beside it.")
+    ] = None,
+    add: Annotated[
+        Path | None, typer.Option(help="Measure nothing: add the numbers that another machine wrote (its .json).")
+    ] = None,
 ) -> None:
     """Measure the project on this machine: compared with other implementations and with the machine's limits, and by part.
+
+    The page has the measurements of a CPU and of a GPU: those of the other device are kept.
 
     Example: favae bench focal_frequency quantizer
     """
@@ -22,11 +29,21 @@ def bench(
 
     from favae.bench.machine import describe, use
     from favae.bench.page import heading, line, refuse_to_replace, write_page
-    from favae.bench.section import Row, Section, Settings, sections
+    from favae.bench.record import Measured, Record
+    from favae.bench.section import Row, Settings, sections
     from favae.config.errors import closest
 
     known = sections()
-    chosen = names or list(known)
+    if add is not None:
+        if write is None:
+            raise ValueError("--add needs --write PAGE: the page to which the numbers are added")
+        other = Record.beside(add)
+        record = Record.beside(write).model_copy(update={d: m for d in ("cpu", "cuda") if (m := other.of(d))})
+        record.save(write)
+        write_page(write, record, known)
+        print(f"{write}: with {add}")
+        return
+    chosen = names or [name for name, section in known.items() if torch.device(device).type in section.devices]
     if unknown := sorted(set(chosen) - set(known)):
         raise ValueError(f"unknown benchmark {unknown[0]!r}; {closest(unknown[0], known)}")
     settings = Settings(
@@ -42,17 +59,18 @@ def bench(
     machine = describe(settings)
     for name, value in machine.items():
         print(f"{name}: {value}")
-    tables: list[tuple[Section, list[Row], str]] = []
+    tables: dict[str, list[Row]] = {}
     for name in chosen:
-        section = known[name]
+        section, rows = known[name], tables.setdefault(name, [])
         print(f"\n{heading(section)}\n", flush=True)
-        tables.append((section, [], name))
         for row in section.rows(settings):
-            if not tables[-1][1]:
+            if not rows:
                 print(line(section.columns), line(["---"] * len(section.columns)), sep="\n")
-            tables[-1][1].append(row)
+            rows.append(row)
             print(line(row), flush=True)
         print(f"\n{section.note}", flush=True)
         if write is not None:  # after every section, so that a stopped run keeps what it has measured
-            measured = [name for _, _, name in tables]
-            write_page(write, machine, tables, [name for name in known if name not in measured])
+            measured = Measured.model_validate({"machine": machine, "tables": tables})
+            record = Record.beside(write).updated(settings.device.type, measured)
+            record.save(write)
+            write_page(write, record, known)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from favae.bench.compare import Case, Disagreement, Work, alternate, comparison, largest_difference
 from favae.bench.memory import peak_of, peak_while
+from favae.bench.record import Measured, Record
 from favae.bench.section import Settings, sections
 from favae.cli.main import app
 
@@ -54,11 +55,35 @@ def test_quick_benchmarks_print_their_tables_and_write_the_page(tmp_path: Path) 
         for row in rows:
             cells = dict(zip(header, row, strict=True))
             assert float(cells["times faster (quartiles)"].split()[0]) > 0
-            assert cells["agreement"] and cells["GPU"] == "not run"
+            assert cells["agreement"]
     written = page.read_text()
-    assert all(line in written for line in printed.splitlines() if line.startswith("|"))
-    assert "**Not run** this time: training_step, evaluation, " in written
+    rows = [line for line in printed.splitlines() if line.startswith("|") and "---" not in line]
+    assert all(line in written for line in rows) and "| not run |" in written
+    assert "**Not run** on the CPU this time: training_step, evaluation, " in written
     assert "GPU column: not run" in written and "torch" in written and "quick" in written
+
+
+def test_the_page_keeps_what_the_other_device_measured_and_takes_it_from_another_machine(tmp_path: Path) -> None:
+    def measured(machine: str, times: str, work: str = "8x3x256x256") -> Measured:
+        row = (work, f"1 ms on the {machine}", "9 ms", f"{times} (1 to 2)", *[""] * 7)
+        return Measured(machine={"processor": machine}, tables={"focal_frequency": [row]})
+
+    here, there = tmp_path / "here.md", tmp_path / "there.md"
+    Record(cpu=measured("laptop", "3.0")).save(here)
+    Record(cuda=measured("node", "7.0")).save(there)
+    command("--add", str(there), "--write", str(here))
+    assert Record.beside(here).cpu == measured("laptop", "3.0") and Record.beside(here).cuda == measured("node", "7.0")
+    page = here.read_text()
+    assert "| processor | laptop | node |" in page and "| 7.0 times faster, 1 ms on the node |" in page
+    assert "On the GPU:" in page and "GPU column: not run" not in page
+    Record(cuda=measured("node", "7.0", work="another")).save(there)
+    command("--add", str(there), "--write", str(here))
+    assert "| another size, below |" in here.read_text()
+    with pytest.raises(ValueError, match="--add needs --write"):
+        command("--add", str(there))
+    here.with_suffix(".json").write_text("[]")
+    with pytest.raises(ValueError, match=r"here\.json: not a record"):
+        Record.beside(here)
 
 
 def test_profile_of_a_training_step_accounts_for_all_its_time_and_is_drawn(tmp_path: Path) -> None:

@@ -68,4 +68,5 @@ SECTION = Section(
     _rows,
     f"The shortest of {_ROUNDS} rounds of {_STEPS} steps: with one batch that lies in memory, and with batches that are read from "
     "shards, mirrored and pinned by the thread of the training loop, which works while the device computes.",
+    devices=("cuda",),
 )
