@@ -73,8 +73,9 @@ class Bundle:
             raise ValueError(f"{path}: not a list of published files; restore it with `git checkout {path}`") from error
 
     def files(self) -> Iterator[Path]:
-        """Every file that the manifest lists: all except the manifest and hand-written pages."""
-        yield from (path for name in (CRATE, WORKFLOW) if (path := self.root / name).is_file())
+        """Every file that the manifest lists: all except the manifest."""
+        beside = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        yield from (p for p in beside if p.is_file() and p.name != MANIFEST and not p.name.startswith("."))
         for folder in ("results", "tables", "figures"):
             yield from files_of(self.root / folder) if (self.root / folder).is_dir() else ()
 
