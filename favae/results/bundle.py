@@ -80,13 +80,15 @@ class Bundle:
             yield from files_of(self.root / folder) if (self.root / folder).is_dir() else ()
 
     def problems(self, outputs: Mapping[str, Output]) -> Iterator[str]:
-        """Differences between the manifest and the files or the cards' `outputs`; none if there is no manifest."""
+        """Differences between the manifest and the files or the cards' `outputs`."""
         try:
             manifest = self.manifest()
         except ValueError as error:
             yield str(error)
             return
         if manifest is None:
+            path = self.root / MANIFEST
+            yield f"{path}: missing, so nothing says which files belong to these results; restore it with `git checkout {path}`"
             return
         there = {path.relative_to(self.root).as_posix(): path for path in self.files()}
         for name, output in manifest.shipped.items():
