@@ -162,7 +162,7 @@ def _page_problems(grid: Grid, bundle: Bundle) -> Iterator[str]:
     """Published cards of models and checklists that are not what cards, metrics and run records give."""
     try:
         expected = pages(grid, bundle)
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
         return  # what cannot be read is named already
     for path, text in expected.items():
         if not path.is_file():
