@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import mlcroissant
+import pytest
+from published_support import COMMIT
 
 from favae.jobs.grid import load_grid
 from favae.jobs.terms import terms_of
@@ -28,7 +30,11 @@ def test_the_reference_library_accepts_it_and_reads_the_index(project: Path) -> 
     assert [record["images/row"] for record in records] == [0, 1, 2]
 
 
-def test_a_stranger_who_prepares_the_same_bytes_can_describe_published_data(project: Path) -> None:
+def test_who_prepares_the_same_bytes_can_describe_published_data(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = {"commit": COMMIT, "dirty": [], "contents": {}}
+    monkeypatch.setattr("favae.sync.publish.working_tree", lambda: clean)
     publish("tiny")
     metadata = Path("reports/tiny/results") / CELL / CROISSANT
     expected = metadata.read_bytes()
