@@ -117,6 +117,7 @@ def audit(
 def same(
     targets: Annotated[list[str] | None, typer.Argument(help="STAGE or STAGE/CELL; default: all that changed.")] = None,
     scale: Scale = None,
+    again: Annotated[bool, typer.Option("--again", help="Also compare what reports/same.json says was shown.")] = False,
 ) -> None:
     """Show that the present code gives the same bytes as the code that made results ("code changed" in favae status).
 
@@ -128,7 +129,7 @@ def same(
     """
     from favae.sync.same import same as compare_code
 
-    report = compare_code(targets or [], scale, lambda line: print(line, flush=True))
+    report = compare_code(targets or [], scale, lambda line: print(line, flush=True), again=again)
     print(report.message)
     raise typer.Exit(1 if report.different or report.not_compared else 0)
 

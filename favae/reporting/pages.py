@@ -1,7 +1,7 @@
 """A table for people: one column per metric, words instead of missing numbers, and notes."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from favae.reporting.claims import Verdict, sentence
 from favae.reporting.tables import NOT_COMPARABLE, NOT_REPORTED, Entry
 
 ABSENT = "–"
+COSTS = "cost with all that it was made from"
 _MODEL, _PUBLISHED, _CHECKPOINT = "Model", "Published row", "Step"
 _ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
 # Decimals as in the papers; distances of other feature networks have three significant digits.
@@ -77,9 +78,14 @@ def heading(metric: str) -> str:
 
 
 def make_page(
-    table: TableConfig, published: Published, entries: list[Entry], scale: str = "", found: Iterable[Verdict] = ()
+    table: TableConfig,
+    published: Published,
+    entries: list[Entry],
+    scale: str = "",
+    found: Iterable[Verdict] = (),
+    costs: Mapping[str, str] | None = None,
 ) -> Page:
-    """Lay out a table from the entries of `table_entries` and the verdicts on its claims."""
+    """Lay out a table from the entries of `table_entries` and the verdicts on its claims; `costs` are those of rows, by label."""
     footnotes = _Footnotes()
     with_numbers = {entry.metric for entry in entries if entry.reported is not None}
     lines = []
@@ -95,7 +101,7 @@ def make_page(
         lines.append(line)
     notes = [_at_a_glance(table, entries, scale), *(sentence(verdict) for verdict in found)]
     notes += [table.note] if table.note else []
-    notes += footnotes.paragraphs() + sources(table, published) + protocols(entries) + _runs(entries)
+    notes += footnotes.paragraphs() + sources(table, published) + protocols(entries) + _runs(entries, costs or {})
     return Page(table.id, table.title, pd.DataFrame(lines), (_MODEL, _PUBLISHED, _CHECKPOINT), notes)
 
 
@@ -178,8 +184,8 @@ def _listing(pairs: dict[str, str]) -> str:
     return ", ".join(f"{_SHOWN_KEYS.get(key, key)} {value}" for key, value in pairs.items())
 
 
-def _runs(entries: Iterable[Entry]) -> list[str]:
-    """The result behind each row, its number of images, and the checkpoint that was measured."""
+def _runs(entries: Iterable[Entry], costs: Mapping[str, str]) -> list[str]:
+    """The result behind each row, its number of images, the checkpoint that was measured, and its cost."""
     counts: dict[tuple[str, str], set[int]] = {}
     rows: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
@@ -188,7 +194,8 @@ def _runs(entries: Iterable[Entry]) -> list[str]:
             counts.setdefault(place, set()).update([entry.n] if entry.n else [])
             rows.setdefault(place, []).append(entry)
     return [
-        f"{row}: {run} (n = {', '.join(map(str, sorted(n))) or 0}; checkpoint: {_checkpoint(rows[row, run])})"
+        f"{row}: {run} (n = {', '.join(map(str, sorted(n))) or 0}; checkpoint: {_checkpoint(rows[row, run])}"
+        + (f"; {COSTS}: {costs[row]})" if row in costs else ")")
         for (row, run), n in counts.items()
     ]
 
@@ -207,11 +214,14 @@ def _at_a_glance(table: TableConfig, entries: list[Entry], scale: str) -> str:
     parts += [f"comparable with the published rows: {table.comparable}"]
     parts += [f"trainings per row: {' or '.join(map(str, runs)) if runs else 'none, not run'}"]
     spreads = _largest(entries, lambda entry: entry.spread)
-    parts += [f"noise over seeds (largest standard deviation of a row): {spreads or 'not known'}"] if runs else []
+    single = "not known from one training per row, so no difference between rows is shown to be more than noise"
+    parts += [f"noise over seeds (largest standard deviation of a row): {spreads or single}"] if runs else []
     halves = _largest(
         entries, lambda entry: (entry.over_images[1] - entry.over_images[0]) / 2 if entry.over_images else None
     )
-    parts += [f"noise over test images (largest half-width of a 95 % interval of the mean): {halves}"] if halves else []
+    absent = "not known, no values per image are here"
+    over_images = f"noise over test images (largest half-width of a 95 % interval of the mean): {halves or absent}"
+    parts += [over_images] if runs else []
     return f"At a glance: {'; '.join(parts)}."
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from favae.config.errors import ConfigError
 from favae.evaluation.protocol import MetricResult
 from favae.jobs.grid import Job
 from favae.results.cards import read_card
+from favae.results.cost import Cost, cost_of
+from favae.results.run_record import RunRecord, read_record
 from favae.results.trainings import SUMMARY, Training, training_behind
 from favae.runtime import paths
 
@@ -72,6 +74,27 @@ class Results:
         if facts := card.summary.get(SUMMARY):
             return Training.model_validate(facts)
         return training_behind(card.inputs, self.locate)
+
+    def cost(self, names: Iterable[str]) -> Cost:
+        """What results cost together with everything that they were made from, each counted once, by the run records."""
+        waiting = [paths.card(self.scale, *name.split("/")) for name in names]
+        records: dict[Path, RunRecord | None] = {}
+        while waiting:
+            path = waiting.pop()
+            if path not in records:
+                scale, stage, cell = path.parts[-4:-1]
+                records[path] = self._record(paths.run_record(scale, stage, cell))
+                try:
+                    waiting += map(Path, read_card(self.locate(path)).inputs)
+                except FileNotFoundError:
+                    records[path] = None  # and of what it was made from nothing is known: the cost is a lower bound
+        return cost_of(records.values())
+
+    def _record(self, path: Path) -> RunRecord | None:
+        try:
+            return read_record(self.locate(path))
+        except ValueError:
+            return None
 
     def rows_printed(self, file: str) -> list[dict[str, str]]:
         """The lines of a printed table; none where there is none."""

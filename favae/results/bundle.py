@@ -73,19 +73,22 @@ class Bundle:
             raise ValueError(f"{path}: not a list of published files; restore it with `git checkout {path}`") from error
 
     def files(self) -> Iterator[Path]:
-        """Every file that the manifest lists: all except the manifest and hand-written pages."""
-        yield from (path for name in (CRATE, WORKFLOW) if (path := self.root / name).is_file())
+        """Every file that the manifest lists: all except the manifest."""
+        beside = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        yield from (p for p in beside if p.is_file() and p.name != MANIFEST and not p.name.startswith("."))
         for folder in ("results", "tables", "figures"):
             yield from files_of(self.root / folder) if (self.root / folder).is_dir() else ()
 
     def problems(self, outputs: Mapping[str, Output]) -> Iterator[str]:
-        """Differences between the manifest and the files or the cards' `outputs`; none if there is no manifest."""
+        """Differences between the manifest and the files or the cards' `outputs`."""
         try:
             manifest = self.manifest()
         except ValueError as error:
             yield str(error)
             return
         if manifest is None:
+            path = self.root / MANIFEST
+            yield f"{path}: missing, so nothing says which files belong to these results; restore it with `git checkout {path}`"
             return
         there = {path.relative_to(self.root).as_posix(): path for path in self.files()}
         for name, output in manifest.shipped.items():

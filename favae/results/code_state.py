@@ -1,12 +1,13 @@
 """Whether the code of a result is still the code that is here, or was shown to give the same bytes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from favae.config.errors import ConfigError
 from favae.fingerprint.job import Code, changed_units, code_of, digest_of, installed, readable
 from favae.fingerprint.modules import PACKAGE, Package
 from favae.jobs.grid import Job
-from favae.results.equivalences import shown_same
+from favae.results.equivalences import all_shown_same, shown_same
 from favae.results.git import commit_with
 from favae.results.past import package_at
 from favae.results.run_record import RunRecord
@@ -17,7 +18,7 @@ _SHOWN = 3  # units in one line
 
 @dataclass(frozen=True)
 class CodeState:
-    """Units that differ from those that made a result, unless both were shown to be the same."""
+    """Units that differ from those that made a result, or from those of a version that was shown to be the same; fewer of the two."""
 
     changed: tuple[str, ...] = ()
     unknown: str = ""  # why the code that made it cannot be compared
@@ -88,7 +89,17 @@ def _compare(job: Job, record: RunRecord | None) -> CodeState:
         return CodeState(shown=f"`favae same` on {found.date[:10]}", libraries=libraries)
     if changed is None:
         return CodeState(unknown=f"made by the {recorded[:19]}, which this clone does not have: git fetch --unshallow")
-    return CodeState(tuple(changed), libraries=libraries)
+    versions: list[list[str]] = [changed, *_changed_since_shown(job, recorded)]
+    fewest = min(versions, key=len)
+    return CodeState(tuple(fewest), libraries=libraries)
+
+
+def _changed_since_shown(job: Job, recorded: str) -> Iterator[list[str]]:
+    """Units that differ from those of each commit whose code was shown to be the same as the recorded one."""
+    for found, _ in all_shown_same(job.scale, job.name, recorded):
+        package = package_at(found.present_commit) if found.present_commit and not found.uncommitted else None
+        if package is not None and (changed := _changed_since(package, job)):
+            yield changed
 
 
 def _changed_since(package: Package, job: Job) -> list[str]:

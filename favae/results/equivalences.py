@@ -68,16 +68,16 @@ def add(new: Comparison, path: Path = paths.SAME) -> None:
 
 def shown_same(scale: str, name: str, recorded: str, present: str) -> Comparison | None:
     """The comparison by which two versions are the same for a cell, if need be through others between them; or None."""
+    return next((found for found, shown in all_shown_same(scale, name, recorded) if shown.present == present), None)
+
+
+def all_shown_same(scale: str, name: str, recorded: str) -> Iterator[tuple[Comparison, Shown]]:
+    """Every comparison that shows another version to be the same as the recorded one, directly or through others between them."""
     links = list(_links(scale, name))
-    reached, found = {recorded}, None
-    while True:
-        step = next(((c, s) for c, s in links if s.recorded in reached and s.present not in reached), None)
-        if step is None:
-            return None
-        found, shown = step
-        reached.add(shown.present)
-        if shown.present == present:
-            return found
+    reached = {recorded}
+    while step := next(((c, s) for c, s in links if s.recorded in reached and s.present not in reached), None):
+        reached.add(step[1].present)
+        yield step
 
 
 def _links(scale: str, name: str) -> Iterator[tuple[Comparison, Shown]]:

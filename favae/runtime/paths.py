@@ -19,6 +19,7 @@ SHARDS = "shards"  # of a prepared data set
 STATISTICS = "statistics"  # of reference images
 # Files:
 CARD = "card.json"
+MODEL_CARD = "README.md"  # beside the weights of a trained model; no output of the job
 INDEX = "index.csv"  # in `SHARDS`: one row per image
 PLANES = "planes.json"  # in `SHARDS` of a paired data set: what the bytes of a pixel hold
 CAPTIONS = "captions.csv"  # in `SHARDS`, and beside tokens
@@ -68,6 +69,11 @@ def state_dir(scale: str, stage: str, cell: str, key: str) -> Path:
 def cell_lock(scale: str, stage: str, cell: str) -> Path:
     """Cell lock, held while a job of this cell runs."""
     return STATE / scale / stage / cell / "lock"
+
+
+def model_card_lock(scale: str, stage: str, cell: str) -> Path:
+    """Lock of a model's card, held while the card is written: several evaluations of the model may end at once."""
+    return STATE / scale / stage / cell / "model_card.lock"
 
 
 def spare_dir(scale: str, stage: str, cell: str) -> Path:

@@ -34,10 +34,13 @@ def run(job: Job, context: Context) -> Outcome:
     return Outcome({"rows": rows, **marked}, published=[target.as_posix()])
 
 
-def render(job: Job, results: Results | None = None, outdated: Collection[str] = ()) -> dict[str, str]:
+def render(
+    job: Job, results: Results | None = None, outdated: Collection[str] = (), *, costs: bool = False
+) -> dict[str, str]:
     """Name and text of every file of the tables; depends only on parameters and result files (default: those in `data/`).
 
-    Numbers of the results in `outdated` are marked.
+    Numbers of the results in `outdated` are marked. With `costs`, the notes also say what each row cost, by the run records. So do
+    published tables; those of a run do not, because an identical rerun must write identical bytes.
 
     Raises:
         ConfigError: the tables refer to rows or cells that do not exist.
@@ -54,7 +57,8 @@ def render(job: Job, results: Results | None = None, outdated: Collection[str] =
     for table in config.tables:
         entries = [_marked(entry, outdated) for entry in table_entries(table, published, results)]
         found[table.id] = list(judge(table, entries, results.rows_printed(CLAIMS)))
-        page = make_page(table, published, entries, job.scale, found[table.id])
+        spent = {row.label: results.cost(row.measured_by).text for row in table.rows if row.measured_by and costs}
+        page = make_page(table, published, entries, job.scale, found[table.id], spent)
         files[f"{table.id}.csv"] = tidy(entries).to_csv(index=False)
         files[f"{table.id}.md"] = markdown(page)
         files[f"{table.id}.html"] = html(page)

@@ -11,6 +11,7 @@ from favae.fingerprint.job import Code, code_of
 from favae.jobs.grid import Job
 from favae.results.cards import Card, content_key, input_hashes, read_card, resume_key
 from favae.results.code_state import merged
+from favae.results.model_card import write_model_cards
 from favae.results.publish import Outcome, cell_lock, publish, restore_spare
 from favae.results.raw_data import is_made_from_other
 from favae.results.run_record import now
@@ -36,24 +37,31 @@ def run_job(job: Job, threads: int | None = None, log_file: Path | None = None) 
     """
     _validate(job)
     with cell_lock(job):
-        hashes = input_hashes(job)
-        key = content_key(job, hashes)
-        if state_of(job)[0] is State.OK and code_of_result(job).is_current and not is_made_from_other(job):
-            log.info("%s: already done, key %s", job.name, key[:12])
-            return read_card(job.card)
-        spare_dir = paths.spare_dir(job.scale, job.stage.name, job.cell)
-        if not is_made_from_other(job, spare_dir) and (spare := restore_spare(job, key)):
-            log.info("%s: restored a result that was finished before, key %s", job.name, key[:12])
-            return spare
-        started = now()
-        state = paths.state_dir(job.scale, job.stage.name, job.cell, resume_key(job, hashes))
-        code = _code(job, state)
-        threads = threads or os.cpu_count() or 1
-        context = Context(state, _empty(state / _BUILD), threads, log_file, _outdated(job))
-        outcome = _work(job, context)
-        outcome.summary |= _behind(job)
-        card = publish(job, hashes, context.build, started, outcome, code)
-        shutil.rmtree(context.state)
+        card = _made(job, threads, log_file)
+    write_model_cards(job)
+    return card
+
+
+def _made(job: Job, threads: int | None, log_file: Path | None) -> Card:
+    """A finished result, a spare copy of one, or a new one."""
+    hashes = input_hashes(job)
+    key = content_key(job, hashes)
+    if state_of(job)[0] is State.OK and code_of_result(job).is_current and not is_made_from_other(job):
+        log.info("%s: already done, key %s", job.name, key[:12])
+        return read_card(job.card)
+    spare_dir = paths.spare_dir(job.scale, job.stage.name, job.cell)
+    if not is_made_from_other(job, spare_dir) and (spare := restore_spare(job, key)):
+        log.info("%s: restored a result that was finished before, key %s", job.name, key[:12])
+        return spare
+    started = now()
+    state = paths.state_dir(job.scale, job.stage.name, job.cell, resume_key(job, hashes))
+    code = _code(job, state)
+    threads = threads or os.cpu_count() or 1
+    context = Context(state, _empty(state / _BUILD), threads, log_file, _outdated(job))
+    outcome = _work(job, context)
+    outcome.summary |= _behind(job)
+    card = publish(job, hashes, context.build, started, outcome, code)
+    shutil.rmtree(context.state)
     return card
 
 

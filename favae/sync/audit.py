@@ -12,11 +12,13 @@ from typing import cast
 from favae.config.errors import ConfigError, closest
 from favae.config.reporting import TablesConfig
 from favae.jobs.grid import Grid, Job, load_grid
+from favae.reporting.pages import COSTS
 from favae.reporting.results import Results
 from favae.results.bundle import Bundle
 from favae.results.cost import cost_of
 from favae.runtime import paths
 from favae.sync.bundle_evidence import gather_bundle
+from favae.sync.disclosure import is_same_page, pages
 from favae.sync.evidence import Evidence, gather
 
 
@@ -105,9 +107,11 @@ def audit_bundle(scale: str | None, bundle: Bundle | None = None) -> Audit:
     result = Audit(bundle.root, [], evidence, list(bundle.problems(outputs)))
     if (card := result.evidence[tables.name].card) is not None:
         tables = tables.with_parameters(card.parameters)
-    _trace(result, tables, Results.of(tables, bundle.locate, bundle.root / "tables"), bundle.root / "tables")
+    folder = bundle.root / "tables"
+    _trace(result, tables, Results.of(tables, bundle.locate, folder), folder, costs=True)
     _add_evidence(result)
     result.problems.extend(_strangers(grid, bundle))
+    result.problems.extend(_page_problems(grid, bundle))
     return result
 
 
@@ -127,14 +131,14 @@ def audits(scale: str | None) -> list[Audit]:
     return [*([audit(scale)] if own else []), *([audit_bundle(scale)] if bundle.exists else [])]
 
 
-def _trace(result: Audit, tables: Job, results: Results, folder: Path) -> None:
+def _trace(result: Audit, tables: Job, results: Results, folder: Path, *, costs: bool = False) -> None:
     from favae.stages.make_tables import OUTDATED
 
     card = result.evidence[tables.name].card
     outdated = card.summary.get(OUTDATED, ()) if card else ()
     try:
         result.numbers.extend(_numbers(tables, results))
-        result.problems.extend(_differences(tables, results, folder, outdated))
+        result.problems.extend(_differences(tables, results, folder, outdated, costs))
     except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
         result.problems.append(f"the tables cannot be traced: {error}")
 
@@ -152,6 +156,19 @@ def _strangers(grid: Grid, bundle: Bundle) -> Iterator[str]:
     for card in sorted(bundle.results.glob(f"*/*/{paths.CARD}")):
         if card not in known:
             yield f"{card}: the scale {grid.scale!r} has no such cell"
+
+
+def _page_problems(grid: Grid, bundle: Bundle) -> Iterator[str]:
+    """Published cards of models and checklists that are not what cards, metrics and run records give."""
+    try:
+        expected = pages(grid, bundle)
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+        return  # what cannot be read is named already
+    for path, text in expected.items():
+        if not path.is_file():
+            yield f"{path}: missing"
+        elif not is_same_page(path.read_text(encoding="utf-8"), text):
+            yield f"{path}: does not agree with cards, metrics and run records"
 
 
 def find(result: Audit, target: str) -> list[Number]:
@@ -199,11 +216,16 @@ def _numbers(tables: Job, results: Results) -> Iterator[Number]:
                         yield Number(table.id, position, row.label, metric, cell, row.key(metric), value)
 
 
-def _differences(tables: Job, results: Results, folder: Path, outdated: Collection[str]) -> Iterator[str]:
+def _differences(tables: Job, results: Results, folder: Path, outdated: Collection[str], costs: bool) -> Iterator[str]:
     """Where a file of the tables is not what the results and the published numbers give."""
     from favae.stages.make_tables import render
 
-    expected = render(tables, results, outdated)
+    expected = render(tables, results, outdated, costs=costs)
+    summary = folder / "summary.md"
+    if (
+        not costs and summary.is_file() and COSTS in summary.read_text(encoding="utf-8")
+    ):  # copied from published results
+        expected = render(tables, results, outdated, costs=True)
     files = folder.iterdir() if folder.is_dir() else ()
     there = {path.name for path in files if not path.name.startswith(".")}  # Snakemake leaves a hidden one
     for name in sorted(there - set(expected)):

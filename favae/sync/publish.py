@@ -16,7 +16,7 @@ from favae.reporting.results import Results
 from favae.results.bundle import CRATE, MANIFEST, WORKFLOW, Bundle, Manifest
 from favae.results.cards import Output, content_key, describe, files_of, read_card, size_of, text_of
 from favae.results.git import working_tree
-from favae.results.run_record import RunRecord, environment, now, read_run_record, text_of_record
+from favae.results.run_record import RunRecord, environment, now, read_record, text_of_record
 from favae.results.status import State, statuses
 from favae.runtime import paths
 from favae.runtime.files import replacing, write_text
@@ -51,7 +51,8 @@ class Published:
 def publish(scale: str | None, limit: int = LIMIT) -> Published:
     """Replace `reports/<scale>` by cards, run records, metrics, tables and figures of `data/<scale>`.
 
-    Without results in `data/`, only the published tables are rendered again, from the published metrics.
+    Without results in `data/`, except prepared data sets, only the published tables and pages are written again, from the published
+    metrics and records, and data sets are described whose bytes are those of the published card.
 
     Values per image, curves and examples are added up to `limit` bytes, small files first. Outputs that other stages read (weights,
     shards) are never added. Hand-written pages in the folder are kept.
@@ -61,7 +62,7 @@ def publish(scale: str | None, limit: int = LIMIT) -> Published:
     """
     grid = load_grid(scale)
     bundle = Bundle.of(grid.scale)
-    if bundle.exists and not any(job.card.exists() for job in grid):
+    if bundle.exists and not any(job.card.exists() for job in grid if job.stage.name != "prepare_dataset"):
         return _renew(grid, bundle)
     _refuse(
         [f"{job.name} is {state.value}: {reason}" for job, state, reason in statuses(scale) if state is not State.OK]
@@ -94,6 +95,7 @@ def _renew(grid: Grid, bundle: Bundle) -> Published:
     def fill(draft: Bundle) -> Manifest:
         shutil.copytree(bundle.root, draft.root, ignore=shutil.ignore_patterns(CRATE, WORKFLOW))
         _make_tables(grid.job("make_tables", "all"), draft)
+        _describe_data(grid, draft)
         cards = (read_card(draft.locate(job.card)) for job in grid)
         outputs = {name: output for card in cards for name, output in card.outputs.items()}
         absent = {name: output for name, output in outputs.items() if not draft.locate(Path(name)).exists()}
@@ -104,14 +106,9 @@ def _renew(grid: Grid, bundle: Bundle) -> Published:
 
 def _make_tables(job: Job, draft: Bundle) -> None:
     """The work of the job `make_tables`, in a bundle."""
-    started, tables = now(), draft.root / "tables"
-    summary = read_card(draft.locate(job.card)).summary
-    texts = render(job, Results.of(job, draft.locate, tables), summary.get(OUTDATED, ()))
-    shutil.rmtree(tables, ignore_errors=True)
-    for name, text in texts.items():
-        write_text(tables / name, text)
+    started = now()
+    outputs = _render_tables(job, draft)
     hashes = {path.as_posix(): sha256_file(draft.locate(path)) for path in job.inputs.values()}
-    outputs = {paths.report_dir(job.scale, "tables").as_posix(): describe(tables)}
     update: dict[str, Any] = {"key": content_key(job, hashes), "inputs": hashes, "outputs": outputs}
     update |= {"parameters": job.parameters, "code_version": job.stage.version}
     card = read_card(draft.locate(job.card)).model_copy(update=update)
@@ -122,6 +119,18 @@ def _make_tables(job: Job, draft: Bundle) -> None:
     made = {"key": card.key, "code": code_of(job).model_dump()}
     record = json.loads(path.read_text(encoding="utf-8")) | environment() | origin | times | made
     write_text(path, text_of_record(RunRecord.model_validate(record)))
+
+
+def _render_tables(job: Job, draft: Bundle) -> dict[str, Output]:
+    """Write the tables of a draft, with the costs that its run records give, and their hash into their card."""
+    tables, card = draft.root / "tables", read_card(draft.locate(job.card))
+    texts = render(job, Results.of(job, draft.locate, tables), card.summary.get(OUTDATED, ()), costs=True)
+    shutil.rmtree(tables, ignore_errors=True)
+    for name, text in texts.items():
+        write_text(tables / name, text)
+    outputs = {paths.report_dir(job.scale, "tables").as_posix(): describe(tables)}
+    write_text(draft.locate(job.card), text_of(card.model_copy(update={"outputs": outputs})))
+    return outputs
 
 
 def _listing(draft: Bundle) -> dict[str, Output]:
@@ -157,17 +166,24 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
             break
         _copy(path, draft)
         needed.add(path)
+    for cell in grid.cells("make_tables"):
+        _render_tables(grid.job("make_tables", cell), draft)
     absent = {name: output for name, output in outputs.items() if Path(name) not in needed}
     return Manifest(shipped=_listing(draft), not_shipped=absent)
 
 
 def _describe_data(grid: Grid, draft: Bundle) -> None:
-    """Croissant metadata of each data set: the images themselves are in no bundle."""
+    """Croissant metadata of each data set whose files are here, as the card says: the images themselves are in no bundle."""
     for cell in grid.cells("prepare_dataset"):
         job = grid.job("prepare_dataset", cell)
+        card = read_card(draft.locate(job.card))
+        if any(not Path(name).exists() or describe(Path(name)) != output for name, output in card.outputs.items()):
+            continue
         try:
-            tree = croissant(grid, job, read_card(job.card), read_run_record(job.scale, job.stage.name, cell))
-        except FileNotFoundError:  # prepared by an earlier version, without an index
+            tree = croissant(
+                grid, job, card, read_record(draft.locate(paths.run_record(job.scale, job.stage.name, cell)))
+            )
+        except FileNotFoundError:  # without an index
             continue
         path = draft.locate(job.card).with_name(CROISSANT)
         write_text(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")

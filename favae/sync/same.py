@@ -53,11 +53,11 @@ class Report:
         return f"{counts}; {self.current} were current before"
 
 
-def same(targets: Sequence[str], scale: str | None, say: Say) -> Report:
+def same(targets: Sequence[str], scale: str | None, say: Say, *, again: bool = False) -> Report:
     """Compare every result of a scale that other code made, or those of `targets`: stages, or `stage/cell`.
 
     Results are those of `data/<scale>` and of `reports/<scale>`. Cells whose files are the same are added to
-    `reports/same.json`.
+    `reports/same.json`. With `again`, what that file says was shown before is compared once more, by who does not believe it.
 
     Raises:
         ConfigError: a target that does not exist, or invalid parameters.
@@ -66,8 +66,9 @@ def same(targets: Sequence[str], scale: str | None, say: Say) -> Report:
     grid, report = load_grid(scale), Report()
     groups: dict[tuple[str, str], list[_Result]] = {}
     for found in _results(grid, targets):
-        commit = None if found.state.is_current or found.state.unknown else _commit(found)
-        if found.state.is_current:
+        current = found.state.is_current and not (again and found.state.shown)
+        commit = None if current or found.state.unknown else _commit(found)
+        if current:
             report.current += 1
         elif commit is not None:
             groups.setdefault((commit, found.where), []).append(found)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job, load_grid
+from favae.results.model_card import exports_model, model_card_path, write_model_cards
 from favae.results.project_lock import project_held
 from favae.results.raw_data import RawMemory
 from favae.results.status import State, state_of, statuses
@@ -130,6 +131,9 @@ def adopt(scale: str | None) -> Adoption:
             else:
                 report.missing.append(job)
         grid = load_grid(scale)
+        for job in report.adopted:
+            if exports_model(job) and not model_card_path(job).exists():
+                write_model_cards(job)
         if report.adopted:
             _snakemake(grid.scale, "--touch", "--forceall", targets=[job.card.as_posix() for job in report.adopted])
         if report.again:

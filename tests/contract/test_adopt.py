@@ -27,6 +27,8 @@ def test_on_another_machine_nothing_is_left_to_do_after_pull_and_adopt(pushed: P
     other = clone(pushed, "other")
     call(other, "dvc", "pull", "-q")
     assert "adopted 18, to be made again 0, missing 0" in call(other, "favae", "adopt").stdout
+    models = list((other / "data").rglob("model.safetensors"))
+    assert models and all((path.parent / "README.md").is_file() for path in models)  # no output, so written here anew
     assert planned(other) == set()
     assert planned_by_dvc(other) == set()
     assert not call(other, "git", "status", "--porcelain").stdout

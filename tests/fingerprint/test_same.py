@@ -109,6 +109,32 @@ def test_a_changed_equation_is_different_and_stays_so(project: Path, monkeypatch
     assert not equivalences.read()
 
 
+def test_evidence_that_somebody_else_committed_is_compared_again_for_who_does_not_believe_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = read_run_record("tiny", *MODEL.split("/"))
+    assert record is not None and record.code is not None
+    recorded = fingerprint.digest_of(record.code.units)
+    edit(project, monkeypatch, "losses/frequency.py", ("return self.weight * ", "return 7 * self.weight * "))
+    present = fingerprint.digest_of(fingerprint.code_of(load_grid("tiny").job(*MODEL.split("/"))).units)
+    facts = {"date": "2026-01-01", "scale": "tiny", "recorded_commit": "c" * 40, "present_commit": None, "platform": ""}
+    forged = {MODEL: equivalences.Shown(recorded=recorded, present=present, outputs={})}
+    equivalences.add(
+        equivalences.Comparison.model_validate(
+            facts | {"uncommitted": (), "numbers": {}, "versions": {}, "cells": forged}
+        )
+    )
+    assert states()[MODEL] is State.OK
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "favae.sync.same._compare", lambda grid, commit, found, *_: asked.extend(f.job.name for f in found)
+    )
+    same([], "tiny", print)
+    assert asked == []
+    same([], "tiny", print, again=True)
+    assert asked == [MODEL]
+
+
 def test_code_that_no_commit_has_cannot_be_compared(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = read_run_record("tiny", *MODEL.split("/"))
     assert record is not None

@@ -1,6 +1,7 @@
 """A changed equation is never blessed: status, why, audit and tables say it for each result that used it, and for no other."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,41 @@ def test_the_audit_of_published_results_names_results_of_other_code(project: Pat
     assert not any(p.startswith("train_autoencoder/celeba-ae:") for p in problems)
     with pytest.raises(ValueError, match="code changed"):
         publish(SCALE)
+
+
+def test_why_names_the_functions_behind_a_published_result_too(project: Path, edit: Edit) -> None:
+    publish(SCALE)
+    shutil.rmtree("data")
+    name = "train_autoencoder/celeba-ae-ffl"
+    assert explain(name, SCALE) == f"{name}, as published in reports/{SCALE}: ok"
+    times_seven(edit)
+    said = explain(name, SCALE).splitlines()
+    assert said[0] == f"{name}, as published in reports/{SCALE}: code changed:"
+    assert len(said) > 2 and all(line.startswith("  losses.frequency.FocalFrequencyLoss") for line in said[1:-1])
+    shutil.rmtree("reports")
+    assert explain(name, SCALE) == f"{name}: missing: no card"
+
+
+def test_of_code_that_was_shown_to_be_the_same_only_what_changed_since_is_named(
+    project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "train_autoencoder/celeba-ae-ffl"
+    record = read_run_record(SCALE, *name.split("/"))
+    assert record is not None and record.code is not None
+    recorded, now = fingerprint.digest_of(record.code.units), fingerprint.present()
+    edit("losses/terms.py", "kind: str, weight", "name: str, weight")
+    edit("losses/terms.py", "kind not in (", "name not in (")
+    renamed = fingerprint.present()
+    digest = fingerprint.digest_of(fingerprint.code_of(job(name)).units)
+    commit = {"c" * 40: now, "d" * 40: renamed}
+    monkeypatch.setattr("favae.results.code_state.package_at", commit.get)
+    shown = comparison(name, Shown(recorded=recorded, present=digest, outputs={}))
+    add(shown.model_copy(update={"present_commit": "d" * 40}))
+    assert explain(name, SCALE).startswith(f"{name}: ok")
+    times_seven(edit)
+    assert [line for line in explain(name, SCALE).splitlines() if line.startswith("  ")] == [
+        "  losses.frequency.FocalFrequencyLoss.__init__"
+    ]
 
 
 def test_where_no_history_is_the_evidence_speaks_for_a_result_of_a_former_version(project: Path) -> None:

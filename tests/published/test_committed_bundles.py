@@ -1,5 +1,7 @@
 """What this repository publishes holds: every number in `reports/` follows from the files beside it."""
 
+import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,18 @@ def test_every_published_number_holds(scale: str, monkeypatch: pytest.MonkeyPatc
     assert result.numbers
     # Code that changed since is what `favae audit` says, until `favae same` or a new run answers it; no number is wrong by that.
     assert [problem for problem in result.problems if "code changed" not in problem] == []
+
+
+COLUMNS = ("reported", "reproduced", "spread", "difference")
+DECIMAL = re.compile(r"(?<!beta of about )(?<![\d.])\d*\.(\d+)(?! hours)")  # times and parameters are in no table
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "reports").glob("*/README.md")), ids=lambda page: page.parent.name)
+def test_every_decimal_number_that_a_person_wrote_beside_results_is_in_their_tables(page: Path) -> None:
+    values: list[float] = []
+    for table in page.parent.glob("tables/*.csv"):
+        with table.open(encoding="utf-8", newline="") as file:
+            values += [abs(float(line[name])) for line in csv.DictReader(file) for name in COLUMNS if line.get(name)]
+    assert values
+    for found in DECIMAL.finditer(re.sub(r"\(http[^)]*\)|`[^`]*`", "", page.read_text(encoding="utf-8"))):
+        assert any(round(value, len(found[1])) == float(found[0]) for value in values), f"{page}: {found[0]}"

@@ -1,13 +1,19 @@
 """The cost of a number is that of its chain, each result once; what is not known makes it a lower bound."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from favae.results.bundle import MANIFEST
 from favae.results.cost import cost_of
 from favae.results.run_record import RunRecord, read_record
-from favae.sync.audit import audit_bundle, describe, find
+from favae.runtime.paths import MODEL_CARD
+from favae.sync.audit import audit, audit_bundle, describe, find
+from favae.sync.publish import publish
 
+BUNDLE = Path("reports/tiny")
 NUMBER = "reconstruction/natural-f4-favae-on-natural/psnr_test"
 
 
@@ -23,6 +29,42 @@ def test_an_audited_number_says_what_its_chain_cost(clone: Path) -> None:
     # data, statistics, training and evaluation: a minute each
     lines = list(describe(result, number))
     assert lines[1] == "  cost: 0.0667 CPU-hours (wall time where no processor time is recorded), over 4 results"
+
+
+def row_of(text: str) -> str:
+    (line,) = [line for line in text.splitlines() if line.startswith("- FA-VAE, f = 4: ")]
+    return line
+
+
+def test_a_published_table_says_what_each_row_cost_and_own_tables_stay_the_same_bytes(project: Path) -> None:
+    own = Path("data/tiny/reports/tables/reconstruction.md")
+    before = own.read_text(encoding="utf-8")
+    publish("tiny")
+    said = "cost with all that it was made from: 0.0667 CPU-hours (wall time where no processor time is recorded))"
+    for suffix in (".md", ".html"):
+        assert said in (BUNDLE / "tables/reconstruction").with_suffix(suffix).read_text(encoding="utf-8")
+    assert row_of((BUNDLE / "tables/reconstruction.md").read_text(encoding="utf-8")).endswith(said)
+    assert own.read_text(encoding="utf-8") == before and "cost" not in before
+    assert audit_bundle("tiny").problems == []
+
+
+def test_published_tables_that_were_copied_back_are_those_of_the_results(project: Path) -> None:
+    publish("tiny")
+    tables = Path("data/tiny/reports/tables")
+    shutil.rmtree(tables)
+    shutil.copytree(BUNDLE / "tables", tables)
+    card = "make_tables/all/card.json"
+    shutil.copy(BUNDLE / "results" / card, Path("data/tiny") / card)
+    assert not [problem for problem in audit("tiny").problems if str(tables) in problem]
+
+
+def test_a_published_cost_that_its_run_records_do_not_give_is_found(clone: Path) -> None:
+    (BUNDLE / MANIFEST).unlink()  # nor does a list of files tell
+    path = BUNDLE / "results/runs/train_autoencoder/natural-f4-favae.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 6.0}))
+    found = audit_bundle("tiny").problems
+    assert any(problem.startswith(f"{BUNDLE}/tables/reconstruction.md: line ") for problem in found)
+    assert any(f"{MODEL_CARD}: does not agree with" in problem for problem in found)
 
 
 def test_gpu_time_counts_once_and_processor_time_only_without_a_gpu(clone: Path) -> None:

@@ -104,6 +104,8 @@ def numbers(text: str) -> str:
         "tables/reconstruction.tex",
         "tables/summary.md",
         "figures/some.png",
+        "results/checklist.md",
+        "results/train_autoencoder/natural-f4-favae/README.md",
     ],
 )
 def test_a_number_edited_in_any_file_is_found(clone: Path, name: str, listed: bool) -> None:
@@ -120,6 +122,19 @@ def test_a_number_edited_in_any_file_is_found(clone: Path, name: str, listed: bo
         path.write_text(numbers(path.read_text()))
     found = problems()
     assert any(Path(name).name in p or Path(name).parent.name in p or EVALUATION in p for p in found), found
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "Snakefile", "ro-crate-metadata.json", "results/prepare_dataset/natural/croissant.json"]
+)
+def test_a_number_edited_in_a_file_that_follows_from_no_result_is_found(project: Path, name: str) -> None:
+    publish("tiny")
+    (ROOT / "README.md").write_text("PSNR rises from 20.1 to 25.2 dB.\n")
+    publish("tiny")
+    assert problems() == []
+    path = ROOT / name
+    path.write_text(numbers(path.read_text()))
+    assert problems() == [f"{path}: differs from what {MANIFEST} says"]
 
 
 def test_a_number_edited_in_the_list_of_files_is_found(clone: Path) -> None:
@@ -152,11 +167,12 @@ def test_a_missing_file_is_named(clone: Path, name: str, listed: bool) -> None:
     assert any(word in problem for problem in found for word in named), found
 
 
-def test_without_a_list_of_files_what_is_not_there_is_known_by_its_hash(clone: Path) -> None:
+def test_a_missing_list_of_files_is_named_and_what_is_not_there_is_known_by_its_hash(clone: Path) -> None:
     (ROOT / MANIFEST).unlink()
     for path in ROOT.rglob("images.csv"):
         path.unlink()
-    assert problems() == []
+    (problem,) = problems()
+    assert problem.startswith(f"{ROOT / MANIFEST}: missing, so nothing says which files belong to these results")
 
 
 def test_a_file_that_nobody_listed_is_named(clone: Path) -> None:
@@ -204,6 +220,7 @@ def test_what_would_fail_its_audit_is_not_published(project: Path) -> None:
 def test_pages_of_people_stay_and_old_results_go(project: Path) -> None:
     publish("tiny")
     (ROOT / "README.md").write_text("what we learned\n")
+    assert problems() == [f"{ROOT}/README.md: not listed in {MANIFEST}"]
     for job in Grid("tiny"):
         if job.name == EVALUATION:
             (job.card.parent / "images.csv").unlink()

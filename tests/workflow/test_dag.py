@@ -5,9 +5,11 @@ import sqlite3
 from pathlib import Path
 
 import pandas as pd
+from huggingface_hub import ModelCard
 from tests_support import call, jobs, planned, planned_by_dvc, states
 
 from favae.results.cards import read_card
+from favae.runtime.hashes import sha256_file
 
 
 def test_every_job_left_a_card_a_run_record_and_a_log(finished: Path) -> None:
@@ -30,6 +32,15 @@ def test_nothing_is_left_to_do_for_any_tool(finished: Path) -> None:
 
 def test_resume_state_of_finished_jobs_is_removed(finished: Path) -> None:
     assert not list((finished / "data/state").rglob("*.pt"))
+
+
+def test_every_exported_model_has_a_card_with_what_was_measured_of_it(finished: Path) -> None:
+    models = list((finished / "data/tiny").glob("*/*/model.safetensors"))
+    assert {path.parent.parent.name for path in models} == {"train_autoencoder", "train_cat"}
+    for path in models:
+        card = ModelCard((path.parent / "README.md").read_text(encoding="utf-8"))
+        assert sha256_file(path) in card.text
+        assert len(card.data.eval_results) > 1
 
 
 def test_prepared_data_are_a_few_files(finished: Path) -> None:
