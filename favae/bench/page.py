@@ -73,6 +73,7 @@ def _machines(record: Record) -> Iterator[str]:
 def _section(path: Path, name: str, section: Section, record: Record) -> Iterator[str]:
     """Title, note and tables of a section, if a device has measured it."""
     tables = {device: m.tables.get(name, []) for device in ("cpu", "cuda") if (m := record.of(device))}
+    remarks = {device: m.remarks[name] for device in tables if (m := record.of(device)) and name in m.remarks}
     if not any(tables.values()):
         return
     yield heading(section)
@@ -82,10 +83,11 @@ def _section(path: Path, name: str, section: Section, record: Record) -> Iterato
         columns = [*section.columns, "GPU"] if compared else section.columns
         measured = None if record.cuda is None else tables["cuda"]
         shown = [(*row, _on_gpu(section, row, measured)) for row in rows] if compared else rows
+        yield from (text for text in [remarks.get("cpu")] if text)
         yield _table(columns, shown)
         yield from _bars(section, rows, path.with_name(f"{path.stem}-{name}.png"))
     if rows := tables.get("cuda"):
-        yield "On the GPU:"
+        yield f"On the GPU: {remarks['cuda']}" if "cuda" in remarks else "On the GPU:"
         yield _table(section.columns, rows)
         yield from _bars(section, rows, path.with_name(f"{path.stem}-{name}-gpu.png"))
 

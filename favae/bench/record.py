@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from favae.config.base import Schema
 from favae.runtime.files import write_text
@@ -12,10 +12,14 @@ Device = Literal["cpu", "cuda"]
 
 
 class Measured(Schema):
-    """What one device measured: the description of its machine, and the rows of each section by its name."""
+    """What one device measured: the description of its machine, and the rows of each section by its name.
+
+    `remarks`, by section, say what differs from the description: such as another run.
+    """
 
     machine: dict[str, str]
     tables: dict[str, list[tuple[str, ...]]]
+    remarks: dict[str, str] = Field(default_factory=dict)
 
 
 class Record(Schema):

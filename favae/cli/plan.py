@@ -16,8 +16,8 @@ _INDENT = " " * 4
 _BASIS = (
     "GPU-hours, memory and disk are estimates; measured values are shown beside them. FLOPs are counted from the "
     "parameters of each network "
-    "(training: three forward passes, plus LPIPS, discriminator and blur) and divided by assumed sustained rates of an "
-    "H200-class GPU: "
+    "(training: three forward passes, plus LPIPS, discriminator and blur) and divided by rates measured on one NVIDIA H100 "
+    "80GB (workflow/docs/benchmarks.md), from which large trainings there differ by up to a fifth: "
 )
 
 

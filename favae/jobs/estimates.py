@@ -1,8 +1,8 @@
-"""Estimates of what a job takes (images, GPU-hours, GPU memory), from operation counts and assumed rates.
+"""Estimates of what a job takes (images, GPU-hours, GPU memory), from operation counts and measured rates.
 
 The cost of one pass through a module is counted from the module (`favae.jobs.facts`). This file adds the number of passes
-per step, and the sustained rates that `RATES` assumes for an H200-class GPU; no time here was measured. GPU-hours are FLOPs
-(two per multiply-accumulate) divided by the rate. GPU memory is what training keeps (weights, gradients, Adam, activations),
+per step, and the sustained rates of one NVIDIA H100 80GB (`RATES`). GPU-hours are FLOPs (two per multiply-accumulate) divided by the
+rate, and no step is shorter than `STEP_SECONDS`. GPU memory is what training keeps (weights, gradients, Adam, activations),
 plus a quarter for temporaries.
 """
 
@@ -19,14 +19,19 @@ from favae.jobs.buildable import cat_facts, model_facts, segmenter_facts
 from favae.jobs.facts import Cost, Facts, facts, lpips_request, training_request
 from favae.jobs.grid import Grid, Job
 
-# Assumed sustained FLOP/s. Convolutions at 256 pixels are limited by memory bandwidth; fp32 convolutions run in TF32.
+# Sustained FLOP/s on one NVIDIA H100 80GB, measured with steps of the published sizes ("Planned trainings" in
+# workflow/docs/benchmarks.md), not compiled. There autoencoders, pix2pix and SPADE ran at 81 to 103 TFLOP/s in fp32 (convolutions in
+# TF32) and 79 to 97 in bf16: an estimate of a large step is wrong by up to a fifth, one of a small step by more. Sampling was measured
+# with a batch of 8; larger batches are faster.
 RATES = {
-    ("autoencoder", "fp32"): 60e12,
-    ("autoencoder", "bf16"): 120e12,
-    ("transformer", "fp32"): 40e12,
-    ("transformer", "bf16"): 300e12,
-    ("token by token", "fp32"): 5e12,
+    ("autoencoder", "fp32"): 85e12,
+    ("autoencoder", "bf16"): 95e12,
+    ("StyleGAN2", "fp32"): 24e12,
+    ("transformer", "fp32"): 42e12,
+    ("transformer", "bf16"): 184e12,
+    ("token by token", "fp32"): 2.7e12,
 }
+STEP_SECONDS = 0.012  # of pix2pix with one image: the time to start the operations of a step
 _INCEPTION_MACS = 5.7e9  # Inception-v3 at 299 pixels, for images of any size
 _INCEPTION_BYTES = 20e6  # per image, of its largest activations
 # The networks of an autoencoder of any kind.
@@ -161,7 +166,7 @@ def _autoencoder(config: AutoencoderTrainingConfig, images: int) -> Estimate:
     start = min(config.adversarial_start(images) or steps, steps)
     before, after = autoencoder_flops(config)
     flops = training.batch_size * (start * before + (steps - start) * after)
-    hours = _hours(flops, "autoencoder", training.precision)
+    hours = _hours(flops, "autoencoder", training.precision, steps)
     disk = _training_bytes(found.cost(*_NETWORKS, "discriminator").parameters)
     return Estimate(steps * training.batch_size, steps, flops, hours, autoencoder_bytes(config), disk)
 
@@ -185,7 +190,8 @@ def _generator(config: GeneratorTrainingConfig, images: int) -> Estimate:
     parameters = found.cost("generator", "discriminator").parameters
     kept = found.cost("generator").kept + 2 * found.cost("discriminator").kept
     memory = _CONTEXT_BYTES + _STATE_BYTES * parameters + _OVERHEAD * kept * _at_once(training)
-    hours = _hours(flops, "autoencoder", training.precision)
+    network = "StyleGAN2" if type(config).__name__ == "StyleGan2Config" else "autoencoder"
+    hours = _hours(flops, network, training.precision, steps)
     return Estimate(steps * training.batch_size, steps, flops, hours, memory, _training_bytes(parameters))
 
 
@@ -195,7 +201,7 @@ def _segmenter(config: SegmenterConfig, found: Facts, images: int) -> Estimate:
     steps = training.length.in_steps(images, training.batch_size)
     flops = 2.0 * 3 * steps * training.batch_size * cost.macs
     memory = _CONTEXT_BYTES + _STATE_BYTES * cost.parameters + _OVERHEAD * cost.kept * _at_once(training)
-    hours, disk = _hours(flops, "autoencoder", training.precision), _training_bytes(cost.parameters)
+    hours, disk = _hours(flops, "autoencoder", training.precision, steps), _training_bytes(cost.parameters)
     return Estimate(steps * training.batch_size, steps, flops, hours, memory, disk)
 
 
@@ -208,7 +214,7 @@ def _cat(config: CatConfig, found: Facts, pairs: int) -> Estimate:
     flops = 2.0 * steps * training.batch_size * macs
     kept = trained.kept * _share_of_fp32(training.precision) * _at_once(training)
     memory = _CONTEXT_BYTES + _STATE_BYTES * trained.parameters + _OVERHEAD * kept
-    hours, disk = _hours(flops, "transformer", training.precision), _training_bytes(trained.parameters)
+    hours, disk = _hours(flops, "transformer", training.precision, steps), _training_bytes(trained.parameters)
     return Estimate(steps * training.batch_size, steps, flops, hours, memory, disk)
 
 
@@ -268,5 +274,5 @@ def _share_of_fp32(precision: str) -> float:
     return 0.5 if precision == "bf16" else 1.0
 
 
-def _hours(flops: float, network: str, precision: str) -> float:
-    return flops / RATES[network, precision] / 3600
+def _hours(flops: float, network: str, precision: str, steps: int = 0) -> float:
+    return max(flops / RATES[network, precision], steps * STEP_SECONDS) / 3600

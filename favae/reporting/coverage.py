@@ -29,9 +29,9 @@ Written by `favae coverage` from the parameters and the results published in thi
 - **Planned only**: the parameters are there and valid, nothing was run.
 - **No training here**: numbers that the paper cites from others, or rows that no source describes.
 
-"Still to run" is what the rows would cost at the paper's size: an estimate in hours of an H200-class GPU at {rate:g} TFLOP/s for
-autoencoders in fp32 (`favae plan`), each training counted once a table. "?": a data set does not declare its size. "–": nothing
-is left, or nothing is planned."""
+"Still to run" is what the rows would cost at the paper's size: an estimate in hours of an NVIDIA H100 80GB at {rate:g} TFLOP/s
+for autoencoders in fp32, as measured (`favae plan`), each training counted once a table. "?": a data set does not declare its
+size. "–": nothing is left, or nothing is planned."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from favae.config.cat import CatConfig
 from favae.config.favae import FavaeConfig
 from favae.config.load import deep_merge
 from favae.jobs.building import counted
-from favae.jobs.estimates import UnknownSize, autoencoder_flops, estimate
+from favae.jobs.estimates import RATES, UnknownSize, autoencoder_flops, estimate
 from favae.jobs.facts import Facts, cat_request, facts, lpips_request, training_request
 from favae.jobs.grid import Grid, load_grid
 from favae.jobs.resources import known_sizes, resources_of
@@ -145,7 +145,7 @@ def test_estimates_of_the_paper_scale(paper: Grid) -> None:
     before, after = autoencoder_flops(paper.job("train_autoencoder", "celebahq-f16-r12").config)  # type: ignore[arg-type]
     flops = 8 * (steps // 100 * before + (steps - steps // 100) * after)
     assert (ours.steps, ours.images) == (steps, 8 * steps)
-    assert ours.gpu_hours == pytest.approx(flops / 60e12 / 3600)
+    assert ours.gpu_hours == pytest.approx(flops / RATES["autoencoder", "fp32"] / 3600)
     assert 2.5e9 < ours.gpu_bytes / 8 < 3.5e9  # about 3 GB an image in fp32, so that eight fit a GPU of 32 GB
     assert all(found.gpu_bytes > 1e9 for name, found in estimates.items() if found.flops)
     assert estimates["train_cat/celebahq-f16-cat"].flops == pytest.approx(50e18, rel=0.1)

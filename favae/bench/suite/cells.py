@@ -125,6 +125,7 @@ SECTION = Section(
     "In a copy of the project whose results are a few bytes each: half of the cells are trainings, each evaluated. The end of a "
     "run, `favae internal finish`, records results in DVC and in MLflow. CPU seconds are those of all processes. Medians of three "
     "runs, except the first row of each size.",
+    devices=("cpu",),
 )
 
 

@@ -20,7 +20,7 @@ from favae.config.load import deep_merge
 from favae.config.pairs import PairsLayoutConfig
 from favae.data.batches import Batch
 from favae.inference.export import TextToImage
-from favae.jobs.estimates import RATES, autoencoder_flops, declared_sizes, estimate
+from favae.jobs.estimates import RATES, STEP_SECONDS, autoencoder_flops, declared_sizes, estimate
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.models import CAT
 from favae.training.autoencoder import AutoencoderTask
@@ -132,6 +132,7 @@ def _case(grid: Grid, job: Job, device: torch.device) -> _Case:
         batch: Any = _batch(images, config.model.image_size, config.model.image_size)
     elif isinstance(config, GeneratorTrainingConfig):
         task, batch = _generator(grid, job, config, images, ranks)
+        kind = "StyleGAN2" if isinstance(task, StyleGan2Task) else kind
     else:
         assert isinstance(config, CatConfig)
         kind = "transformer"
@@ -193,7 +194,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
         except torch.OutOfMemoryError:
             yield (f"{scale}: {cell}", words, "does not fit", *[""] * 6)
             continue
-        assumed = case.flops / RATES[case.kind]
+        planned = max(case.flops / RATES[case.kind], STEP_SECONDS)
         yield (
             f"{scale}: {cell}",
             words,
@@ -201,7 +202,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
             f"{seconds * 1e3:.3g} ms",
             f"{case.images / seconds:.3g}",
             f"{case.flops / seconds / 1e12:.3g}",
-            f"{assumed / seconds - 1:+.0%}",
+            f"{planned / seconds - 1:+.0%}",
             f"{peak / 2**30:.3g} GiB",
             f"{case.planned_bytes / 2**30:.3g} GiB",
         )
@@ -233,6 +234,6 @@ SECTION = Section(
     _rows,
     "Steps of the trainings that `favae plan` estimates, with random data and random VGG weights, on one card. The plan counts "
     "operations and divides them by a rate for the kind of network and the precision (`RATES` in `favae/jobs/estimates.py`); the "
-    "error is that of the planned time of a step: +10% is a plan that is a tenth too long.",
+    "error is that of the planned time: +10% is a plan that is a tenth too long.",
     devices=("cuda",),
 )
