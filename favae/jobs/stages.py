@@ -191,6 +191,7 @@ STAGES = {
                 "reference": "compute_reference_statistics",
             },
             cells="{model}-on-{dataset}",
+            together="model",
         ),
         Stage(
             "train_segmenter",
@@ -207,6 +208,7 @@ STAGES = {
             (_MEASURED[0],),
             inputs={"model": "train_generator", "dataset": "prepare_dataset", "segmenter": "train_segmenter"},
             cells="{model}",
+            together="model",
         ),
         Stage(
             "make_tables",

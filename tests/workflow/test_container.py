@@ -1,10 +1,14 @@
 """The environment as a container: both definitions say the same, of files that exist; and what Snakemake says of the workflow.
 
-Neither is built here: no base image can be fetched.
+The image is built only if FAVAE_BUILD_IMAGE is set: that takes ten minutes and 25 GB.
 """
 
+import json
+import os
 import re
+import shutil
 import subprocess
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -58,6 +62,32 @@ def test_the_image_has_what_the_package_needs_to_be_installed() -> None:
     assert "--require-hashes -r constraints.txt" in " ".join(containerfile()["RUN"])
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("FAVAE_BUILD_IMAGE"), reason="takes 10 minutes and 25 GB; FAVAE_BUILD_IMAGE=yes")
+@pytest.mark.skipif(not shutil.which("buildah") or os.getuid() != 0, reason="needs buildah, mmdebstrap and root")
+def test_the_image_is_built_from_packages_of_debian(tmp_path: Path) -> None:
+    archive = tmp_path / "favae.oci.tar"
+    subprocess.run([FOLDER / "build", archive], check=True, timeout=3000)
+    with tarfile.open(archive) as tar:
+
+        def blob(entry: dict[str, str]) -> dict:
+            return json.load(tar.extractfile("blobs/" + entry["digest"].replace(":", "/")))
+
+        (entry,) = json.load(tar.extractfile("index.json"))["manifests"]
+        environment = blob(blob(entry)["config"])["config"]["Env"]
+    assert f"FAVAE_IMAGE={archive.name}" in environment
+    assert any(word.startswith("PATH=/opt/favae/.venv/bin:") for word in environment)
+
+
+def test_the_script_that_builds_it_has_the_base_of_the_containerfile() -> None:
+    script = (FOLDER / "build").read_text()
+    assert subprocess.run(["bash", "-n", FOLDER / "build"], check=False).returncode == 0
+    command = re.findall(r"^base=\$\((.+)\)$", script, re.MULTILINE)[0]
+    base = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    assert base == containerfile()["FROM"][0]
+    assert base.rpartition(":")[2].removesuffix("-slim") == "bookworm"
+
+
 def test_the_workflow_uses_the_image_of_the_definition() -> None:
     (image,) = re.findall(r'^container: "([^"]+)"', (ROOT / "Snakefile").read_text(), re.MULTILINE)
     assert f"apptainer build {image} workflow/container/favae.def" in (FOLDER / "favae.def").read_text()
@@ -84,3 +114,11 @@ def test_the_workflow_catalog_finds_how_software_is_installed() -> None:
     usage = read_yaml(ROOT / ".snakemake-workflow-catalog.yml")["usage"]
     assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}
     assert usage["software-stack-deployment"]["apptainer"] is True
+
+
+def test_the_workflow_catalog_finds_the_workflow() -> None:
+    readme = (ROOT / "README.md").read_text().lower()
+    assert "snakemake" in readme
+    assert "workflow" in readme
+    assert (ROOT / "Snakefile").is_file()
+    assert list((ROOT / "workflow/rules").glob("*.smk"))

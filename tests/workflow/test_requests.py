@@ -1,6 +1,8 @@
 """What a job asks of SLURM: its resources, with the words of a site that stand in a file which git ignores."""
 
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,21 @@ def test_short_jobs_of_one_model_share_a_job_where_the_limit_has_room_for_all() 
     assert TOGETHER * max(int(request_of(evaluation, n, long)["runtime"]) for n in (1, 2, 3)) <= 300
     profile = read_yaml(ROOT / "slurm/config.yaml")
     assert profile["group-components"] == [f"after={TOGETHER}"]
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_operators_page_says_how_many_jobs_are_submitted() -> None:
+    site = Site.model_validate({kind: {"limit": 24 * 60} for kind in ("cpu", "gpu")})
+    rows = re.findall(
+        r"^\| `([\w-]+)`[^|]*\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$",
+        (ROOT / "workflow/docs/slurm.md").read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) == 6
+    for scale, *said in rows:
+        grid = list(load_grid(scale))
+        sent = [job for job in grid if not job.stage.local]
+        groups = Counter(group_of(job, site) for job in sent)
+        grouped = groups.pop(None) + sum(-(-size // TOGETHER) for size in groups.values())
+        trainings = sum(job.stage.resumes for job in grid)
+        assert [int(number) for number in said] == [len(grid), len(sent), grouped, trainings], scale
