@@ -45,9 +45,21 @@ class Record(Schema):
         """What a device measured."""
         return self.cpu if device == "cpu" else self.cuda
 
-    def updated(self, device: str, measured: Measured) -> "Record":
-        """The record with other measurements of a device."""
-        return self.model_copy(update={device: measured})
+    def updated(self, device: str, measured: Measured, *, whole: bool) -> "Record":
+        """The record with new measurements of a device.
+
+        Those of a `whole` run replace all others of that device. Those of some sections are put beside the others, with a
+        remark that says when they were measured, and with which code.
+        """
+        before = self.of(device)
+        if whole or before is None:
+            return self.model_copy(update={device: measured})
+        machine = measured.machine
+        said = f"(measured on {machine.get('date')}, commit {machine.get('commit')}, {machine.get('processor')})"
+        tables = before.tables | measured.tables
+        new = {} if machine == before.machine else dict.fromkeys(measured.tables, said)
+        remarks = before.remarks | new | measured.remarks
+        return self.model_copy(update={device: before.model_copy(update={"tables": tables, "remarks": remarks})})
 
     def save(self, page: Path) -> None:
         """Write the record of a page."""

@@ -71,6 +71,6 @@ def bench(
         print(f"\n{section.note}", flush=True)
         if write is not None:  # after every section, so that a stopped run keeps what it has measured
             measured = Measured.model_validate({"machine": machine, "tables": tables})
-            record = Record.beside(write).updated(settings.device.type, measured)
+            record = Record.beside(write).updated(settings.device.type, measured, whole=not names)
             record.save(write)
             write_page(write, record, known)

@@ -79,6 +79,9 @@ def test_the_page_keeps_what_the_other_device_measured_and_takes_it_from_another
     Record(cuda=measured("node", "7.0", work="another")).save(there)
     command("--add", str(there), "--write", str(here))
     assert "| another size, below |" in here.read_text()
+    partly = Record.beside(here).updated("cpu", Measured(machine={"date": "today"}, tables={"growth": []}), whole=False)
+    assert partly.cpu is not None and set(partly.cpu.tables) == {"focal_frequency", "growth"}
+    assert partly.cpu.machine == {"processor": "laptop"} and "measured on today" in partly.cpu.remarks["growth"]
     with pytest.raises(ValueError, match="--add needs --write"):
         command("--add", str(there))
     here.with_suffix(".json").write_text("[]")
