@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from favae.config.base import Duration
+from favae.jobs.estimates import dataset_of
 from favae.jobs.grid import Grid, Job
 from favae.results.cards import read_card
 from favae.results.status import State, state_of
@@ -155,15 +156,7 @@ def _steps(grid: Grid, job: Job) -> int | None:
     if training is None or not isinstance(length := training.length, Duration):
         return None
     try:
-        card = read_card(_dataset(grid, job).card)
+        card = read_card(grid.job("prepare_dataset", dataset_of(grid, job)).card)
     except (FileNotFoundError, ValueError, KeyError):
         return None
     return length.in_steps(int(card.summary["counts"]["train"]), training.batch_size)
-
-
-def _dataset(grid: Grid, job: Job) -> Job:
-    """The job that prepared the data of a training, found through its inputs."""
-    while "dataset" not in job.roles:
-        role, cell = next(iter(job.roles.items()))
-        job = grid.job(job.stage.inputs[role], cell)
-    return grid.job("prepare_dataset", job.roles["dataset"])

@@ -38,6 +38,7 @@ def _cells_not_in_grid(grid: Grid) -> Iterator[Path]:
             paths.run_record(grid.scale, stage, "cell"),
             paths.curves(grid.scale, stage, "cell"),
             paths.log(grid.scale, stage, "cell"),
+            paths.usage(grid.scale, stage, "cell"),
             paths.cell_lock(grid.scale, stage, "cell").parent,
         ):
             if example.parent.is_dir():

@@ -61,6 +61,11 @@ def log(scale: str, stage: str, cell: str) -> Path:
     return DATA / scale / "logs" / stage / f"{cell}.log"
 
 
+def usage(scale: str, stage: str, cell: str) -> Path:
+    """What a training used while it ran (`favae.runtime.usage`). Kept outside the results, because no job may depend on it."""
+    return DATA / scale / "usage" / stage / f"{cell}.jsonl"
+
+
 def state_dir(scale: str, stage: str, cell: str, key: str) -> Path:
     """Resume state of one content key. Neither Snakemake nor DVC knows it: both delete declared outputs before a job."""
     return STATE / scale / stage / cell / key

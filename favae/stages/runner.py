@@ -19,6 +19,7 @@ from favae.results.status import State, code_of_result, state_of, statuses
 from favae.results.trainings import SUMMARY, training_behind
 from favae.runtime import paths
 from favae.runtime.files import write_text
+from favae.runtime.usage import sampled
 from favae.stages.context import Context, run_stage
 
 log = logging.getLogger(__name__)
@@ -84,11 +85,15 @@ def _validate(job: Job) -> None:
 def _code(job: Job, state: Path) -> Code:
     """The code of this run and, where it takes over unfinished work, of the runs before."""
     file = state / _CODE
-    unfinished = state.is_dir() and any(path.name not in (_BUILD, _CODE) for path in state.iterdir())
-    before = Code.model_validate_json(file.read_bytes()) if unfinished and file.exists() else None
+    before = Code.model_validate_json(file.read_bytes()) if _is_begun(state) and file.exists() else None
     code = merged(before, code_of(job))
     write_text(file, code.model_dump_json() + "\n")
     return code
+
+
+def _is_begun(state: Path) -> bool:
+    """Whether a resume state holds work of an earlier start."""
+    return state.is_dir() and any(path.name not in (_BUILD, _CODE) for path in state.iterdir())
 
 
 def _outdated(job: Job) -> tuple[str, ...]:
@@ -107,8 +112,14 @@ def _empty(folder: Path) -> Path:
 
 def _work(job: Job, context: Context) -> Outcome:
     training: TrainingConfig | None = getattr(job.config, "training", None)
-    if training is not None and training.ranks > 1:
+    if training is None:
+        return run_stage(job, context)
+    several = training.ranks > 1
+    threads = training.ranks * training.threads if several else context.threads
+    file = paths.usage(job.scale, job.stage.name, job.cell)
+    with sampled(file, threads, resumed=_is_begun(context.state)):
+        if not several:
+            return run_stage(job, context)
         from favae.stages.launch import train_on_ranks  # late: it imports torch, which some stages do not need
 
         return train_on_ranks(job, context, training)
-    return run_stage(job, context)

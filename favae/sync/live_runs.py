@@ -9,7 +9,7 @@ from typing import Any
 from favae.jobs.grid import Grid, Job
 from favae.results.live import Live, Phase, look, rows_after
 from favae.sync.experiment import Experiment, Run
-from favae.sync.shown_run import PARAM_LENGTH, VIEW, flatten, run_name, user
+from favae.sync.shown_run import PARAM_LENGTH, VIEW, flatten, run_name, usage_of, user
 
 _STATUS = {Phase.RUNNING: "RUNNING", Phase.FAILED: "FAILED", Phase.STOPPED: "KILLED"}
 _ROWS = 200  # of the curves, per request
@@ -40,6 +40,7 @@ def _update(experiment: Experiment, job: Job, live: Live, runs: list[Run]) -> No
     run_id = current.run_id if current else _create(experiment, job, state)
     logged = int(current.tags.get("step", 0)) if current else 0
     _log_rows(client, run_id, live.curves, logged)
+    _log_samples(client, run_id, job, int(current.tags.get("samples", 0)) if current else 0)
     if live.image is not None and live.step > logged:
         client.log_image(run_id, _pixels(live.image), key="samples", step=live.step, synchronous=True)
     client.set_tag(run_id, "step", str(live.step))
@@ -82,6 +83,14 @@ def _log_rows(client: Any, run_id: str, curves: Path, after: int) -> None:
         batch = [metric for row in rows[first : first + _ROWS] for metric in row]
         for start in range(0, len(batch), 1000):
             client.log_batch(run_id, metrics=batch[start : start + 1000])
+
+
+def _log_samples(client: Any, run_id: str, job: Job, after: int) -> None:
+    metrics = list(usage_of(job, after=after))
+    for start in range(0, len(metrics), 1000):
+        client.log_batch(run_id, metrics=metrics[start : start + 1000])
+    if metrics:
+        client.set_tag(run_id, "samples", str(max(metric.step for metric in metrics)))
 
 
 def _pixels(path: Path) -> Any:

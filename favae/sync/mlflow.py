@@ -23,7 +23,7 @@ from favae.sync.shown_run import (
     Known,
     artifacts_of,
     checkpoint_sha256,
-    dataset_of,
+    data_of,
     experiment_tags,
     images_of,
     metrics_of,
@@ -134,7 +134,7 @@ def _log_data(client: Any, run_id: str, known: Known, job: Job, card: Card) -> d
 
     models = [known.models.get(f"{job.stage.inputs[role]}/{cell}") for role, cell in job.roles.items()]
     inputs = [LoggedModelInput(model) for model in models if model]
-    data = dataset_of(job, card)
+    data = data_of(job, card)
     if data is None:
         if inputs:
             client.log_inputs(run_id, models=inputs)

@@ -12,15 +12,19 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from favae.jobs.grid import Job
+from favae.jobs.estimates import dataset_of
+from favae.jobs.grid import Job, load_grid
 from favae.results.cards import Card, read_card
 from favae.results.run_record import RunRecord
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
+from favae.runtime.usage import read_samples
+from favae.sync.views import saved_views
 
-VIEW = "2"  # version of what is shown: runs of another are replaced
+VIEW = "3"  # version of what is shown: runs of another are replaced
 PARAM_LENGTH = 6000
 KIND = "custom_model_development"  # with this tag, MLflow opens the experiment as model training
+_CLOCK = 1000  # milliseconds; the end in a run record is in whole seconds
 _DIGEST = 36  # most characters of a data set's digest
 _IMAGES = 4  # examples of an evaluation
 _VERBS = {"make_tables": "tables", "make_figures": "figures"}
@@ -48,17 +52,19 @@ def run_name(job: Job) -> str:
 
 
 def experiment_tags(scale: str, jobs: list[Job]) -> dict[str, str]:
-    """The kind of the experiment, and its description."""
+    """The kind of the experiment, its description and its saved views."""
     stages = dict.fromkeys(job.stage.name for job in jobs)
     counts = ", ".join(f"{sum(job.stage.name == stage for job in jobs)} {stage}" for stage in stages)
     note = (
         f"Scale `{scale}` of favae (`params/grid.yaml`): {counts}.\n\n"
         f"- Tables and figures: artifacts of *all · tables* and *all · figures*; `favae page {scale}` makes a page of them\n"
         f"- Where a number comes from: `favae audit --scale {scale}`; how each word is meant: `workflow/docs/structure.md`\n"
-        "- Metrics `train/*` and `val/*` are learning curves by step, `result/*` what the tables show\n"
+        "- Metrics `train/*` and `val/*` are learning curves by step, `result/*` what the tables show, `system/*` what the\n"
+        "  processes of the job used (100 % of the processor: all threads that it was given)\n"
+        "- Saved views: *Trainings* and *Results*, with the columns that matter for each\n"
         "- This view is rebuilt from result files by `favae mlflow-sync`; runs with the tag `live` are not finished"
     )
-    return {"mlflow.experimentKind": KIND, "mlflow.note.content": note}
+    return {"mlflow.experimentKind": KIND, "mlflow.note.content": note, **saved_views(jobs)}
 
 
 def tags_of(job: Job, card: Card, record: RunRecord, known: Known) -> dict[str, Any]:
@@ -160,15 +166,33 @@ def metrics_of(job: Job, record: RunRecord, started: int, ended: int, about: Map
             yield Metric(f"system/peak_{name}_memory_megabytes", size / 1e6, ended, 0)
     if record.gpu_seconds:
         yield Metric("system/gpu_seconds", record.gpu_seconds, ended, 0)
+    if record.cpu_seconds:
+        yield Metric("system/cpu_seconds", record.cpu_seconds, ended, 0)
+    yield from usage_of(job, until=ended)
 
 
-def dataset_of(job: Job, card: Card) -> tuple[str, str, str] | None:
-    """(name, digest, profile) of the data set that a job read or made; None for a job without one."""
-    cell = job.cell if job.stage.name == "prepare_dataset" else job.roles.get("dataset")
-    path = None if cell is None else paths.card(job.scale, "prepare_dataset", cell)
-    if cell is None or path is None or not path.exists():
+def usage_of(job: Job, after: int = 0, until: float = math.inf) -> Iterator[Any]:
+    """System metrics of a training after the first `after` samples, up to a time in milliseconds; the step is the sample's number.
+
+    Later samples are of another run than the result's, such as one that was pulled.
+    """
+    from mlflow.entities import Metric
+
+    for step, sample in enumerate(read_samples(paths.usage(job.scale, job.stage.name, job.cell), after), after + 1):
+        if (time := int(1000 * sample.pop("time"))) <= until + _CLOCK:
+            yield from (Metric(f"system/{name}", value, time, step) for name, value in sample.items())
+
+
+def data_of(job: Job, card: Card) -> tuple[str, str, str] | None:
+    """(name, digest, profile) of the data set that a job made or read, also through codes of its images; None without one."""
+    reads = bool({"dataset", "tokens"} & set(job.roles))
+    if not reads and job.stage.name != "prepare_dataset":
         return None
-    prepared = card if job.stage.name == "prepare_dataset" else read_card(path)
+    cell = dataset_of(load_grid(job.scale), job) if reads else job.cell
+    path = paths.card(job.scale, "prepare_dataset", cell)
+    if not path.exists():
+        return None
+    prepared = read_card(path) if reads else card
     return cell, prepared.key[:_DIGEST], json.dumps(prepared.summary.get("counts", {}))
 
 

@@ -140,6 +140,47 @@ def test_data_sets_and_models_are_logged_with_their_digests_and_hold_the_metrics
     assert {metric.key: metric.value for metric in model.metrics}["result/psnr_test"] == 25.5
 
 
+def test_a_text_to_image_training_shows_the_data_set_of_its_codes(project: Grid) -> None:
+    for name in (("tokenize_images", "natural-f4-favae"), ("train_cat", "natural-f4-cat")):
+        finish(project.job(*name), {}, {"steps": 20, "best_step": 20}, {})
+    sync("tiny")
+    (data,) = runs(local())["natural-f4-cat · train"].inputs.dataset_inputs
+    assert (data.dataset.name, data.tags[0].value) == ("natural", "training")
+
+
+def samples(cell: str, *times: str) -> None:
+    """What a training used at these times."""
+    file = paths.usage("tiny", "train_autoencoder", cell)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        {"time": pd.Timestamp(time).timestamp(), "cpu_utilization_percentage": 10.0 * number}
+        for number, time in enumerate(times, 1)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_system_metrics_are_those_of_the_run_over_its_time(project: Grid) -> None:
+    within, later = ("2026-01-02T03:04:20+00:00", "2026-01-02T03:05:05+00:00"), "2026-02-02T03:04:05+00:00"
+    samples("natural-f4-favae", *within, later)  # the last one is of another run than the one whose result is here
+    sync("tiny")
+    run = runs(local())["natural-f4-favae · train"].info.run_id
+    history = local().get_metric_history(run, "system/cpu_utilization_percentage")
+    times = [int(pd.Timestamp(time).timestamp() * 1000) for time in within]
+    assert [(point.step, point.timestamp, point.value) for point in history] == [(1, times[0], 10), (2, times[1], 20)]
+
+
+def test_saved_views_name_columns_that_runs_have(project: Grid) -> None:
+    sync("tiny")
+    tags = local().get_experiment_by_name("favae-tiny").tags
+    columns = {}
+    for name in ("trainings", "results"):
+        view = json.loads(tags[f"mlflow.sharedViewState.{name}"])
+        columns[view["name"]] = json.loads(view["state"])["selectedColumns"]
+    assert "metrics.`result/psnr_test`" in columns["Results"]
+    assert "metrics.`val/l1`" in columns["Trainings"]
+    assert not any("published" in column for shown in columns.values() for column in shown)
+
+
 def test_images_have_steps_and_examples_are_artifacts(project: Grid) -> None:
     sync("tiny")
     shown, client = runs(local()), local()
@@ -174,6 +215,7 @@ def unfinished(log: str = "") -> Path:
 
 def test_a_training_is_shown_while_it_runs_and_says_how_it_ended(project: Grid) -> None:
     state = unfinished()
+    samples("natural-f4-vqgan", "2026-01-02T03:04:20+00:00")
     with FileLock(paths.cell_lock("tiny", "train_autoencoder", "natural-f4-vqgan")):
         assert "1 unfinished" in sync("tiny")
         live = runs(local())["natural-f4-vqgan · train"]
@@ -182,11 +224,14 @@ def test_a_training_is_shown_while_it_runs_and_says_how_it_ended(project: Grid) 
         assert local().list_artifacts(live.info.run_id, "images")
         with (state / "curves.jsonl").open("a") as file:
             file.write(json.dumps({"step": 15, "train/l1": 0.125}) + "\n")
+        samples("natural-f4-vqgan", "2026-01-02T03:04:20+00:00", "2026-01-02T03:04:35+00:00")
         sync("tiny")
         again = runs(local())["natural-f4-vqgan · train"]
         assert again.info.run_id == live.info.run_id
         history = local().get_metric_history(live.info.run_id, "train/l1")
         assert [(point.step, point.value) for point in history] == [(5, 0.5), (10, 0.25), (15, 0.125)]
+        used = local().get_metric_history(live.info.run_id, "system/cpu_utilization_percentage")
+        assert [(point.step, point.value) for point in used] == [(1, 10), (2, 20)]
     sync("tiny")  # its process was killed
     assert runs(local())["natural-f4-vqgan · train"].info.status == "KILLED"
     unfinished("2026-01-02 03:04:05,678 ERROR x: step 12: a loss is not finite: l1 nan\n")
