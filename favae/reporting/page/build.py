@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from favae.jobs.terms import terms_of
 from favae.reporting.page.chains import chain_facts
 from favae.reporting.page.curves import curves_of
-from favae.reporting.page.gallery import DIFFERENCE_PEAK, Shown, left_out, write_gallery, write_priors
+from favae.reporting.page.figures import write_figures
+from favae.reporting.page.gallery import DIFFERENCE_PEAK, Shown, arrays_of, left_out, write_gallery, write_priors
 from favae.reporting.page.numbers import Table, counts, facts_of, read_table
 from favae.reporting.page.source import Source
 from favae.runtime import paths
@@ -79,6 +80,7 @@ def _write_scale(source: Source, folder: Path, *, root: str, above: bool) -> dic
     write_script(folder / "data" / "numbers.js", "numbers", data)
     write_script(folder / "data" / "gallery.js", "gallery", gallery)
     write_script(folder / "data" / "curves.js", "curves", curves)
+    hidden = list(left_out(source, [entry.name for entry in evaluations]))
     shown = {
         "title": f"Results at the scale {source.scale}",
         "source": source,
@@ -87,7 +89,9 @@ def _write_scale(source: Source, folder: Path, *, root: str, above: bool) -> dic
         "words": _verdict_words(tables),
         "facts": _summary(facts),
         "datasets": _datasets(source, facts),
-        "left_out": list(left_out(source, [entry.name for entry in evaluations])),
+        "left_out": hidden,
+        "figures": write_figures(source, [dataset for dataset, _ in hidden], folder / "figures"),
+        "without_images": _without_images(source, evaluations),
         "evaluations": bool(evaluations),
         "has_gallery": bool(gallery),
         "priors": write_priors(source, evaluations, folder / "images"),
@@ -110,6 +114,14 @@ def _evaluations(tables: Iterable[Table]) -> list[Shown]:
             for number, cell in enumerate(row.cells):
                 found.setdefault(cell, row.label if number == 0 else f"{row.label}, run {number + 1}")
     return [Shown(name, label) for name, label in found.items()]
+
+
+def _without_images(source: Source, evaluations: Sequence[Shown]) -> int:
+    """How many evaluations have no example images here, though the manifest of the published results lists them by hash."""
+    return sum(
+        source.file(paths.card(source.scale, *entry.name.split("/"))) is not None and not arrays_of(source, entry.name)
+        for entry in evaluations
+    )
 
 
 def _verdict_words(tables: Iterable[Table]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import cast
 
 from favae.config.errors import ConfigError
 from favae.config.load import validate
-from favae.config.reporting import FiguresConfig, Published, TablesConfig
+from favae.config.reporting import FigureConfig, FiguresConfig, Published, TablesConfig
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.reporting.results import Results
 from favae.results.bundle import Bundle
@@ -59,13 +59,17 @@ class Source:
         return validate(Published, self._job("make_tables").parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
 
     @cached_property
+    def figures(self) -> tuple[FigureConfig, ...]:
+        """The figures as they were drawn; none where they are not part of the results."""
+        try:
+            return tuple(cast(FiguresConfig, self._job("make_figures").config).figures)
+        except (ConfigError, FileNotFoundError):
+            return ()
+
+    @cached_property
     def labels(self) -> dict[str, str]:
         """Labels of trainings in the figures, by `<stage>/<cell>`."""
-        try:
-            figures = cast(FiguresConfig, self._job("make_figures").config).figures
-        except (ConfigError, FileNotFoundError):
-            return {}
-        series = [one for figure in figures for one in figure.series]
+        series = [one for figure in self.figures for one in figure.series]
         several = {cell: f"{one.label} ({cell.partition('/')[2]})" for one in series if one.cells for cell in one.cells}
         return several | {one.cell: one.label for one in series if one.cell}
 

@@ -84,6 +84,18 @@ def test_photographs_that_may_not_be_published_are_left_out_and_the_page_says_so
     )
 
 
+def test_figures_are_on_the_page_except_those_of_photographs_that_may_not_be_published(project: Path) -> None:
+    finish_reports(project)
+    figures = project / "data/tiny/reports/figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for name in ("reconstructions", "zero_shot", "spectrum_error"):
+        Image.new("RGB", (4, 4)).save(figures / f"{name}.png")
+    build([Source.of("tiny")], Path("site"))
+    assert {path.name for path in Path("site/figures").iterdir()} == {"reconstructions.png", "spectrum_error.png"}
+    text = Path("site/index.html").read_text()
+    assert 'alt="Figure: Which frequencies a reconstruction loses or invents"' in text and "zero_shot.png" not in text
+
+
 def test_images_differences_and_spectra_are_those_of_the_results(site: Path) -> None:
     with np.load(site.parent / "data/tiny" / EVALUATION / "examples.npz") as file:
         original, output = file["original"], file["reconstruction"]
@@ -138,6 +150,9 @@ def test_published_results_of_all_scales_make_one_site(tmp_path: Path) -> None:
         assert '"../assets/page.css"' in (tmp_path / "site" / scale / "index.html").read_text()
     assert data(tmp_path / "site/demo", "numbers")["numbers"]["reconstruction/fa-vae-f-4/psnr_test"]["text"]
     assert "Photographs of <b>celeba</b>" in (tmp_path / "site/ffl-small/index.html").read_text()
+    stft = (tmp_path / "site/stft/index.html").read_text()  # its examples are not in git, its figures are
+    assert "Example images of 19 evaluations are not shown" in stft and "reports/stft/manifest.json" in stft
+    assert 'src="figures/latent_grid.png"' in stft and (tmp_path / "site/stft/figures/latent_grid.png").exists()
 
 
 def test_every_file_of_the_page_is_in_the_wheel() -> None:

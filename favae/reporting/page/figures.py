@@ -1,0 +1,25 @@
+"""Figures on the page: copied as they were drawn, except those of photographs that may not be published."""
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from favae.config.reporting import FigureKind
+from favae.reporting.page.source import Source
+from favae.runtime import paths
+
+_OF_PHOTOGRAPHS: tuple[FigureKind, ...] = ("reconstructions", "samples")
+
+
+def write_figures(source: Source, hidden: Collection[str], folder: Path) -> list[dict[str, str]]:
+    """Copy the figures of a scale into `folder`; returns file and title of each. `hidden` data sets may not be shown."""
+    shown = []
+    for figure in source.figures:
+        path = source.file(paths.report_dir(source.scale, "figures") / f"{figure.id}.png")
+        datasets = {source.dataset_of(series.run) for series in figure.series}
+        if path is None or (figure.kind in _OF_PHOTOGRAPHS and datasets & set(hidden)):
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / path.name)
+        shown.append({"file": f"{folder.name}/{path.name}", "title": figure.title})
+    return shown
