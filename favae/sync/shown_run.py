@@ -19,7 +19,7 @@ from favae.results.run_record import RunRecord
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
 from favae.runtime.usage import read_samples
-from favae.sync.views import saved_views
+from favae.sync.views import saved_views, tables_of
 
 VIEW = "3"  # version of what is shown: runs of another are replaced
 PARAM_LENGTH = 6000
@@ -120,9 +120,16 @@ def _note(job: Job, record: RunRecord, known: Known) -> str:
         f"- Parameters: {job.where}",
         *([f"- Made from: {', '.join(made)}"] if made else []),
         f"- Made again by `snakemake --config scale={job.scale} -- {job.card}`; {record.seconds:.0f} s on {record.device}",
+        *([f"- Shown in the table {shown}, an artifact of *all · tables*"] if (shown := _tables_of(job)) else []),
         *([f"- Documentation: `{_DOCS[verb]}`"] if verb in _DOCS else []),
     ]
     return "\n".join(lines)
+
+
+def _tables_of(job: Job) -> str:
+    """Names of the tables that show a result."""
+    tables = tables_of(load_grid(job.scale))
+    return ", ".join(f"`{table.id}`" for table in tables if any(job.name in row.measured_by for row in table.rows))
 
 
 def _link(name: str, known: Known) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from favae.config.reporting import TablesConfig
+from favae.config.reporting import TableConfig, TablesConfig
 from favae.jobs.grid import Job
 
 _TAG = "mlflow.sharedViewState."  # with an identifier, where MLflow keeps the saved views of an experiment
@@ -39,11 +39,9 @@ _PLAIN: dict[str, Any] = {
 
 def saved_views(jobs: Iterable[Job]) -> dict[str, str]:
     """Tags of the experiment with its saved views: trainings with their losses, and results with the metrics of the tables."""
-    tables = [job.config for job in jobs if isinstance(job.config, TablesConfig)]
     shown = dict.fromkeys(
         f"result/{row.key(metric)}"
-        for config in tables
-        for table in config.tables
+        for table in tables_of(jobs)
         for row in table.rows
         for metric in table.columns
         if row.measured_by
@@ -52,6 +50,12 @@ def saved_views(jobs: Iterable[Job]) -> dict[str, str]:
         f"{_TAG}trainings": _view("Trainings", "tags.stage LIKE 'train_%'", ["Dataset", "Models"], _TRAININGS),
         f"{_TAG}results": _view("Results", "tags.stage LIKE '%ate_%'", ["Dataset"], shown),
     }
+
+
+def tables_of(jobs: Iterable[Job]) -> list[TableConfig]:
+    """The tables of a scale."""
+    configs = [job.config for job in jobs if job.stage.name == "make_tables"]
+    return [table for config in configs if isinstance(config, TablesConfig) for table in config.tables]
 
 
 def _view(name: str, search: str, attributes: Iterable[str], metrics: Iterable[str]) -> str:

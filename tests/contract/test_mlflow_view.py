@@ -121,6 +121,7 @@ def test_runs_differ_in_their_first_letters_and_lead_to_one_another(project: Gri
     training = shown["natural-f4-favae · train"].info.run_id
     assert f"[train_autoencoder/natural-f4-favae](#/experiments/1/runs/{training})" in note
     assert "snakemake --config scale=tiny -- data/tiny/evaluate_reconstruction" in note
+    assert "Shown in the table `reconstruction`" in note
 
 
 def test_data_sets_and_models_are_logged_with_their_digests_and_hold_the_metrics(project: Grid) -> None:
@@ -302,9 +303,17 @@ def _look(address: str) -> None:
     try:
         from selenium.webdriver.support.ui import WebDriverWait
 
-        browser.get(f"{address}/#/experiments/1/runs?workflowType=machine_learning")
-        WebDriverWait(browser, 120).until(
-            lambda b: "natural-f4-favae · train" in b.find_element("tag name", "body").text
-        )
+        def wait_for(words: str) -> None:
+            WebDriverWait(browser, 120).until(lambda b: words in b.find_element("tag name", "body").text)
+
+        browser.get(
+            f"{address}/#/experiments/1"
+        )  # which opens as model training, because of the kind of the experiment
+        wait_for("natural-f4-favae · train")
+        assert "/experiments/1/runs" in browser.current_url
+        browser.get("about:blank")
+        browser.get(f"{address}/#/experiments/1/runs?viewStateShareKey=results")
+        wait_for("psnr_test")
+        assert "natural-f4-favae · train" not in browser.find_element("tag name", "body").text
     finally:
         browser.quit()
