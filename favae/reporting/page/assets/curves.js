@@ -50,7 +50,7 @@
         return { label: one.label, stroke: one.faint ? `${colour}a8` : colour, width: one.points ? 0 : one.faint ? 1 : 2, spanGaps: true,
           dash: one.dash, points: one.points ? { show: true, size: 7, fill: colour, stroke: colour } : { show: false }, value: (_, value) => number(value) };
       })],
-      padding: [null, 24, null, null],
+      padding: [null, 36, null, null],
       cursor: { drag: { x: true, y: false } }, legend: { live: true },
     }, align(series), figure);
     const resize = new ResizeObserver(() => { if (figure.clientWidth) plot.setSize({ width: Math.max(280, figure.clientWidth), height }); });
