@@ -110,7 +110,7 @@ def read_table(source: Source, config: TableConfig) -> Table:
         config=config,
         columns=[Column(metric, describe(metric), metric in with_reported) for metric in config.columns],
         rows=rows,
-        extra_columns=[name.replace("_", " ").capitalize().replace("Gan", "GAN") for name in extra],
+        extra_columns=[_words(name) for name in extra],
         footnotes=footnotes,
         notes=[*sources(config, source.published_numbers), *protocols(entries)],
         verdicts=list(judge(config, entries, source.results.rows_printed(CLAIMS))),
@@ -138,11 +138,11 @@ def _number(name: str, entry: Entry, line: dict[Any, Any], footnotes: list[str])
     if entry.note and entry.note != word and entry.note not in footnotes:
         footnotes.append(entry.note)
     facts = {
-        key.replace("_", " "): value
+        _words(key): value
         for key, value in line.items()
         if key not in _OWN and not key.endswith(("_low", "_high")) and not pd.isna(value)
     }
-    facts |= {"interval": f"{interval} (95 %, over {over})"} if interval else {}
+    facts |= {"Interval": f"{interval} (95 %, over {over})"} if interval else {}
     return Number(
         id=name,
         entry=entry,
@@ -155,6 +155,11 @@ def _number(name: str, entry: Entry, line: dict[Any, Any], footnotes: list[str])
         footnote=str(footnotes.index(entry.note)) if entry.note in footnotes else "",
         facts=facts,
     )
+
+
+def _words(column: str) -> str:
+    """Head of a column of `<table>.csv`: `GAN start`."""
+    return column.replace("_", " ").capitalize().replace("Gan", "GAN")
 
 
 def _interval(line: dict[Any, Any]) -> tuple[float | None, float | None, str]:
