@@ -30,7 +30,7 @@ def edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-_SCALES = ["demo", "paper", "stft", "stft-authors", "ffl", "ffl-small", "ffl-gan", "ffl-gan-small"]
+_SCALES = ["demo", "paper", "stft", "stft-authors", "ffl", "ffl-small", "ffl-gan", "ffl-gan-small", "faces-256"]
 
 
 @pytest.mark.parametrize("scale", _SCALES)
