@@ -101,6 +101,11 @@ def dvc_lock() -> Path:
     return STATE / "lock.lock"
 
 
+def dvc_lock_before() -> Path:
+    """`dvc.lock` as it was before results are recorded, while they are (`favae.sync.dvc_entries`)."""
+    return STATE / "dvc.lock.before"
+
+
 def dvc_memory(scale: str) -> Path:
     """What `dvc.lock` is known to hold of a scale (`favae.sync.dvc_entries`)."""
     return STATE / scale / "locked.json"

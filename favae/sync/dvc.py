@@ -1,5 +1,6 @@
 """Recording valid results in DVC: `dvc commit` for exactly the cells whose content key is current."""
 
+import contextlib
 import ctypes
 import logging
 import signal
@@ -9,17 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+from ruamel.yaml.error import YAMLError
 from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
-from favae.jobs.grid import load_grid
+from favae.jobs.grid import Job, load_grid
 from favae.results.publish import keep_copies
 from favae.results.status import State, statuses
 from favae.runtime import paths
-from favae.sync.dvc_entries import LOCK, Recorded
+from favae.sync.dvc_entries import LOCK, Recorded, recover, without_other_entries
 from favae.sync.dvc_yaml import CHECK, renew
 
 log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
+_AT_A_TIME = 15  # DVC starts once for so many entries; what each costs grows with their number
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,26 @@ def _is_cut_short(message: str) -> bool:
     return LOCK.name in message and any(words in message for words in ("validation failed", "structure is corrupted"))
 
 
+def _commit(recorded: Recorded, new: dict[str, str], valid: list[Job]) -> None:
+    """Let DVC record new entries, some at a time. Raises RuntimeError with DVC's message."""
+    with contextlib.suppress(YAMLError):  # damaged: DVC says so
+        recorded.write_out()
+    names = list(new)
+    for first in range(0, len(names), _AT_A_TIME):
+        part = {name: new[name] for name in names[first : first + _AT_A_TIME]}
+        # Re-linking would give files new times; the content is in the cache either way.
+        with without_other_entries():
+            done = dvc("commit", "--force", "--no-relink", *part)
+            if done.returncode and not _is_cut_short(done.stderr):
+                raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")
+        if done.returncode:
+            log.warning("dvc.lock is damaged (DVC was killed while writing it); it is made again from the results")
+            LOCK.replace(paths.STATE / f"{LOCK.name}.damaged")
+            recorded = Recorded(recorded.grid)
+            return _commit(recorded, recorded.new(valid), valid)
+        recorded.remember(part)
+
+
 def lock_results(scale: str | None) -> LockReport:
     """Record every cell that is ok in DVC; report the others. Raises RuntimeError with DVC's message if DVC fails."""
     grid = load_grid(scale)
@@ -81,6 +104,7 @@ def lock_results(scale: str | None) -> LockReport:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         renew()
+        recover()
         rows = statuses(grid.scale)
         valid = [job for job, state, _ in rows if state is State.OK]
         refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
@@ -89,17 +113,7 @@ def lock_results(scale: str | None) -> LockReport:
         if refused:  # nothing says that the parameters were checked while results of others are here
             new.pop(CHECK, None)
         if valid and new:
-            # Re-linking would give files new times; the content is in the cache either way.
-            done = dvc("commit", "--force", "--no-relink", *new)
-            if done.returncode and _is_cut_short(done.stderr):
-                log.warning("dvc.lock is damaged (DVC was killed while writing it); it is made again from the results")
-                LOCK.replace(paths.STATE / f"{LOCK.name}.damaged")
-                recorded = Recorded(grid)
-                new = recorded.new(valid)
-                done = dvc("commit", "--force", "--no-relink", *new)
-            if done.returncode:
-                raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")
-            recorded.remember(new)
+            _commit(recorded, new, valid)
         keep_copies(valid)
     message = f"locked {len(valid)} of {len(rows)} cells"
     return LockReport(not refused, message + (f"; refused: {', '.join(refused)}" if refused else ""))

@@ -1,14 +1,21 @@
 """Which results `dvc.lock` records already. With hundreds of cells, DVC itself takes minutes to find that nothing is new.
 
 After each `dvc commit`, a digest of the cell's inputs and the text of its entry are remembered. While both are unchanged and
-DVC's cache has the files, there is nothing to commit. Every other cell is left to DVC.
+DVC's cache has the files, there is nothing to commit. Every other cell is left to DVC, which gets to see no other entries: for
+each cell it reads and writes all of `dvc.lock`, so that 500 new cells would take an hour. What DVC wrote is joined as text. So
+that an entry means the same everywhere, it has no YAML aliases, which DVC uses for parameters that two places share.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from favae.config.errors import ConfigError
 from favae.config.load import read_yaml
@@ -19,8 +26,10 @@ from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
 from favae.sync.dvc_yaml import CHECK, render_stage, resolved
 
 LOCK = Path("dvc.lock")
+_HEAD = "schema: '2.0'\nstages:\n"
 _ENTRY = re.compile(r"^  (\S+):\n((?:    .*\n?)+)", re.MULTILINE)
 # A long path stands on a line of its own.
+_ALIAS = re.compile(r"[:-] [&*]id[0-9]{3,}\b")
 _OUT = re.compile(r"^    - path:\s+(\S+)\n      hash: md5\n      md5: ([0-9a-f]{32})(\.dir)?$", re.MULTILINE)
 CONFLICT = (
     "merge conflict in dvc.lock: type `git checkout --ours dvc.lock reports/`, `git add -A`, `dvc repro`; "
@@ -43,6 +52,66 @@ def refuse_conflict(text: str | None = None) -> None:
         raise ConfigError(CONFLICT)
 
 
+def recover() -> None:
+    """Undo a recording that was killed or failed: what was recorded before is in `dvc.lock` again. Only with the DVC lock held."""
+    before = paths.dvc_lock_before()
+    if before.exists():
+        before.replace(LOCK)
+        if not LOCK.stat().st_size:  # there was none
+            LOCK.unlink()
+
+
+@contextmanager
+def without_other_entries() -> Iterator[None]:
+    """Inside, `dvc.lock` has no entries; afterwards, those that DVC wrote inside are added to those before, unless it failed.
+
+    A `dvc.lock` that is not as DVC writes it is left to DVC.
+    """
+    recover()
+    text = LOCK.read_text(encoding="utf-8", errors="replace") if LOCK.is_file() else ""
+    before = _split(text)
+    if before is None:
+        yield
+        return
+    write_text(paths.dvc_lock_before(), text)
+    try:
+        LOCK.unlink(missing_ok=True)
+        yield
+        write_text(LOCK, _joined(before | dict(_ENTRY.findall(_without_aliases(LOCK.read_text(encoding="utf-8"))))))
+        paths.dvc_lock_before().unlink()
+    finally:
+        recover()
+
+
+def _joined(found: Mapping[str, str]) -> str:
+    return _HEAD + "".join(f"  {name}:\n{body}" for name, body in found.items())
+
+
+def _without_aliases(text: str) -> str:
+    """The same YAML, as DVC writes it, with each value written out."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.representer.ignore_aliases = lambda *_: True
+    written = io.StringIO()
+    yaml.dump(yaml.load(text), written)
+    return written.getvalue()
+
+
+def _split(text: str) -> dict[str, str] | None:
+    """The entries of a `dvc.lock` that is whole and without aliases, or None."""
+    if not text:
+        return {}
+    found = dict(_ENTRY.findall(text))
+    if not found or _joined(found) != text or _ALIAS.search(text):
+        return None
+    try:
+        last = YAML(typ="safe").load(list(found.values())[-1])  # it is written from the beginning to the end
+        whole = all({"md5", "size"} <= out.keys() for out in last.get("outs", ()))
+        return found if whole and last["cmd"] and text.endswith("\n") else None
+    except (YAMLError, LookupError, TypeError, AttributeError):
+        return None
+
+
 class Recorded:
     """Compares the cells of a grid with the remembered entries. Reads each file once. Call `remember` after a commit."""
 
@@ -51,7 +120,7 @@ class Recorded:
         self._entries = entries()
         self._known = read_memory(self._file)
         self._stages = {name: render_stage(name, grid) for name in grid.cells_by_stage if grid.cells_by_stage[name]}
-        self._grid = grid
+        self.grid = grid
         self._cache = _cache_folder()
         self._hashes: dict[Path, str] = {}
 
@@ -65,6 +134,17 @@ class Recorded:
         there = entries()
         self._known |= {n: [digest, sha256_text(there[n])] for n, digest in committed.items() if n in there}
         write_text(self._file, json.dumps(self._known, indent=0, sort_keys=True) + "\n")
+
+    def write_out(self) -> None:
+        """Write `dvc.lock` without aliases, which DVC has put there; what is remembered of its entries stays known."""
+        if not _ALIAS.search(_joined(self._entries)):
+            return
+        before, self._entries = self._entries, dict(_ENTRY.findall(_without_aliases(LOCK.read_text(encoding="utf-8"))))
+        for name, body in self._entries.items():
+            digest, text = self._known.get(name, ("", ""))
+            if text == sha256_text(before.get(name, "")):
+                self._known[name] = [digest, sha256_text(body)]
+        write_text(LOCK, _joined(self._entries))
 
     def _is_there(self, name: str, digest: str) -> bool:
         entry = self._entries.get(name)
@@ -85,7 +165,7 @@ class Recorded:
 
     def _made_of(self, job: Job) -> str:
         """Digest of everything in an entry: command, parameters, inputs and results."""
-        body = resolved(self._stages[job.stage.name], self._grid, job)
+        body = resolved(self._stages[job.stage.name], self.grid, job)
         parameters = [_values(file, keys) for entry in body.get("params", ()) for file, keys in entry.items()]
         record = paths.run_record(job.scale, job.stage.name, job.cell)
         files = {path.as_posix(): self._hash(path) for path in [job.card, record, *job.inputs.values()]}
