@@ -183,13 +183,18 @@ def prune(
 def mlflow_sync(
     scale: Scale = None, quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False
 ) -> None:
-    """Update MLflow from the results on disk (rebuilds a lost database, including curves).
+    """Update MLflow from the results on disk (rebuilds a lost database, including curves). Exits with 1 if it cannot be updated.
 
     Example: MLFLOW_TRACKING_URI=http://127.0.0.1:5000 favae mlflow-sync
     """
-    from favae.sync.mlflow import sync
+    import sys
+
+    from favae.sync.mlflow import NOT_UPDATED, sync
 
     message = sync(scale)
+    if message.startswith(NOT_UPDATED):
+        print(message, file=sys.stderr)
+        raise typer.Exit(1)
     if not quiet:
         print(message)
 

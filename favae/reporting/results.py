@@ -14,6 +14,7 @@ from favae.evaluation.protocol import MetricResult
 from favae.jobs.grid import Job
 from favae.results.cards import read_card
 from favae.results.cost import Cost, cost_of
+from favae.results.naming import naming
 from favae.results.run_record import RunRecord, read_record
 from favae.results.trainings import SUMMARY, Training, training_behind
 from favae.runtime import paths
@@ -48,14 +49,13 @@ class Results:
     def metrics(self, name: str) -> dict[str, MetricResult]:
         """`metrics.json` of an evaluation. Raises ValueError if it is not JSON."""
         path = self.folders[name] / paths.METRICS
-        try:
+        with naming(path):
             return json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: not JSON ({error}); remove the folder and run the cell again") from error
 
     def table(self, name: str, file: str) -> pd.DataFrame:
         """A CSV file of a result, ids as text."""
-        return pd.read_csv(self.folders[name] / file, dtype={"id": str})
+        with naming(self.folders[name] / file):
+            return pd.read_csv(self.folders[name] / file, dtype={"id": str})
 
     def per_image(self, name: str, metric: str) -> pd.Series | None:
         """Values of a metric (named with its split) by image; None where there are none, or they are not here."""
@@ -106,7 +106,8 @@ class Results:
 
     def images(self, name: str) -> dict[str, np.ndarray]:
         """All arrays of `examples.npz`; a variational autoencoder has `drawn` and, with two latents, `grid`."""
-        with np.load(self.folders[name] / paths.EXAMPLES, allow_pickle=False) as file:
+        path = self.folders[name] / paths.EXAMPLES
+        with naming(path), np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
 
     def examples(self, name: str, wanted: int) -> dict[str, np.ndarray]:
@@ -124,7 +125,11 @@ class Results:
     def curves(self, name: str) -> pd.DataFrame:
         """Learning curves of a trained cell: `step`, `train/*`, `val/*`, NaN if not measured at a step."""
         stage, _, cell = name.partition("/")
-        return pd.read_csv(self.locate(paths.curves(self.scale, stage, cell)))
+        path = self.locate(paths.curves(self.scale, stage, cell))
+        with naming(path):
+            table = pd.read_csv(path)
+            table["step"].astype(int)
+            return table
 
 
 def refuse(job: Job, problems: list[str]) -> None:

@@ -33,6 +33,7 @@ from favae.sync.shown_run import (
 )
 
 log = logging.getLogger(__name__)
+NOT_UPDATED = "mlflow: could not be updated"  # begins the line where nothing was done
 _METRICS_A_REQUEST = 1000  # limits of the server, per request
 _PARAMS_A_REQUEST = 100
 
@@ -40,7 +41,7 @@ _PARAMS_A_REQUEST = 100
 def sync(scale: str | None) -> str:
     """Log every result of a scale in MLflow, and every training that is not finished; returns one line about what was done.
 
-    An unreachable server is not an error; the line reports it.
+    An unreachable server is not an error; the line begins with `NOT_UPDATED`.
     """
     grid = load_grid(scale)
     found = [(job, *result) for job in grid if (result := _result(job)) is not None]
@@ -52,11 +53,11 @@ def sync(scale: str | None) -> str:
             for name, text in experiment_tags(grid.scale, list(grid)).items():
                 experiment.client.set_experiment_tag(experiment.identifier, name, text)
             known = Known(experiment.identifier, {}, {})
-            added = sum(_show(experiment, known, job, card, record) for job, card, record in found)
+            added = sum(_show_if_whole(experiment, known, job, card, record) for job, card, record in found)
             live = sync_live(experiment, grid)
     except Unreachable as error:
         advice = "`favae mlflow-sync` tries again" if error.passing else "the results are whole, only this view is not"
-        return f"mlflow: could not be updated ({error}); {advice}"
+        return f"{NOT_UPDATED} ({error}); {advice}"
     unfinished = f", {live} unfinished" if live else ""
     return f"mlflow: {added} new of {len(found)} runs{unfinished} in experiment favae-{grid.scale} ({shown(uri)})"
 
@@ -72,6 +73,15 @@ def _result(job: Job) -> tuple[Card, RunRecord] | None:
         log.warning("mlflow: %s is left out: %s", job.name, error)
         return None
     return (card, record) if record is not None and card.key == record.key else None
+
+
+def _show_if_whole(experiment: Experiment, known: Known, job: Job, card: Card, record: RunRecord) -> bool:
+    """`_show`, or a warning where a file of the result is damaged."""
+    try:
+        return _show(experiment, known, job, card, record)
+    except ValueError as error:
+        log.warning("mlflow: %s is left out: %s", job.name, error)
+        return False
 
 
 def _show(experiment: Experiment, known: Known, job: Job, card: Card, record: RunRecord) -> bool:

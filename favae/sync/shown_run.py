@@ -15,6 +15,7 @@ from PIL import Image
 from favae.jobs.estimates import dataset_of
 from favae.jobs.grid import Job, load_grid
 from favae.results.cards import Card, read_card
+from favae.results.naming import naming
 from favae.results.run_record import RunRecord
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
@@ -160,8 +161,9 @@ def metrics_of(job: Job, record: RunRecord, started: int, ended: int, about: Map
 
     file = paths.curves(job.scale, job.stage.name, job.cell)
     if file.exists():
-        table = pd.read_csv(file)
-        last = max([1, *table["step"].astype(int)])  # a training of no step has no row
+        with naming(file):
+            table = pd.read_csv(file).apply(pd.to_numeric)
+            last = max([1, *table["step"].astype(int)])  # a training of no step has no row
         for row in table.to_dict("records"):
             step = int(row.pop("step"))
             time = started + (ended - started) * step // last
@@ -207,10 +209,10 @@ def images_of(job: Job) -> Iterator[tuple[np.ndarray, str, int]]:
     """(uint8 [H,W,3], key, step) of the images of a result: samples of a training at its last step, examples of an evaluation."""
     folder = job.card.parent
     if (samples := folder / paths.SAMPLES).exists():
-        with Image.open(samples) as image:
+        with naming(samples), Image.open(samples) as image:
             yield np.asarray(image.convert("RGB")), "samples", int(read_card(job.card).summary.get("steps", 0))
     if (examples := folder / paths.EXAMPLES).exists():
-        with np.load(examples, allow_pickle=False) as file:
+        with naming(examples), np.load(examples, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files if file[key].ndim == 4}
         count = min((len(stack) for stack in arrays.values()), default=0)
         pairs = {key: stack for key, stack in arrays.items() if len(stack) == count}

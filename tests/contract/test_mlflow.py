@@ -125,6 +125,8 @@ def test_an_unreachable_server_neither_fails_nor_delays_a_workflow(results: Path
     done = call(results, "favae", "internal", "finish", DVC_STAGE="no lock", MLFLOW_TRACKING_URI=bad_server)
     assert time.monotonic() - start < MLFLOW_ALONE / 1.5
     assert f"mlflow: could not be updated ({bad_server}" in done.stderr
+    asked = call(results, "favae", "mlflow-sync", "--quiet", check=False, MLFLOW_TRACKING_URI=bad_server)
+    assert asked.returncode == 1 and f"mlflow: could not be updated ({bad_server}" in asked.stderr
 
 
 def test_an_unreadable_record_is_left_out_and_reported(results: Path) -> None:
@@ -134,3 +136,10 @@ def test_an_unreadable_record_is_left_out_and_reported(results: Path) -> None:
     done = call(results, "favae", "mlflow-sync")
     assert "of 17 runs" in done.stdout
     assert "make_tables/all is left out" in done.stderr
+    shutil.rmtree(results / "data/mlflow")
+    curve = results / "data/tiny/curves/train_cat/natural-f4-cat.csv"
+    curve.unlink()
+    curve.write_bytes(b"\0\xff not a table")
+    done = call(results, "favae", "internal", "finish", DVC_STAGE="no lock")
+    assert "16 new of 17 runs" in done.stderr
+    assert f"train_cat/natural-f4-cat is left out: {curve.relative_to(results)}: damaged" in done.stderr

@@ -48,5 +48,10 @@ def test_added_and_removed_raw_files_are_named_and_absent_raw_data_are_no_change
     done = call(project, "snakemake", "--cores", "1", **there)
     assert "prepare_dataset/mine: raw data changed (added: new.png and 1 more); it is prepared again" in done.stderr
     assert planned(project, **there) == set()
+    write_image(raw / "mine" / "newer.png", 100)  # as the page says, with DVC
+    assert "up to date" in call(project, "dvc", "repro", **there).stdout
+    assert "added: newer.png" in call(project, "favae", "status", check=False, **there).stdout
+    call(project, "dvc", "repro", "--force", "--single-item", "prepare_dataset@mine", **there)
+    assert "raw data changed" not in call(project, "favae", "status", check=False, **there).stdout
     elsewhere = call(project, "favae", "status", check=False, FAVAE_RAW=str(tmp_path / "nowhere"))
     assert "raw data changed" not in elsewhere.stdout

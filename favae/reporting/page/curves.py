@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from favae.reporting.page.source import Source
+from favae.results.naming import naming
 from favae.runtime import paths
 
 _POINTS = 500  # most points of a curve
@@ -23,8 +24,12 @@ def curves_of(source: Source, names: Iterable[str]) -> list[dict[str, Any]]:
 def _table(source: Source, name: str) -> pd.DataFrame | None:
     stage, _, cell = name.partition("/")
     path = source.file(paths.curves(source.scale, stage, cell))
-    table = None if path is None else pd.read_csv(path)
-    return None if table is None or table.empty else table
+    if path is None:
+        return None
+    with naming(path):
+        table = pd.read_csv(path)
+        table["step"].astype(int)
+        return None if table.empty else table.apply(pd.to_numeric)
 
 
 def _curve(source: Source, name: str, table: pd.DataFrame, points: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from favae.jobs.terms import terms_of
 from favae.reporting.images import log_power
 from favae.reporting.page.source import Source
 from favae.reporting.results import FROM_PRIOR
+from favae.results.naming import naming
 from favae.runtime import paths
 from favae.runtime.names import slug
 
@@ -170,7 +171,7 @@ def arrays_of(source: Source, name: str) -> dict[str, np.ndarray]:
     path = source.file(paths.result_dir(source.scale, stage, cell) / paths.EXAMPLES)
     if path is None:
         return {}
-    with np.load(path, allow_pickle=False) as file:
+    with naming(path), np.load(path, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}
 
 
@@ -178,16 +179,22 @@ def _per_image(source: Source, name: str) -> pd.DataFrame:
     """`images.csv` of a result by id; empty where it is not shipped."""
     stage, _, cell = name.partition("/")
     path = source.file(paths.result_dir(source.scale, stage, cell) / paths.IMAGES)
-    return pd.DataFrame() if path is None else pd.read_csv(path, dtype={"id": str}).set_index("id")
+    if path is None:
+        return pd.DataFrame()
+    with naming(path):
+        return pd.read_csv(path, dtype={"id": str}).set_index("id").astype(float)
 
 
 def _radial(source: Source, column: _Column) -> dict[str, list[float]]:
     """Radial spectra of an evaluation, means over its images; empty where they are not shipped."""
     stage, _, cell = column.result.partition("/")
     path = source.file(paths.result_dir(source.scale, stage, cell) / paths.SPECTRUM)
-    table = pd.read_csv(path) if path is not None and path.stat().st_size > 1 else pd.DataFrame()
-    wanted = [name for name in ("radius", "original_db", "reconstruction_db", "error_db") if name in table]
-    return {name: [round(float(value), 4) for value in table[name]] for name in wanted}
+    if path is None or path.stat().st_size <= 1:
+        return {}
+    with naming(path):
+        table = pd.read_csv(path)
+        wanted = [name for name in ("radius", "original_db", "reconstruction_db", "error_db") if name in table]
+        return {name: [round(float(value), 4) for value in table[name]] for name in wanted}
 
 
 def _metrics(tables: dict[str, pd.DataFrame]) -> list[dict[str, str]]:

@@ -121,6 +121,18 @@ def test_labels_are_text_and_never_markup(project: Path, edit: Callable[..., Non
     assert "<img src=x" not in text and "&lt;img src=x" in text
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"\0\xff", b"a,b\n1,2\n", b"step,train/l1\nx,y\n", b"<<<<<<< HEAD\nstep,train/l1\n1,2\n"]
+)
+@pytest.mark.parametrize("kind", ["curves/*/*.csv", "evaluate_*/*/images.csv", "evaluate_*/*/examples.npz"])
+def test_a_damaged_file_of_a_result_is_named(project: Path, content: bytes, kind: str) -> None:
+    finish_reports(project)
+    damaged = sorted(Path("data/tiny").glob(kind))[0]
+    damaged.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{damaged}: damaged, or not what a result has there"):
+        build([Source.of("tiny")], Path("site"))
+
+
 def test_a_folder_of_something_else_is_not_replaced(project: Path) -> None:
     finish_reports(project)
     Path("mine").mkdir()
