@@ -37,7 +37,9 @@ def read_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8-sig"))
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{folder}: no trained model here ({error.filename} is missing)") from None
+        raise FileNotFoundError(
+            f"{folder}: no trained model here ({error.filename or folder / WEIGHTS} is missing)"
+        ) from None
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ValueError(f"{folder}: the model's files are damaged ({error}); fetch or train it again") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
@@ -45,6 +47,15 @@ def read_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
     if config.get("kind") != kind:
         raise ValueError(f"{folder / CONFIG}: contains a {config.get('kind')!r}, expected a {kind!r}")
     return config, tensors
+
+
+def refuse_not_finite(model: nn.Module, folder: Path) -> None:
+    """Raise ValueError if a weight is infinite or not a number: every image would be grey or noise, without a word."""
+    wrong = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+    if wrong:
+        raise ValueError(
+            f"{folder / WEIGHTS}: {len(wrong)} tensors are not finite, such as {wrong[0]}; fetch or train it again"
+        )
 
 
 def naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:

@@ -15,6 +15,7 @@ from favae.data.images import BadImage, read_image, squash, to_array
 from favae.data.label_maps import FACADES_COLOURS, nearest_colour, read_instance_map, read_label_map, resize_map
 from favae.data.pixels import to_uint8
 from favae.data.walk import shown
+from favae.inference.export import refuse_not_finite
 from favae.inference.generate import TrainedGenerator, load_generator
 from favae.inference.reconstruct import Reconstructed
 from favae.inference.targets import MADE_BY, plan, refuse_to_replace
@@ -49,6 +50,7 @@ def translate_files(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_generator(model_folder, device)
+    refuse_not_finite(model.network, model_folder)
     condition = model.condition
     if condition is None:
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from latents; use favae sample")
@@ -69,6 +71,8 @@ def translate_files(
         except OSError as error:
             problem = f"{shown(item.target)} cannot be written: {error.strerror or error}"
             yield Reconstructed(item.source, None, problem)
+        except MemoryError:
+            yield Reconstructed(item.source, None, "there is not enough memory for an image of this size")
         else:
             yield Reconstructed(item.source, item.target)
 
@@ -106,6 +110,7 @@ def sample_file(
     if count < 1:
         raise ValueError(f"the number of images is {count}; expected at least 1")
     model = load_generator(model_folder, "cuda" if torch.cuda.is_available() else "cpu")
+    refuse_not_finite(model.network, model_folder)
     if model.condition is not None:
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from conditions; use favae translate")
     files = [out / f"seed-{seed}.png", *(out / f"seed-{seed}-{n:04d}.png" for n in range(count if single else 0))]

@@ -4,12 +4,14 @@ import logging
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tests_support import ROOT, call, environment
 
 from favae.data.pixels import to_float, to_uint8
@@ -122,6 +124,22 @@ def test_errors_are_one_line(model: Path, tmp_path: Path, images: str, damage: s
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_and_missing_weights_are_named(
+    model: Path, tmp_path: Path, image: Callable[[str], Path], value: float
+) -> None:
+    photo, weights = image("own/photo.png"), model / "model.safetensors"
+    tensors = load_file(weights)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].view(-1)[0] = value
+    save_file(tensors, weights)
+    with pytest.raises(ValueError, match=f"model.safetensors: 1 tensors are not finite, such as {name}"):
+        list(reconstruct_files([photo], model, tmp_path / "o"))
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no trained model here \(.*model\.safetensors is missing"):
+        list(reconstruct_files([photo], model, tmp_path / "o"))
 
 
 def test_the_command_refuses_to_replace_an_image_by_its_reconstruction(model, image):
