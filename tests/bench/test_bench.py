@@ -154,6 +154,12 @@ def test_the_growth_of_the_workflow_is_measured_in_a_copy() -> None:
     assert all(float(row[header.index("CPU seconds")]) > 0 for row in rows)
 
 
+def test_the_reconstruction_of_a_photograph_is_measured_as_a_user_runs_it() -> None:
+    ((header, *rows),) = tables(command("--quick", "--threads", "1", "photo")).values()
+    assert [row[0] for row in rows] == ["700 x 600"]
+    assert float(rows[0][header.index("CPU seconds")]) > 0 and float(rows[0][header.index("peak memory, MiB")]) > 50
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_an_unavailable_device_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no CUDA device"):
