@@ -42,10 +42,17 @@ COMMANDS = (
     "dvc repro --single-item --force make_tables@all",
     "favae publish tiny",
     "favae compare tiny",
+    "favae same",
+    "favae graph --check",
+    "favae watch --once",
+    "favae page tiny",
+    "favae study tiny",
+    "favae site",
+    "favae bench --quick quantizer",
     "favae reconstruct samples.png --model data/tiny/train_autoencoder/natural-f4-favae --out out",
     f"{sys.executable} -c 'import favae.cli; favae.cli.entry()' mlflow-sync",
 )
-MAY_FIND_PROBLEMS = ("favae plan", "favae audit", "favae publish tiny", "favae compare tiny")
+MAY_FIND_PROBLEMS = ("favae plan", "favae audit", "favae publish tiny", "favae compare tiny", "favae site")
 
 
 def _inside(project: Path, command: str, watched: Path) -> subprocess.CompletedProcess[str]:
