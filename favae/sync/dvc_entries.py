@@ -65,12 +65,12 @@ def recover() -> None:
 def without_other_entries() -> Iterator[None]:
     """Inside, `dvc.lock` has no entries; afterwards, those that DVC wrote inside are added to those before, unless it failed.
 
-    A `dvc.lock` that is not as DVC writes it is left to DVC.
+    A `dvc.lock` that is not as DVC writes it is left to DVC, and so is one that DVC adds to git's index by itself.
     """
     recover()
     text = LOCK.read_text(encoding="utf-8", errors="replace") if LOCK.is_file() else ""
     before = _split(text)
-    if before is None:
+    if before is None or _config().get("core", {}).get("autostage"):
         yield
         return
     write_text(paths.dvc_lock_before(), text)
@@ -194,9 +194,13 @@ def _outs(entry: str) -> Iterator[tuple[str, str, str]]:
     yield from _OUT.findall(entry.partition("    outs:\n")[2])
 
 
-def _cache_folder() -> Path:
-    """Where DVC keeps files by their hash."""
+def _config() -> Mapping[str, Any]:
     from dvc.config import Config
 
-    folder = Config(".dvc", validate=False).get("cache", {}).get("dir", "cache")
+    return Config(".dvc", validate=False)
+
+
+def _cache_folder() -> Path:
+    """Where DVC keeps files by their hash."""
+    folder = _config().get("cache", {}).get("dir", "cache")
     return Path(".dvc", folder, "files", "md5")

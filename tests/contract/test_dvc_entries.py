@@ -19,6 +19,8 @@ def entry(name: str, parameters: str = "a: 1") -> str:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").touch()
     return tmp_path
 
 
@@ -38,6 +40,13 @@ def test_aliases_are_written_out_because_they_mean_another_thing_in_another_file
     read = YAML(typ="safe").load(LOCK)
     assert read["stages"]["s@b"]["params"]["p.yaml"] == {"a": {"x": 1}, "b": {"x": 1}}
     assert "id001" not in LOCK.read_text()
+
+
+def test_a_record_that_dvc_adds_to_git_by_itself_is_whole_at_any_time() -> None:
+    Path(".dvc/config").write_text("[core]\n    autostage = true\n")
+    LOCK.write_text(HEAD + entry("s@a"))
+    with without_other_entries():
+        assert LOCK.read_text() == HEAD + entry("s@a")
 
 
 @pytest.mark.parametrize("before", ["", HEAD + entry("s@a")])
