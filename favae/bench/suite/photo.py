@@ -63,4 +63,5 @@ SECTION = Section(
     _rows,
     "The command `favae reconstruct` with the demo's model (random weights of f = 4), from its start to its end. Larger images are "
     "cut into overlapping tiles, so memory grows only with the pixels of the decoded photograph and its result.",
+    devices=("cpu",),
 )
