@@ -77,9 +77,9 @@ start_database() {
     owner=$me
     mkdir "$D/mysql"
     if [ "$me" = root ]; then owner=mysql && chown mysql "$D/mysql"; fi
-    mysql_install_db --user="$owner" --datadir="$D/mysql" --auth-root-authentication-method=normal --skip-test-db >"$D/log/mysql_install.log" 2>&1
+    mariadb-install-db --force --user="$owner" --datadir="$D/mysql" --auth-root-authentication-method=normal --skip-test-db >"$D/log/mysql_install.log" 2>&1
     mariadbd --no-defaults --user="$owner" --datadir="$D/mysql" --socket="$D/run/m.sock" --bind-address=127.0.0.1 --port=$((port + 3)) \
-        --pid-file="$D/run/mariadb.pid" --innodb-buffer-pool-size=64M --innodb-lock-wait-timeout=900 >"$D/log/mariadb.log" 2>&1 </dev/null &
+        --pid-file="$D/run/mariadb.pid" --loose-innodb-snapshot-isolation=OFF --innodb-buffer-pool-size=64M --innodb-lock-wait-timeout=900 >"$D/log/mariadb.log" 2>&1 </dev/null &
     for _ in $(seq 100); do mariadb -uroot -S "$D/run/m.sock" -e 'select 1' >/dev/null 2>&1 && break || sleep .2; done
     mariadb -uroot -S "$D/run/m.sock" -e "create database slurm_acct_db;
         create user 'slurm'@'%' identified by 'slurm'; grant all on slurm_acct_db.* to 'slurm'@'%';

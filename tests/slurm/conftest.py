@@ -33,7 +33,7 @@ def accounting() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of the newest SLURM that Debian has, in a root folder that is kept between test runs."""
+    """A cluster of the newest SLURM that Debian has, with accounting, in a root folder that is kept between test runs."""
     root = Path(os.environ.get("FAVAE_SLURM_ROOT", "/var/cache/favae-slurm-newest"))
     if os.getuid() or sys.base_prefix == "/usr":
         pytest.skip("the newest SLURM runs in a chroot: root is needed, and a Python that is not the system's")
@@ -46,7 +46,7 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(f"the newest SLURM could not be fetched: {made.stderr.strip().splitlines()[-1:]}")
     shared = {str(path) for path in ("/tmp", sys.prefix, sys.base_prefix, ROOT, base.parent)}
     subprocess.run([script, "mount", root, *sorted(shared)], check=True)
-    started = Cluster.start(CLUSTER_ROOT=str(root))
+    started = Cluster.start("accounting", CLUSTER_ROOT=str(root))
     yield started
     started.stop()
     subprocess.run([script, "umount", root], check=False)

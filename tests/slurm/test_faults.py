@@ -165,8 +165,10 @@ def test_a_signal_loses_no_step_and_a_failed_node_at_most_one_checkpoint_interva
     assert failed.saved >= failed.done - CHECKPOINT_EVERY
 
 
-def test_only_the_cancelled_job_was_submitted_again(night: Night) -> None:
-    assert [job["JobState"] for job in night.jobs(CANCELLED)] == ["CANCELLED", "COMPLETED"]
+def test_only_the_cancelled_job_was_submitted_again_with_the_same_time_limit(night: Night) -> None:
+    jobs = night.jobs(CANCELLED)
+    assert [job["JobState"] for job in jobs] == ["CANCELLED", "COMPLETED"]
+    assert len({job["TimeLimit"] for job in jobs}) == 1, "a training resumes, so a longer slot is of no use"
 
 
 def test_a_job_out_of_memory_got_more(night: Night) -> None:

@@ -1,12 +1,11 @@
 """What a site meets in its first week: a node that fails while accounting is on, a signal that comes too early, a torch
 that cannot use the GPU; and a job of last week."""
 
-import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from slurm_support import Cluster, Workflow, awaits_signal, ended, hold, resume, set_up, until
+from slurm_support import Cluster, Workflow, run_with_a_failed_node, set_up, until
 
 pytestmark = pytest.mark.slurm
 CELL = "natural-f4-vqgan"
@@ -17,22 +16,10 @@ LOG = f"data/tiny/logs/train_autoencoder/{CELL}.log"
 
 def test_with_accounting_a_failed_node_ends_no_workflow(accounting: Cluster, stale: Path) -> None:
     set_up(stale)
-    workflow = Workflow(accounting, stale, "--", EVALUATION)
-    try:
-        process = hold(stale, CELL)
-        accounting.ask("scontrol", "update", "nodename=gpu1", "state=down", "reason=test")
-        until(lambda: ended(process) or awaits_signal(process, signal.SIGTERM))
-        resume(process)
-        until(lambda: "NODE_FAIL" in workflow.said)  # the plugin has seen it, and has asked for the node
-        accounting.bring_back("gpu1")
-        assert workflow.wait() == 0, workflow.account
-    finally:
-        workflow.stop()
-    jobs = accounting.jobs(stale)
-    assert [job["JobState"] for job in jobs] == ["COMPLETED", "COMPLETED"]
-    assert jobs[0]["Restarts"] == "1"
-    assert {job["ExcNodeList"] for job in jobs} == {"(null)"}, "gpu1 may be used again"
-    _found_a_week_later(accounting, jobs[0]["JobId"])
+    training, evaluation = run_with_a_failed_node(accounting, stale, CELL, EVALUATION)
+    assert (training["JobState"], training["Restarts"], evaluation["JobState"]) == ("COMPLETED", "1", "COMPLETED")
+    assert {job["ExcNodeList"] for job in (training, evaluation)} == {"(null)"}, "gpu1 may be used again"
+    _found_a_week_later(accounting, training["JobId"])
 
 
 def test_a_job_whose_node_fails_to_start_it_runs_when_the_node_is_repaired(stale: Path) -> None:

@@ -1,11 +1,22 @@
-"""The newest SLURM that Debian has: the words of the site, a GPU, a training that is stopped, requeued and resumed."""
+"""The newest SLURM that Debian has, with accounting: the words of the site, a GPU, a training that is stopped, requeued and
+resumed, and a node that fails."""
 
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from slurm_support import Cluster, Workflow, awaits_signal, ended, hold, resume, set_up, until
+from slurm_support import (
+    Cluster,
+    Workflow,
+    awaits_signal,
+    ended,
+    hold,
+    resume,
+    run_with_a_failed_node,
+    set_up,
+    until,
+)
 
 pytestmark = pytest.mark.slurm
 CELL = "natural-f4-vqgan"
@@ -32,3 +43,10 @@ def test_a_workflow_runs_with_the_words_of_favae_site_and_a_training_resumes(new
     assert (training["JobState"], training["Restarts"], evaluation["JobState"]) == ("COMPLETED", "1", "COMPLETED")
     (log,) = (stale / ".snakemake/slurm_logs").rglob(f"{training['JobId']}.log")
     assert "resuming from step" in log.read_text()
+
+
+def test_with_accounting_a_failed_node_ends_no_workflow(newest: Cluster, stale: Path) -> None:
+    set_up(stale)
+    training, evaluation = run_with_a_failed_node(newest, stale, CELL, EVALUATION)
+    assert (training["JobState"], training["Restarts"], evaluation["JobState"]) == ("COMPLETED", "1", "COMPLETED")
+    assert {job["ExcNodeList"] for job in (training, evaluation)} == {"(null)"}, "gpu1 may be used again"

@@ -19,6 +19,7 @@ from tests_support import environment
 
 SCRIPT = Path(__file__).resolve().parent.parent / "slurm" / "cluster.sh"
 T = TypeVar("T")
+_FORGETS = 4  # seconds
 _DAEMONS = 20  # number of ports, beginning with the first
 _LAST = 60  # lines of the controller's log that are shown if a test fails
 _LONG_LINES = ("reason: Params", "input:", "output:", "resources:", "shell:", "exec favae", "(command exited", "data/")
@@ -119,14 +120,18 @@ class Cluster:
     def still_ending(self, number: str) -> bool:
         """Whether a node still ends a job: it would refuse to start it again, and SLURM would hold the job and drain the node.
 
-        A step has a socket while it exists. A node looks for the end of the steps once a second, and forgets the job then.
+        A step has a socket while it exists. A node looks for the end of the steps about once a second, and forgets the job
+        then; SLURM 22.05 says so in its log, newer versions are given some seconds.
         """
         logs = [path.read_text(errors="replace") for path in (self.folder / "log").glob("slurmd-*.log")]
         began, done = (
             sum(log.count(f"{word} processing RPC: REQUEST_TERMINATE_JOB") for log in logs)
             for word in ("Start", "Finish")
         )
-        return began > done or any((self.folder / "spool").glob(f"*/*_{number}.*"))
+        nodes = list((self.folder / "spool").iterdir())
+        changed = max(node.stat().st_mtime for node in nodes)  # sockets come and go there
+        steps = [step for node in nodes for step in node.glob(f"*_{number}.*")]
+        return began > done or bool(steps) or time.time() - changed < _FORGETS
 
     def close(self, *partitions: str) -> None:
         """Start no further jobs of these partitions; they wait in the queue."""
@@ -267,6 +272,22 @@ def hold(project: Path, cell: str) -> psutil.Process:
     until(lambda: reached(project, cell) > before, every=0.02)
     process.suspend()
     return process
+
+
+def run_with_a_failed_node(cluster: Cluster, project: Path, cell: str, target: str) -> list[dict[str, str]]:
+    """Make a result while gpu1 fails during the training of its model, and comes back; returns the jobs of SLURM."""
+    workflow = Workflow(cluster, project, "--", target)
+    try:
+        process = hold(project, cell)
+        cluster.ask("scontrol", "update", "nodename=gpu1", "state=down", "reason=test")
+        until(lambda: ended(process) or awaits_signal(process, signal.SIGTERM))
+        resume(process)
+        until(lambda: "NODE_FAIL" in workflow.said)  # the plugin has seen it, and has asked for the node
+        cluster.bring_back("gpu1")
+        assert workflow.wait() == 0, workflow.account
+    finally:
+        workflow.stop()
+    return cluster.jobs(project)
 
 
 def ended(process: psutil.Process) -> bool:
