@@ -89,6 +89,9 @@ def _show(experiment: Experiment, known: Known, job: Job, card: Card, record: Ru
     client = experiment.client
     others = [r for r in experiment.runs.get((job.stage.name, job.cell), []) if r.tags.get("live") != "yes"]
     current = next((run for run in others if _is_whole_run_of(run, record)), None)
+    for run in [run for run in others if _is_earlier_view_of(run, record)]:
+        client.delete_run(run.run_id)
+        others.remove(run)
     for run in others:
         if run is not current and run.tags.get("superseded") != "yes":
             client.set_tag(run.run_id, "superseded", "yes")
@@ -109,6 +112,12 @@ def _is_whole_run_of(run: Run, record: RunRecord) -> bool:
     complete = tags.get("complete") == "yes" and run.status == "FINISHED" and tags.get("view") == VIEW
     whole = complete and is_kept(run.artifact_uri, paths.CARD)
     return whole and tags.get("key") == record.key and tags.get("started") == record.started
+
+
+def _is_earlier_view_of(run: Run, record: RunRecord) -> bool:
+    """Whether a run shows this result as an earlier version of this program did."""
+    same = run.tags.get("key") == record.key and run.tags.get("started") == record.started
+    return same and run.tags.get("view") != VIEW
 
 
 def _log(experiment: Experiment, known: Known, job: Job, card: Card, record: RunRecord) -> str:

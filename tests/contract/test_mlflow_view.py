@@ -182,6 +182,16 @@ def test_saved_views_name_columns_that_runs_have(project: Grid) -> None:
     assert not any("published" in column for shown in columns.values() for column in shown)
 
 
+def test_a_run_as_an_earlier_version_showed_it_is_replaced(project: Grid) -> None:
+    sync("tiny")
+    before = {run.info.run_id for run in runs(local()).values()}
+    for run in before:
+        local().set_tag(run, "view", "0")
+    assert "4 new of 4 runs" in sync("tiny")
+    found = {run.info.run_id for run in local().search_runs(["1"])}
+    assert len(found) == 4 and not before & found
+
+
 def test_images_have_steps_and_examples_are_artifacts(project: Grid) -> None:
     sync("tiny")
     shown, client = runs(local()), local()
@@ -306,14 +316,12 @@ def _look(address: str) -> None:
         def wait_for(words: str) -> None:
             WebDriverWait(browser, 120).until(lambda b: words in b.find_element("tag name", "body").text)
 
-        browser.get(
-            f"{address}/#/experiments/1"
-        )  # which opens as model training, because of the kind of the experiment
+        shown = f"{address}/#/experiments/1/runs?workflowType=machine_learning"
+        browser.get(shown)
         wait_for("natural-f4-favae · train")
-        assert "/experiments/1/runs" in browser.current_url
         browser.get("about:blank")
-        browser.get(f"{address}/#/experiments/1/runs?viewStateShareKey=results")
-        wait_for("psnr_test")
+        browser.get(f"{shown}&viewStateShareKey=results")
+        wait_for("natural-f4-favae · evaluate on natural")
         assert "natural-f4-favae · train" not in browser.find_element("tag name", "body").text
     finally:
         browser.quit()
