@@ -12,6 +12,7 @@ from favae.jobs.grid import Grid
 from favae.results.bundle import CRATE, MANIFEST, WORKFLOW
 
 BUNDLE = Path("reports/tiny")
+COMMITTED = sorted(path.parent for path in (Path(__file__).parents[2] / "reports").glob(f"*/{CRATE}"))
 # The library ships the context of RO-Crate 1.3. That of 1.1, which profile 0.5 builds on, has these addresses instead.
 _OLDER = {
     "ComputationalWorkflow": "https://bioschemas.org/ComputationalWorkflow",
@@ -61,6 +62,11 @@ def entities() -> dict[str, dict[str, Any]]:
 
 def test_the_validator_of_the_profile_finds_nothing(clone: Path, offline: None, tmp_path: Path) -> None:
     assert issues(BUNDLE, tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
+def test_it_finds_nothing_in_what_this_repository_publishes(folder: Path, offline: None, tmp_path: Path) -> None:
+    assert issues(folder, tmp_path) == []
 
 
 def test_the_validator_finds_a_missing_file(clone: Path, offline: None, tmp_path: Path) -> None:
