@@ -41,9 +41,10 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip("mmdebstrap is not installed, which fetches the newest SLURM (apt-get install mmdebstrap)")
     script, base = ROOT / "tests/slurm/newest.sh", tmp_path_factory.getbasetemp()
     with FileLock(f"{root}.lock"):
-        made = subprocess.run([script, "make", root], capture_output=True, text=True, timeout=600, check=False)
+        make = ["timeout", "900", script, "make", root]
+        made = subprocess.run(make, capture_output=True, text=True, check=False)
     if made.returncode:
-        pytest.skip(f"the newest SLURM could not be fetched: {made.stderr.strip().splitlines()[-1:]}")
+        pytest.skip(f"the newest SLURM could not be fetched in 15 minutes: {made.stderr.strip().splitlines()[-1:]}")
     shared = {str(path) for path in ("/tmp", sys.prefix, sys.base_prefix, ROOT, base.parent)}
     subprocess.run([script, "mount", root, *sorted(shared)], check=True)
     started = Cluster.start("accounting", CLUSTER_ROOT=str(root))
