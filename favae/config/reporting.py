@@ -256,6 +256,8 @@ FIGURE_STAGES: dict[FigureKind, tuple[str, ...]] = {
 }
 
 
+# Figures that show photographs of the data set.
+OF_PHOTOGRAPHS: tuple[FigureKind, ...] = ("reconstructions", "samples")
 # Figures in which a curve can be the mean of several trainings.
 AVERAGED: tuple[FigureKind, ...] = ("spectrum_error", "spectra", "learning_curves")
 

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from favae.config.reporting import OF_PHOTOGRAPHS, FiguresConfig
 from favae.fingerprint.job import code_of
 from favae.jobs.estimates import dataset_of
 from favae.jobs.grid import Grid, Job, load_grid
@@ -157,6 +158,8 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     needed = {path for job in grid for path in _needed(job)}
     for path in needed:
         _copy(path, draft)
+    for path in _private_figures(grid):
+        draft.locate(path).unlink(missing_ok=True)
     _describe_data(grid, draft)
     room = limit - sum(size_of(path) for path in needed)
     outputs: dict[str, Output] = {name: out for job in grid for name, out in read_card(job.card).outputs.items()}
@@ -211,6 +214,15 @@ def _is_private(grid: Grid, job: Job) -> bool:
     """Whether the terms of a job's data set forbid to show its photographs."""
     linked = job.stage.name != "prepare_dataset" and {"dataset", "tokens"} & set(job.roles)
     return bool(linked) and terms_of(grid, dataset_of(grid, job)).publish == "no"
+
+
+def _private_figures(grid: Grid) -> Iterator[Path]:
+    """Figures of photographs that are not ours to show."""
+    for cell in grid.cells("make_figures"):
+        for figure in cast(FiguresConfig, grid.job("make_figures", cell).config).figures:
+            jobs = (grid.job(*series.run.split("/")) for series in figure.series)
+            if figure.kind in OF_PHOTOGRAPHS and any(_is_private(grid, job) for job in jobs):
+                yield paths.report_dir(grid.scale, "figures") / f"{figure.id}.png"
 
 
 def _copy(path: Path, draft: Bundle) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from favae.jobs.grid import load_grid
-from favae.sync.publish import _is_private, _offered
+from favae.sync.publish import _is_private, _offered, _private_figures
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,16 @@ def test_examples_and_samples_are_offered_only_where_the_terms_allow_it(scale: s
     assert _is_private(grid, job) == private
     images = {"examples.npz", "samples.png"} & {output.name for output in job.stage.outputs}
     assert images and (images & names == set() if private else images <= names)
+
+
+@pytest.mark.parametrize(
+    ("scale", "left_out"),
+    [
+        ("demo", set()),
+        ("faces", {"reconstructions", "ablation", "compression", "zero_shot", "samples"}),
+        ("ffl-small", {"autoencoder", "vae"}),
+        ("stft", set()),
+    ],
+)
+def test_figures_of_photographs_are_left_out_only_where_the_terms_forbid_them(scale: str, left_out: set[str]) -> None:
+    assert {path.stem for path in _private_figures(load_grid(scale))} == left_out

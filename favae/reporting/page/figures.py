@@ -4,11 +4,9 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from favae.config.reporting import FigureKind
+from favae.config.reporting import OF_PHOTOGRAPHS
 from favae.reporting.page.source import Source
 from favae.runtime import paths
-
-_OF_PHOTOGRAPHS: tuple[FigureKind, ...] = ("reconstructions", "samples")
 
 
 def write_figures(source: Source, hidden: Collection[str], folder: Path) -> list[dict[str, str]]:
@@ -17,7 +15,7 @@ def write_figures(source: Source, hidden: Collection[str], folder: Path) -> list
     for figure in source.figures:
         path = source.file(paths.report_dir(source.scale, "figures") / f"{figure.id}.png")
         datasets = {source.dataset_of(series.run) for series in figure.series}
-        if path is None or (figure.kind in _OF_PHOTOGRAPHS and datasets & set(hidden)):
+        if path is None or (figure.kind in OF_PHOTOGRAPHS and datasets & set(hidden)):
             continue
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / path.name)
