@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +102,8 @@ class Results:
         path = self.printed / file if self.printed else None
         if path is None or not path.is_file():
             return []
-        with path.open(encoding="utf-8", newline="") as lines:
-            return list(csv.DictReader(lines))
+        there = path.stat()
+        return _lines(path.absolute(), there.st_mtime_ns, there.st_size)
 
     def images(self, name: str) -> dict[str, np.ndarray]:
         """All arrays of `examples.npz`; a variational autoencoder has `drawn` and, with two latents, `grid`."""
@@ -130,6 +131,13 @@ class Results:
             table = pd.read_csv(path)
             table["step"].astype(int)
             return table
+
+
+@lru_cache(maxsize=32)
+def _lines(path: Path, changed: int, size: int) -> list[dict[str, str]]:
+    """Lines of a printed table, read once although every number of the table asks for them."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
 
 
 def refuse(job: Job, problems: list[str]) -> None:
