@@ -55,7 +55,8 @@ class Record(Schema):
         if whole or before is None:
             return self.model_copy(update={device: measured})
         machine = measured.machine
-        said = f"(measured on {machine.get('date')}, commit {machine.get('commit')}, {machine.get('processor')})"
+        load = machine.get("load when started", "unknown").partition(" ")[0]
+        said = f"(measured on {machine.get('date')}, commit {machine.get('commit')}, {machine.get('processor')}, load {load})"
         tables = before.tables | measured.tables
         new = {} if machine == before.machine else dict.fromkeys(measured.tables, said)
         remarks = before.remarks | new | measured.remarks
