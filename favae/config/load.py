@@ -41,7 +41,7 @@ def _read_now(path: Path) -> dict[str, Any]:
         # The pure loader follows YAML 1.2: 2e-6 is a number and `on` a string, as in DVC.
         loaded = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except YAMLError as error:
-        raise ConfigError(_conflict(path) or _not_yaml(path, error)) from error
+        raise ConfigError(_not_yaml(path, error)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: byte {error.start}: not UTF-8 text ({error.reason}); save the file as UTF-8"
@@ -56,14 +56,6 @@ def _read_now(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected a mapping at the top level, found {type(loaded).__name__}")
     _check_keys_and_size(path, loaded)
     return whole_numbers(loaded)
-
-
-def _conflict(path: Path) -> str:
-    """One line for a file with a merge conflict, otherwise nothing."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.startswith(("<<<<<<< ", ">>>>>>> ")):
-            return f"{path}:{number}: merge conflict; keep one of both sides, and remove the lines <<<<<<<, ======= and >>>>>>>"
-    return ""
 
 
 def _not_yaml(path: Path, error: YAMLError) -> str:

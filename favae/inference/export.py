@@ -37,9 +37,7 @@ def read_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8-sig"))
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{folder}: no trained model here ({error.filename or folder / WEIGHTS} is missing)"
-        ) from None
+        raise FileNotFoundError(f"{folder}: no trained model here ({error.filename} is missing)") from None
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ValueError(f"{folder}: the model's files are damaged ({error}); fetch or train it again") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
@@ -47,6 +45,12 @@ def read_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
     if config.get("kind") != kind:
         raise ValueError(f"{folder / CONFIG}: contains a {config.get('kind')!r}, expected a {kind!r}")
     return config, tensors
+
+
+def refuse_missing(folder: Path) -> None:
+    """Raise FileNotFoundError naming a file of a model that is not there; the reader of weights does not name it."""
+    if (folder / CONFIG).is_file() and not (folder / WEIGHTS).exists():
+        raise FileNotFoundError(f"{folder}: no trained model here ({folder / WEIGHTS} is missing)")
 
 
 def refuse_not_finite(model: nn.Module, folder: Path) -> None:

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from favae.data.images import BadImage, image_size, read_image, to_array
 from favae.data.walk import shown
-from favae.inference.export import load_autoencoder, refuse_not_finite
+from favae.inference.export import load_autoencoder, refuse_missing, refuse_not_finite
 from favae.inference.targets import MADE_BY, Planned, plan
 from favae.inference.tiling import reconstruct_pixels, tilings
 from favae.models import FAVAE
@@ -47,6 +47,7 @@ def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> 
     for line in unused.lines():
         log.warning("%s", line)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    refuse_missing(model_folder)
     model = load_autoencoder(model_folder, device)
     refuse_not_finite(model, model_folder)
     threads = torch.get_num_threads()

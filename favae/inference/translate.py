@@ -15,7 +15,7 @@ from favae.data.images import BadImage, read_image, squash, to_array
 from favae.data.label_maps import FACADES_COLOURS, nearest_colour, read_instance_map, read_label_map, resize_map
 from favae.data.pixels import to_uint8
 from favae.data.walk import shown
-from favae.inference.export import refuse_not_finite
+from favae.inference.export import refuse_missing, refuse_not_finite
 from favae.inference.generate import TrainedGenerator, load_generator
 from favae.inference.reconstruct import Reconstructed
 from favae.inference.targets import MADE_BY, plan, refuse_to_replace
@@ -49,6 +49,7 @@ def translate_files(
             command did not write would be overwritten. Nothing is written in these cases.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    refuse_missing(model_folder)
     model = load_generator(model_folder, device)
     refuse_not_finite(model.network, model_folder)
     condition = model.condition
@@ -109,6 +110,7 @@ def sample_file(
     """
     if count < 1:
         raise ValueError(f"the number of images is {count}; expected at least 1")
+    refuse_missing(model_folder)
     model = load_generator(model_folder, "cuda" if torch.cuda.is_available() else "cpu")
     refuse_not_finite(model.network, model_folder)
     if model.condition is not None:
