@@ -22,13 +22,17 @@ def difference(old: Path, new: Path) -> str:
         return "other bytes"
     if odd := sorted(before.keys() ^ after.keys()):
         return f"{odd[0]} is in one of both only"
+    if reshaped := [name for name in before if before[name].shape != after[name].shape]:
+        name = reshaped[0]
+        return f"{name} had the shape {before[name].shape}, has {after[name].shape}"
     changed = {name: _distance(before[name], after[name]) for name in before}
     changed = {name: distance for name, distance in changed.items() if distance}
     if not changed:
         return "the same values in other bytes"
     name = max(changed, key=lambda key: changed[key])
     more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
-    return f"{name} differs by up to {changed[name]:.3g}{more}"
+    amount = f" by up to {changed[name]:.3g}" if np.isfinite(changed[name]) else ""
+    return f"{name} differs{amount}{more}"
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -53,9 +57,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _distance(old: np.ndarray, new: np.ndarray) -> float:
-    """Largest absolute difference; infinite for other shapes, texts, and NaN in one of both."""
-    if old.shape != new.shape:
-        return np.inf
+    """Largest absolute difference of arrays of one shape; infinite for texts, and NaN in one of both."""
     if not all(np.issubdtype(a.dtype, np.number) for a in (old, new)):
         return 0.0 if np.array_equal(old, new) else np.inf
     if np.array_equal(old, new, equal_nan=True):

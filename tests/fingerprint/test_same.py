@@ -162,6 +162,8 @@ def test_the_size_of_a_difference_is_said(tmp_path: Path) -> None:
     np.savez(old.with_suffix(".npz"), a=np.zeros(3), b=np.ones(2))
     np.savez(new.with_suffix(".npz"), a=np.array([0, 0.5, 0]), b=np.ones(2))
     assert difference(old.with_suffix(".npz"), new.with_suffix(".npz")) == "a differs by up to 0.5"
+    np.savez(new.with_suffix(".npz"), a=np.zeros((3, 2)), b=np.ones(2))
+    assert difference(old.with_suffix(".npz"), new.with_suffix(".npz")) == "a had the shape (3,), has (3, 2)"
     old.with_suffix(".json").write_text('{"psnr": {"value": 20.5}}')
     new.with_suffix(".json").write_text('{"psnr": {"value": 20.75}}')
     assert difference(old.with_suffix(".json"), new.with_suffix(".json")) == "psnr.value was 20.5, is 20.75"
