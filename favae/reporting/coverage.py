@@ -17,7 +17,7 @@ from favae.jobs.resources import known_sizes
 from favae.results.bundle import Bundle
 from favae.runtime import paths
 
-PAGE = paths.REPORTS / "README.md"
+PAGE = paths.COVERAGE
 State = Literal["at the paper's size", "small", "planned only", "no training here"]
 _STATES: tuple[State, ...] = get_args(State)
 _HEAD = """# What is reproduced

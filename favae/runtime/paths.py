@@ -11,6 +11,7 @@ GRID = PARAMS / "grid.yaml"
 PUBLISHED = PARAMS / "published.yaml"
 DATA = Path("data")
 REPORTS = Path("reports")
+COVERAGE = REPORTS / "README.md"  # state of every published row
 SAME = REPORTS / "same.json"  # versions of code that give the same bytes
 STATE = DATA / "state"  # needed while jobs and workflows run; declared neither to Snakemake nor to DVC
 
