@@ -48,10 +48,7 @@ def translate_files(
         FileNotFoundError, ValueError: the model cannot be read or makes no images from conditions, or a file that this
             command did not write would be overwritten. Nothing is written in these cases.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    refuse_missing(model_folder)
-    model = load_generator(model_folder, device)
-    refuse_not_finite(model.network, model_folder)
+    model = _trained(model_folder)
     condition = model.condition
     if condition is None:
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from latents; use favae sample")
@@ -110,9 +107,7 @@ def sample_file(
     """
     if count < 1:
         raise ValueError(f"the number of images is {count}; expected at least 1")
-    refuse_missing(model_folder)
-    model = load_generator(model_folder, "cuda" if torch.cuda.is_available() else "cpu")
-    refuse_not_finite(model.network, model_folder)
+    model = _trained(model_folder)
     if model.condition is not None:
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from conditions; use favae translate")
     files = [out / f"seed-{seed}.png", *(out / f"seed-{seed}-{n:04d}.png" for n in range(count if single else 0))]
@@ -123,6 +118,13 @@ def sample_file(
     for path, image in zip(files, [grid_of(pixels), *pixels], strict=False):
         _save(image, path)
     return files
+
+
+def _trained(folder: Path) -> TrainedGenerator:
+    refuse_missing(folder)
+    model = load_generator(folder, "cuda" if torch.cuda.is_available() else "cpu")
+    refuse_not_finite(model.network, folder)
+    return model
 
 
 def grid_of(images_NHW3: np.ndarray) -> np.ndarray:

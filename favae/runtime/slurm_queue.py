@@ -25,9 +25,8 @@ NEVER = (
 # Held jobs, which SLURM does not start by itself: a person held the job, or its node could not start it.
 HELD = ("JobHeldAdmin", "JobHeldUser", "job requeued in held state")
 LAUNCH_FAILED = "launch failed requeued held"
-RELEASES = (
-    3  # of a job whose launch failed; SLURM starts a released job two minutes later, so over six minutes and more
-)
+# How often a job whose launch failed is released. SLURM starts a released job two minutes later, so over six minutes and more.
+RELEASES = 3
 
 
 @dataclass(frozen=True)
