@@ -44,14 +44,14 @@ class TilesLayoutConfig(Schema):
     Each photograph is cut into a training region and a held-out band, and the band into val and test, with `gap` source
     pixels between regions. Square windows slide within one region, so no two splits share a source pixel.
 
-    `pictures` are names of photographs. `windows` are window sides as fractions of the photograph's short side; strides
+    `images` are names of photographs. `windows` are window sides as fractions of the photograph's short side; strides
     are fractions of the window. `held_out` is the band's fraction of the photograph's width or height, `val_share` the
     fraction of the band that becomes `val`. Tiles whose pixels (0..255) have a standard deviation below `min_std` have
     too little content and are left out.
     """
 
     kind: Literal["tiles"]
-    pictures: Annotated[list[str], Field(min_length=1)]
+    images: Annotated[list[str], Field(min_length=1)]
     windows: Annotated[list[UpToOne], Field(min_length=1)]
     train_stride: UpToOne = 0.4
     held_out_stride: UpToOne = 0.5

@@ -32,13 +32,13 @@ def tile_records(layout: TilesLayoutConfig) -> list[ImageRecord]:
     Raises:
         ValueError: unknown photograph, a file other than the expected one, or a window that is larger than a region.
     """
-    unknown = [name for name in layout.pictures if name not in SHIPPED_IMAGES]
+    unknown = [name for name in layout.images if name not in SHIPPED_IMAGES]
     if unknown:
         close = difflib.get_close_matches(unknown[0], SHIPPED_IMAGES, n=3, cutoff=0)
-        raise ValueError(f"layout.pictures: unknown name {unknown[0]!r}; available, for instance: {', '.join(close)}")
+        raise ValueError(f"layout.images: unknown name {unknown[0]!r}; available, for instance: {', '.join(close)}")
     records: list[ImageRecord] = []
     for split in SPLITS:
-        for name in layout.pictures:
+        for name in layout.images:
             records.extend(_tiles_of(name, split, layout))
     return records
 

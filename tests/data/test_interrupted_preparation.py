@@ -15,7 +15,7 @@ from favae.data import prepare as preparation
 from favae.data.digest import raw_changes, stamp
 from favae.data.prepare import BadImagesError, prepare
 
-TILES = {"kind": "tiles", "pictures": ["coffee", "moon"], "windows": [0.3]}
+TILES = {"kind": "tiles", "images": ["coffee", "moon"], "windows": [0.3]}
 FOLDER = {"kind": "folder", "root": "images", "captions": "sidecar"}
 
 KILLED = """

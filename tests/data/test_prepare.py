@@ -60,7 +60,7 @@ def test_pixel_hash_is_of_all_pixels_in_order_independent_of_shards(image_folder
 
 
 def test_any_number_of_workers_writes_the_same_bytes(tmp_path):
-    layout = {"kind": "tiles", "pictures": ["coffee", "moon"], "windows": [0.3]}
+    layout = {"kind": "tiles", "images": ["coffee", "moon"], "windows": [0.3]}
     config = DatasetConfig.model_validate({"layout": layout, "image_size": 16})
     seen: list[tuple[int, int]] = []
     one, out_one = _run(config, tmp_path, "one")
@@ -132,7 +132,7 @@ def test_counts_and_limit_and_channels(image_folder, tmp_path):
 
 
 def test_tiles_record_their_box_and_the_hash_of_its_pixels(tmp_path):
-    layout = {"kind": "tiles", "pictures": ["retina", "moon"], "windows": [0.3], "min_std": 8}
+    layout = {"kind": "tiles", "images": ["retina", "moon"], "windows": [0.3], "min_std": 8}
     config = DatasetConfig.model_validate({"layout": layout, "image_size": 16})
     summary, out = _run(config, tmp_path, "out")
     rows = _rows(out / "index.csv")

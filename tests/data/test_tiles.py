@@ -16,10 +16,8 @@ from favae.data.tiles import regions, tile_caption, tile_records
 WINDOWS = [0.16, 0.22, 0.3]
 
 
-def _layout(pictures: list[str] | None = None, **changes: object) -> TilesLayoutConfig:
-    return TilesLayoutConfig(
-        kind="tiles", pictures=pictures or sorted(SHIPPED_IMAGES), **{"windows": WINDOWS, **changes}
-    )
+def _layout(images: list[str] | None = None, **changes: object) -> TilesLayoutConfig:
+    return TilesLayoutConfig(kind="tiles", images=images or sorted(SHIPPED_IMAGES), **{"windows": WINDOWS, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ def test_another_file_is_detected(monkeypatch):
 
 def test_an_unknown_image_lists_similar_names():
     with pytest.raises(
-        ValueError, match=r"layout\.pictures: unknown name 'dog'; available, for instance: \w+, \w+, \w+$"
+        ValueError, match=r"layout\.images: unknown name 'dog'; available, for instance: \w+, \w+, \w+$"
     ):
         tile_records(_layout(["coffee", "dog"]))
 

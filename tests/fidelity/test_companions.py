@@ -204,9 +204,9 @@ def test_from_raw_digits_to_table_and_figures(small_stft: Grid) -> None:
     assert table.loc["psnr_test", "spread"] == pytest.approx(np.std([p.mean() for p in psnr], ddof=1))
     assert table.loc["psnr_test", ["reported", "runs", "n"]].tolist() == [10.2, 2, 12]
     assert table.loc["psnr_test", "difference"] == pytest.approx(table.loc["psnr_test", "reproduced"] - 10.2)
-    with np.load("data/stft/evaluate_reconstruction/mnist-l2-s0-on-mnist/examples.npz") as pictures:
-        assert pictures["drawn"].shape == (64, 28, 28, 3)
-        assert pictures["grid"].shape == (144, 28, 28, 3)
+    with np.load("data/stft/evaluate_reconstruction/mnist-l2-s0-on-mnist/examples.npz") as examples:
+        assert examples["drawn"].shape == (64, 28, 28, 3)
+        assert examples["grid"].shape == (144, 28, 28, 3)
     assert {p.name for p in Path("data/stft/reports/figures").iterdir()} == {
         f"{f['id']}.png" for f in FIGURES["figures"]
     }
