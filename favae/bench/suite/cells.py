@@ -134,7 +134,7 @@ SECTION = Section(
     ("command", "cells", "seconds", "goal", "CPU seconds", "goal"),
     _rows,
     "In a copy of the project whose results are a few bytes each: half of the cells are trainings, each evaluated. The end of a "
-    "run, `favae internal finish`, records results in DVC and in MLflow. CPU seconds are those of all processes. Medians of three "
+    "run records results in DVC and in MLflow. CPU seconds are those of all processes. Medians of three "
     "runs, except the first row of each size.",
     devices=("cpu",),
 )
