@@ -45,17 +45,17 @@ report: setup  ## Snakemake's HTML report of a scale (SCALE=demo)
 	snakemake --config scale=$(SCALE) --report data/$(SCALE)/reports/report.html --quiet all
 	@echo "tables and figures: data/$(SCALE)/reports/   report: data/$(SCALE)/reports/report.html   runs: make ui"
 
-# A file's tests stay in one process, which shares its fixtures; tests/conftest.py orders the files.
-PYTEST := pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A file's tests stay in one process, which shares its fixtures; tests/conftest.py orders the files. There are more processes than
+# cores: tests wait for clocks and other programs, and half of the time for a cluster. On two cores, this is the fastest.
+PYTEST := pytest -q --dist loadfile --no-loadscope-reorder
 test: setup  ## all tests but those that run a whole DAG, kill it, or need SLURM (under ten minutes on two cores)
 	@echo 'not in `make test`, but in `make test-all`: tests on a whole DAG, kills at random moments, real faces, a private SLURM'
-	$(PYTEST)
-
-test-all: setup  ## all tests that this machine can run (under half an hour)
-	$(PYTEST) -m ''
+	$(PYTEST) -n 3
 
 test-rest: setup  ## tests that `make test-all` adds to `make test`
-	$(PYTEST) -m 'slow or slurm'
+	$(PYTEST) -n 5 -m 'slow or slurm'
+
+test-all: test test-rest  ## all tests that this machine can run (under half an hour on two cores)
 
 # uv keeps the versions that are in the file where pyproject.toml allows them; UPGRADE=--upgrade takes the newest.
 LOCK := uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header

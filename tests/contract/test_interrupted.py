@@ -79,7 +79,7 @@ def test_two_locks_at_once(results: Path) -> None:
 def test_a_workflow_killed_at_random_moments_ends_with_the_same_results(results: Path) -> None:
     chance = random.Random(0)
     heavy = {job: when for job, when in started(results).items() if not job.startswith("make_")}
-    dpi, kills = 160, int(os.environ.get("FAVAE_KILLS", "24"))
+    dpi, kills = 160, int(os.environ.get("FAVAE_KILLS", "4"))
     for attempt in range(kills):
         edit(results, "figures.yaml", f"dpi: {dpi}", f"dpi: {90 + attempt}")
         dpi = 90 + attempt
