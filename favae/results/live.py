@@ -19,6 +19,7 @@ from favae.results.cards import read_card
 from favae.results.status import State, state_of
 from favae.runtime import paths
 
+CURVES = "curves.jsonl"  # in the folder of unfinished work
 _TAIL = 65_536  # bytes at the end of a file that are read
 _PROGRESS = re.compile(r" (\d+)/(\d+)  (\S+)/s  ETA (\S+)")
 _MESSAGE = re.compile(r"^\d{4}-\S+ \S+ (WARNING|ERROR) (.*)")
@@ -45,7 +46,7 @@ class Live:
     losses: dict[str, float] = field(default_factory=dict)
     eta: str = ""
     reason: str = ""
-    curves: Path | None = None
+    state: Path | None = None  # folder of its unfinished work
     image: Path | None = None
 
     @property
@@ -59,8 +60,7 @@ class Live:
 def look(grid: Grid, job: Job) -> Live:
     """One job, from its files as they are now."""
     state = newest_state(job)
-    curves = state / "curves.jsonl" if state else None
-    losses = last_losses(curves) if curves else {}
+    losses = last_losses(state / CURVES) if state else {}
     step = int(losses.pop("step", 0))
     log = _tail(paths.log(job.scale, job.stage.name, job.cell))
     if _is_held(paths.cell_lock(job.scale, job.stage.name, job.cell)):
@@ -68,10 +68,10 @@ def look(grid: Grid, job: Job) -> Live:
     elif state_of(job, check="sizes")[0] is State.OK:
         return Live(job, Phase.DONE)
     else:
-        phase, reason = _ending(log, started=bool(step))
+        phase, reason = _ending(log, started=state is not None)
     eta = _eta(log) if phase is Phase.RUNNING else ""
     image = state / paths.SAMPLES if state and (state / paths.SAMPLES).exists() else None
-    return Live(job, phase, step, _steps(grid, job), losses, eta, reason, curves if step else None, image)
+    return Live(job, phase, step, _steps(grid, job), losses, eta, reason, state, image)
 
 
 def newest_state(job: Job) -> Path | None:

@@ -3,16 +3,16 @@
 Read from the files of the trainings (`favae.results.live`) by whoever syncs, such as the head process; a training sends nothing.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from favae.jobs.grid import Grid, Job
-from favae.results.live import Live, Phase, look, rows_after
+from favae.results.live import CURVES, Live, Phase, look, rows_after
 from favae.sync.experiment import Experiment, Run
 from favae.sync.shown_run import PARAM_LENGTH, VIEW, flatten, run_name, usage_of, user
 
 _STATUS = {Phase.RUNNING: "RUNNING", Phase.FAILED: "FAILED", Phase.STOPPED: "KILLED"}
-_ROWS = 200  # of the curves, per request
 
 
 def sync_live(experiment: Experiment, grid: Grid) -> int:
@@ -21,7 +21,7 @@ def sync_live(experiment: Experiment, grid: Grid) -> int:
     for job in grid:
         runs = [run for run in experiment.runs.get((job.stage.name, job.cell), []) if run.tags.get("live") == "yes"]
         live = look(grid, job)
-        if live.phase not in _STATUS or live.curves is None:
+        if live.phase not in _STATUS or not job.stage.name.startswith("train_"):
             for run in runs:
                 experiment.client.delete_run(run.run_id)
             continue
@@ -31,17 +31,17 @@ def sync_live(experiment: Experiment, grid: Grid) -> int:
 
 
 def _update(experiment: Experiment, job: Job, live: Live, runs: list[Run]) -> None:
-    assert live.curves is not None
-    client, state = experiment.client, live.curves.parent.name
-    current = next((run for run in runs if run.tags.get("state") == state), None)
+    client, state = experiment.client, live.state.name if live.state else "none"
+    current = next((run for run in runs if run.tags.get("state") == state and run.tags.get("view") == VIEW), None)
     for run in runs:
-        if run is not current:  # of other parameters
+        if run is not current:  # of other parameters, or as an earlier version showed it
             client.delete_run(run.run_id)
     run_id = current.run_id if current else _create(experiment, job, state)
-    logged = int(current.tags.get("step", 0)) if current else 0
-    _log_rows(client, run_id, live.curves, logged)
-    _log_samples(client, run_id, job, int(current.tags.get("samples", 0)) if current else 0)
-    if live.image is not None and live.step > logged:
+    tags = current.tags if current else {}
+    if live.state is not None and live.step:
+        _log_rows(client, run_id, live.state / CURVES, tags)
+    _log_samples(client, run_id, job, int(tags.get("samples", 0)))
+    if live.image is not None and live.step > int(tags.get("step", 0)):
         client.log_image(run_id, _pixels(live.image), key="samples", step=live.step, synchronous=True)
     client.set_tag(run_id, "step", str(live.step))
     client.set_tag(run_id, "mlflow.note.content", _note(live))
@@ -74,15 +74,21 @@ def _create(experiment: Experiment, job: Job, state: str) -> str:
     return str(run_id)
 
 
-def _log_rows(client: Any, run_id: str, curves: Path, after: int) -> None:
+def _log_rows(client: Any, run_id: str, curves: Path, tags: Mapping[str, str]) -> None:
+    """Log the rows that are new. A validation comes some time after the losses of its step: each has a last step of its own."""
     from mlflow.entities import Metric
 
-    now = int(curves.stat().st_mtime * 1000)
-    rows = [[Metric(k, float(v), now, step) for k, v in row.items()] for step, row in rows_after(curves, after)]
-    for first in range(0, len(rows), _ROWS):
-        batch = [metric for row in rows[first : first + _ROWS] for metric in row]
-        for start in range(0, len(batch), 1000):
-            client.log_batch(run_id, metrics=batch[start : start + 1000])
+    last = {kind: int(tags.get(f"step_{kind}", 0)) for kind in ("train", "val")}
+    now, metrics, logged = int(curves.stat().st_mtime * 1000), [], dict(last)
+    for step, row in rows_after(curves, min(last.values())):
+        kind = next(iter(row), "").partition("/")[0]
+        if step > last.get(kind, 0):
+            metrics += [Metric(name, float(value), now, step) for name, value in row.items()]
+            logged[kind] = step
+    for start in range(0, len(metrics), 1000):
+        client.log_batch(run_id, metrics=metrics[start : start + 1000])
+    for kind, step in logged.items():
+        client.set_tag(run_id, f"step_{kind}", str(step))
 
 
 def _log_samples(client: Any, run_id: str, job: Job, after: int) -> None:
@@ -102,9 +108,6 @@ def _pixels(path: Path) -> Any:
 
 
 def _note(live: Live) -> str:
-    what = f"**{live.phase}** at step {live.progress}"
-    return (
-        f"{what}: {live.reason}"
-        if live.reason
-        else f"{what}; brought up to date by `favae mlflow-sync` and `favae watch --mlflow`"
-    )
+    where = f"at step {live.progress}" if live.step else "before its first losses"
+    more = live.reason or "brought up to date by `favae mlflow-sync` and `favae watch --mlflow`"
+    return f"**{live.phase}** {where}: {more}"

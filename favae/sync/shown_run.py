@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,10 @@ from favae.runtime.hashes import sha256_file
 from favae.runtime.usage import read_samples
 from favae.sync.views import saved_views, tables_of
 
-VIEW = "3"  # version of what is shown: runs of another are replaced
+VIEW = "4"  # version of what is shown: runs of another are replaced
 PARAM_LENGTH = 6000
 KIND = "custom_model_development"  # with this tag, MLflow opens the experiment as model training
+_AS_TRAINING = "workflowType=machine_learning"  # at the end of an address: not MLflow's views for language models
 _CLOCK = 1000  # milliseconds; the end in a run record is in whole seconds
 _DIGEST = 36  # most characters of a data set's digest
 _IMAGES = 4  # examples of an evaluation
@@ -121,7 +123,11 @@ def _note(job: Job, record: RunRecord, known: Known) -> str:
         f"- Parameters: {job.where}",
         *([f"- Made from: {', '.join(made)}"] if made else []),
         f"- Made again by `snakemake --config scale={job.scale} -- {job.card}`; {record.seconds:.0f} s on {record.device}",
-        *([f"- Shown in the table {shown}, an artifact of *all · tables*"] if (shown := _tables_of(job)) else []),
+        *(
+            [f"- Shown in the table {shown}, an artifact of {_tables_link(known)}"]
+            if (shown := _tables_of(job))
+            else []
+        ),
         *([f"- Documentation: `{_DOCS[verb]}`"] if verb in _DOCS else []),
     ]
     return "\n".join(lines)
@@ -135,7 +141,13 @@ def _tables_of(job: Job) -> str:
 
 def _link(name: str, known: Known) -> str:
     run = known.runs.get(name)
-    return f"[{name}](#/experiments/{known.experiment}/runs/{run})" if run else f"`{name}`"
+    return f"[{name}](#/experiments/{known.experiment}/runs/{run}?{_AS_TRAINING})" if run else f"`{name}`"
+
+
+def _tables_link(known: Known) -> str:
+    """The run of the tables, by a search: it is made after the runs that lead to it."""
+    search = quote("tags.stage = 'make_tables'")
+    return f"[all · tables](#/experiments/{known.experiment}/runs?searchFilter={search}&{_AS_TRAINING})"
 
 
 def params_of(job: Job, card: Card) -> Iterator[tuple[str, str]]:

@@ -91,6 +91,13 @@ def test_a_job_that_never_began_waits_and_one_with_a_result_is_done(grid: Grid) 
     assert look(grid, training).total == config.length.in_steps(80, config.batch_size)
 
 
+def test_a_job_that_was_killed_before_its_first_losses_shows_as_stopped(grid: Grid) -> None:
+    paths.state_dir("tiny", *CELL, key="k" * 64).mkdir(parents=True)
+    live = look(grid, grid.job(*CELL))
+    assert (live.phase, live.step) == (Phase.STOPPED, 0)
+    assert "ended without a word" in live.reason
+
+
 def test_a_row_that_is_being_written_is_not_read(grid: Grid) -> None:
     file = write_state(ROWS) / "curves.jsonl"
     with file.open("a") as handle:

@@ -119,9 +119,13 @@ def test_runs_differ_in_their_first_letters_and_lead_to_one_another(project: Gri
     assert {"natural · prepare", "natural-f4-favae · train", "natural-f4-favae · evaluate on natural"} <= set(shown)
     note = shown["natural-f4-favae · evaluate on natural"].data.tags["mlflow.note.content"]
     training = shown["natural-f4-favae · train"].info.run_id
-    assert f"[train_autoencoder/natural-f4-favae](#/experiments/1/runs/{training})" in note
+    assert (
+        f"[train_autoencoder/natural-f4-favae](#/experiments/1/runs/{training}?workflowType=machine_learning)" in note
+    )
     assert "snakemake --config scale=tiny -- data/tiny/evaluate_reconstruction" in note
-    assert "Shown in the table `reconstruction`" in note
+    assert (
+        "Shown in the table `reconstruction`, an artifact of [all · tables](#/experiments/1/runs?searchFilter=" in note
+    )
 
 
 def test_data_sets_and_models_are_logged_with_their_digests_and_hold_the_metrics(project: Grid) -> None:
@@ -252,6 +256,39 @@ def test_a_training_is_shown_while_it_runs_and_says_how_it_ended(project: Grid) 
     assert "step 12: a loss is not finite" in failed.data.tags["mlflow.note.content"]
 
 
+def test_a_training_is_shown_before_its_first_losses_and_where_it_fails_before_them(project: Grid) -> None:
+    lock = paths.cell_lock("tiny", "train_autoencoder", "natural-f4-vqgan")
+    paths.state_dir("tiny", "train_autoencoder", "natural-f4-vqgan", "s" * 64).mkdir(parents=True)
+    with FileLock(lock):
+        assert "1 unfinished" in sync("tiny")
+        live = runs(local())["natural-f4-vqgan · train"]
+        assert live.info.status == "RUNNING" and live.data.params["training.batch_size"]
+    sync("tiny")
+    assert runs(local())["natural-f4-vqgan · train"].info.status == "KILLED"
+    file = paths.log("tiny", "train_autoencoder", "natural-f4-vqgan")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("2026-01-02 03:04:05,678 ERROR x: not enough memory\n")
+    sync("tiny")
+    failed = runs(local())["natural-f4-vqgan · train"]
+    assert failed.info.status == "FAILED" and failed.info.run_id == live.info.run_id
+    assert "before its first losses: x: not enough memory" in failed.data.tags["mlflow.note.content"]
+
+
+def test_a_validation_that_comes_after_the_losses_of_its_step_is_shown(project: Grid) -> None:
+    state = unfinished()
+    sync("tiny")
+    with (state / "curves.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 10, "val/l1": 0.125}) + "\n")
+    sync("tiny")
+    sync("tiny")
+    run = runs(local())["natural-f4-vqgan · train"].info.run_id
+    shown = {name: local().get_metric_history(run, name) for name in ("train/l1", "val/l1")}
+    assert {name: [(p.step, p.value) for p in points] for name, points in shown.items()} == {
+        "train/l1": [(5, 0.5), (10, 0.25)],
+        "val/l1": [(10, 0.125)],
+    }
+
+
 def test_the_run_of_a_finished_training_takes_the_place_of_the_unfinished_one(project: Grid) -> None:
     unfinished()
     sync("tiny")
@@ -270,7 +307,7 @@ def test_a_real_server_and_a_browser_show_the_runs(project: Grid, monkeypatch: p
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     command = ["mlflow", "server", "--workers", "1", "--port", str(port), "--backend-store-uri", "sqlite:///server.db"]
-    command += ["--artifacts-destination", "artifacts"]
+    command += ["--artifacts-destination", "artifacts", "--app-name", "favae"]  # as `make ui` does
     server = subprocess.Popen(
         [sys.executable, "-m", *command],
         env=environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
