@@ -47,7 +47,8 @@ def _over_frequency(
     """One panel of curves per panel of the figure, with the lines in it; with `zero`, a line at 0 below them."""
     panels = list(dict.fromkeys(series.panel for series in config.series))
     figure = new_figure(style.width, _HEIGHT, config.title)
-    write_below(figure, f"{about_steps(config, results)} {about_bands(config)}", style.width, style.font_size)
+    note = f"{about_steps(config, results)} {about_bands(config)}".strip()
+    write_below(figure, note, style.width, style.font_size)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     drawn = []
     for axes, panel in zip(grid, panels):

@@ -17,7 +17,7 @@ def about_steps(config: FigureConfig, results: Results) -> str:
     """`All weights are of step 1,200.`, or the models of each step; empty where no training says its step."""
     labels: dict[str, list[str]] = {}
     for series in config.series:
-        steps = sorted({facts.step for cell in series.runs if (facts := results.training(cell)) and facts.step})
+        steps = sorted({step for cell in series.runs if (step := _step(cell, results))})
         if steps:
             words = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
             labels.setdefault(words, [])
@@ -26,6 +26,14 @@ def about_steps(config: FigureConfig, results: Results) -> str:
     if len(labels) == 1 and len(config.series) > 1:
         return f"All weights are of step {next(iter(labels))}."
     return " ".join(f"Weights of step {step}: {'; '.join(names)}." for step, names in labels.items())
+
+
+def _step(cell: str, results: Results) -> int | None:
+    """Step of the weights behind a result; None where nothing was trained: images that other people's networks made are taken
+    over in a single step.
+    """
+    facts = results.training(cell)
+    return facts.step if facts and facts.steps > 1 else None
 
 
 def figure_of_images(config: FigureConfig, style: FigureStyleConfig, results: Results, height: float) -> Figure:

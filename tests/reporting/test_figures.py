@@ -143,6 +143,16 @@ def test_a_figure_names_the_steps_that_it_shows(axes_of: Callable[[str], list[Ax
     assert "Weights of step 300: VQ-GAN, f = 4; FA-VAE, f = 2. Weights of step 1,200: FA-VAE, f = 4." in said
 
 
+def test_images_that_nothing_was_trained_for_have_no_step(axes_of: Callable[[str], list[Axes]]) -> None:
+    for model in ("f4-vqgan", "f4-favae", "f2-favae"):
+        card = Path(f"data/tiny/evaluate_reconstruction/natural-{model}-on-natural/card.json")
+        content = json.loads(card.read_text())
+        content["summary"] = {"training": {"step": 1, "steps": 1, "selection": "last"}}
+        card.write_text(json.dumps(content))
+    said = " ".join(axes_of("spectrum_error")[0].figure.get_supxlabel().split())
+    assert said == "One training per curve: the noise over seeds is not known."
+
+
 def test_words_of_two_starts_of_a_gan_are_not_on_one_line(axes_of: Callable[[str], list[Axes]]) -> None:
     path = Path("data/tiny/curves/train_autoencoder/natural-f2-favae.csv")
     table = pd.read_csv(path)
