@@ -88,11 +88,17 @@ class Source:
         found = self.locate(path)
         return found if found.exists() else None
 
+    @cached_property
+    def _cards(self) -> dict[str, Card | None]:
+        return {}
+
     def card(self, name: str) -> Card | None:
-        """Card of the result `<stage>/<cell>`; None if it is not there."""
-        stage, _, cell = name.partition("/")
-        found = self.file(paths.card(self.scale, stage, cell))
-        return read_card(found) if found else None
+        """Card of the result `<stage>/<cell>`, read once; None if it is not there."""
+        if name not in self._cards:
+            stage, _, cell = name.partition("/")
+            found = self.file(paths.card(self.scale, stage, cell))
+            self._cards[name] = read_card(found) if found else None
+        return self._cards[name]
 
     def record(self, name: str) -> RunRecord | None:
         """Run record of a result; None where there is none."""

@@ -76,7 +76,8 @@
     return runs.length ? `${time(seconds)}${gpu ? `, ${(gpu / 3600).toFixed(1)} GPU-hours` : ""} for the whole chain` : null;
   };
 
-  const show = (id) => {
+  const show = async (id) => {
+    await favae.load("numbers");
     const number = favae.numbers.numbers[id];
     if (!number) return;
     const runs = (number.runs ?? []).map((run) => run.split("@")[0]);
@@ -129,4 +130,6 @@
   const open = () => { if (location.hash.startsWith("#n/")) show(decodeURIComponent(location.hash.slice(3))); };
   addEventListener("hashchange", open);
   open();
+  // The facts behind the numbers are most of the page's bytes, and no part of what is seen first.
+  addEventListener("load", () => (window.requestIdleCallback ?? setTimeout)(() => favae.load("numbers")));
 })();

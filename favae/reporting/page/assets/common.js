@@ -43,8 +43,8 @@ favae.code = (text) => favae.h("div", { class: "codeline" },
   favae.h("code", { tabindex: "0" }, text),
   favae.h("button", { type: "button", class: "copy", "aria-label": `Copy: ${text}`, click: () => favae.copy(text, "Command") }, "Copy"));
 
-/** Load a script of data when it is needed; a page opened from disk may not fetch JSON. */
-favae.load = (name) => favae[name] ? Promise.resolve(favae[name]) : new Promise((resolve, reject) => {
+/** Load a script of data once, when it is needed; a page opened from disk may not fetch JSON. */
+favae.load = (name) => (favae.loads ??= {})[name] ??= new Promise((resolve, reject) => {
   document.head.append(favae.h("script", {
     src: `data/${name}.js`, load: () => resolve(favae[name]), error: () => reject(new Error(`data/${name}.js is missing`)),
   }));

@@ -104,7 +104,7 @@
   };
 
   const start = async () => {
-    await favae.load("gallery");
+    await Promise.all([favae.load("gallery"), favae.load("numbers")]);
     controls = h("div", { class: "controls", role: "group", "aria-label": "What the gallery shows" });
     grid = h("ul", { class: "shots" });
     body.replaceChildren(controls, grid, h("p", { class: "galleryfoot" }));

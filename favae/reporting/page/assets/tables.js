@@ -38,7 +38,8 @@
     const button = event.target.closest("button");
     if (button?.matches(".sort")) sort(button);
     else if (button?.matches(".copies .copy")) {
-      favae.copy(favae.numbers.texts[button.dataset.table][button.dataset.kind], button.textContent.trim());
+      const { table, kind } = button.dataset;
+      favae.load("numbers").then(({ texts }) => favae.copy(texts[table][kind], button.textContent.trim()));
     }
   });
   document.addEventListener("input", (event) => { if (event.target.matches("[data-filter]")) filter(event.target); });
