@@ -353,6 +353,21 @@ def _look(address: str) -> None:
         def wait_for(words: str) -> None:
             WebDriverWait(browser, 120).until(lambda b: words in b.find_element("tag name", "body").text)
 
+        browser.get(address)
+        wait_for("favae-tiny")
+        chosen = "return localStorage.getItem('mlflow.workflowType_v1')"
+        assert (
+            browser.execute_script(chosen) == '"machine_learning"'
+        )  # under the key that MLflow reads:
+        assert "Model registry" in browser.find_element("tag name", "nav").text
+        browser.get(f"{address}/#/experiments/1")
+        wait_for("natural-f4-favae · train")
+        assert browser.current_url.endswith("/runs?workflowType=machine_learning")
+        browser.execute_script("localStorage.setItem('mlflow.workflowType_v1', '\"genai\"')")
+        browser.get("about:blank")
+        browser.get(address)
+        wait_for("favae-tiny")
+        assert browser.execute_script(chosen) == '"genai"'  # a choice is kept
         shown = f"{address}/#/experiments/1/runs?workflowType=machine_learning"
         browser.get(shown)
         wait_for("natural-f4-favae · train")
