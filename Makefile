@@ -61,7 +61,7 @@ test-all: test test-rest  ## all tests that this machine can run (under half an 
 LOCK := uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 lock:  ## write constraints.txt again, after a change of pyproject.toml (UPGRADE=--upgrade: newest versions)
 	@$(LOCK) $(UPGRADE) --output-file $(LOCKED)
-	@sed -i '1i # Written by `make lock`: every package of the project, with the hashes of its files for all systems. README: how to install.' $(LOCKED)
+	@sed -i '1i # Written by `make lock`: every package of the project, with the hashes of its files for all systems. How to install: workflow/docs/install.md.' $(LOCKED)
 
 lint: setup  ## ruff, snakefmt, mypy
 	ruff check .

@@ -1,4 +1,4 @@
-"""`favae site`: the words of this cluster for `snakemake --profile slurm`."""
+"""`favae site`: the settings of this cluster for `snakemake --profile slurm`."""
 
 import sys
 from typing import Annotated
@@ -12,9 +12,9 @@ def site(
         bool, typer.Option("--job", help="Also run one short job on a GPU node: folder, environment, torch.")
     ] = False,
 ) -> None:
-    """Ask SLURM for partitions, limits, GPUs, accounts and QOS, and write this site's words (slurm/site.yaml, not kept by git).
+    """Ask SLURM for partitions, limits, GPUs, accounts and QOS, and write the settings of this site (slurm/site.yaml, not kept by git).
 
-    Each word has its reason as a comment. Every kind of job of the scale is tried with `sbatch --test-only`, which submits
+    Each setting has its reason as a comment. Every kind of job of the scale is tried with `sbatch --test-only`, which submits
     nothing. What SLURM could not tell is printed at the end. Exits with 1 if a job would be refused.
 
     Example: favae site

@@ -1,4 +1,4 @@
-"""A site's words: what differs between clusters. `favae site` writes them into a file that git ignores (`paths.site_file`)."""
+"""Settings of a site: what differs between clusters. `favae site` writes them into a file that git ignores (`paths.site_file`)."""
 
 from typing import Annotated, Literal
 
@@ -44,7 +44,7 @@ class GpuQueue(Queue):
 
 
 class Site(Schema):
-    """The words of a site, for jobs without a GPU and with one."""
+    """The settings of a site, for jobs without a GPU and with one."""
 
     cpu: Queue = Queue()
     gpu: GpuQueue = GpuQueue()

@@ -5,6 +5,7 @@ parameters of a job are the deep merge of two blocks: `params/<recipe>.yaml: <ro
 and `params/<scale>.yaml: <numbers>` (sizes and lengths).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -13,7 +14,7 @@ from typing import Any
 
 from favae.config.base import Schema
 from favae.config.errors import ConfigError, closest, say_once
-from favae.config.load import deep_merge, read_yaml, subtree, validate
+from favae.config.load import at, deep_merge, read_yaml, subtree, validate
 from favae.jobs.groups import Cell, Cells, expand
 from favae.jobs.report_rows import expand_figures, expand_tables, names_of_rows
 from favae.jobs.stages import STAGES, Stage
@@ -153,9 +154,9 @@ class Grid:
             names_of_rows(recipe)
         for job in self:
             if job.stage.collects:
-                yield from ((job.name, f"{job.where}: {problem}") for problem in self._dangling(job))
+                yield from ((job.name, f"{_place(job, problem)}: {problem}") for problem in self._dangling(job))
             if "reference" in job.roles:
-                yield from ((job.name, f"{job.where}: {problem}") for problem in self._unfit_reference(job))
+                yield from ((job.name, line) for line in self._unfit_reference(job))
 
     def _unfit_reference(self, job: Job) -> Iterator[str]:
         """Contradictions between an evaluation and its reference statistics."""
@@ -166,7 +167,7 @@ class Grid:
         other, config = self.job("compute_reference_statistics", cell), job.config
         assert isinstance(other.config, ReferenceConfig)
         if other.roles["dataset"] != job.roles["dataset"]:
-            yield f"reference {cell!r} is of data set {other.roles['dataset']!r}, not {job.roles['dataset']!r}"
+            yield f"{paths.GRID}: reference {cell!r} is of data set {other.roles['dataset']!r}, not {job.roles['dataset']!r}"
         protocol = config.protocol if isinstance(config, GenerateConfig) else config
         assert isinstance(protocol, EvaluationConfig)
         if "frechet" not in protocol.metrics:
@@ -176,12 +177,13 @@ class Grid:
         if isinstance(config, GeneratorEvaluationConfig) and "real" in config.sets:
             wanted |= {"train"}
         if lacking := sorted(wanted - set(other.config.images)):
-            yield f"reference {cell!r} has no statistics of {lacking[0]!r}; add it to images in {other.where}"
+            yield at(("images",), f"{other.name} lacks {lacking[0]!r}; add it", other.where, other.sources)
         if lacking := sorted(set(protocol.feature_networks) - set(other.config.feature_networks)):
-            yield f"reference {cell!r} has no {lacking[0]} features; add it to feature_networks in {other.where}"
+            yield at(("feature_networks",), f"{other.name} lacks {lacking[0]!r}; add it", other.where, other.sources)
         drawn = isinstance(config, GeneratorEvaluationConfig) and other.config.n == "all"
         if isinstance(config, EvaluationConfig) and other.config.n != config.n and not drawn:
-            yield f"n is {config.n}, but reference {cell!r} has n = {other.config.n}; both must be equal"
+            text = f"is {config.n}, but the reference {cell!r} has n = {other.config.n}; both must be equal"
+            yield at(("n",), text, job.where, job.sources)
 
     @staticmethod
     def _dangling(job: Job) -> Iterator[str]:
@@ -192,6 +194,20 @@ class Grid:
             yield from job.config.disagreements(published, job.inputs)
         elif isinstance(job.config, FiguresConfig):
             yield from job.config.disagreements(job.inputs)
+
+
+def _place(job: Job, problem: str) -> str:
+    """File and line of the name that a problem does not find ("no cell 'x'"); if it is nowhere, the blocks of the job."""
+    if not (missing := re.search(r"\bno (?:cell|row) '([^']*)'", problem)):
+        return job.where
+    name = re.compile(rf"(?<![\w-]){re.escape(missing[1])}(?![\w-])")
+    for path, key in job.sources:
+        inside = key is None
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            inside = inside or line.startswith(f"{key}:")
+            if inside and name.search(line):
+                return f"{path}:{number}"
+    return job.where
 
 
 @lru_cache(maxsize=8)

@@ -18,8 +18,8 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
 
-from favae.config.errors import ConfigError, closest
-from favae.config.load import read_yaml
+from favae.config.errors import BadKey, ConfigError, blaming, closest
+from favae.config.load import at, read_yaml
 from favae.jobs.stages import STAGES, Stage
 from favae.runtime import paths
 
@@ -43,79 +43,102 @@ Cells = dict[str, dict[str, Cell]]  # stage -> name of the cell -> cell
 
 
 def expand(scale: str, tree: Mapping[str, Any]) -> Cells:
-    """All cells of one scale of `params/grid.yaml`. Raises ConfigError naming the group."""
+    """All cells of one scale of `params/grid.yaml`. Raises ConfigError naming file, line and key."""
+    try:
+        return _expand(scale, tree)
+    except BadKey as error:
+        raise ConfigError(at((scale, *error.keys), str(error), str(paths.GRID), [(paths.GRID, None)])) from None
+
+
+def _expand(scale: str, tree: Mapping[str, Any]) -> Cells:
     if not isinstance(tree, Mapping):
-        raise ConfigError(f"{paths.GRID}: {scale}: expected a mapping of stages to lists of groups, found {tree!r}")
+        raise BadKey((), f"expected a mapping of stages to lists of groups, found {tree!r}")
     if unknown := sorted(set(tree) - set(STAGES), key=str):
-        raise ConfigError(f"{paths.GRID}: {scale}: unknown stage {unknown[0]!r}; {closest(unknown[0], STAGES)}")
+        raise BadKey((unknown[0],), f"unknown stage; {closest(unknown[0], STAGES)}")
     cells: Cells = {}
     for stage in STAGES.values():
         cells[stage.name] = own = {}
         groups = tree.get(stage.name) or []
         if not isinstance(groups, list):
-            raise ConfigError(f"{paths.GRID}: {scale}.{stage.name}: expected a list of groups, found {groups!r}")
+            raise BadKey((stage.name,), f"expected a list of groups, found {groups!r}")
         for number, group in enumerate(groups):
-            where = f"{paths.GRID}: {scale}.{stage.name}[{number}]"
-            for name, cell in _expand_group(stage, group, cells, where):
-                if not _NAME.fullmatch(name):
-                    raise ConfigError(f"{where}: {name!r} is not a valid name of a cell; use a-z, 0-9, '-' and '_'")
-                if name in own:
-                    raise ConfigError(f"{where}: a second cell {name!r}; give one of the two groups a `name`")
-                own[name] = cell
+            try:
+                for name, cell in _expand_group(scale, stage, group, cells):
+                    if not _NAME.fullmatch(name):
+                        raise BadKey(("name",), f"{name!r} is not a valid name of a cell; use a-z, 0-9, '-' and '_'")
+                    if name in own:
+                        raise BadKey((), f"a second cell {name!r}; give one of the two groups a `name`")
+                    own[name] = cell
+            except BadKey as error:
+                raise BadKey((stage.name, number, *error.keys), str(error)) from None
     return cells
 
 
-def _expand_group(stage: Stage, group: Any, cells: Cells, where: str) -> Iterator[tuple[str, Cell]]:
+def _expand_group(scale: str, stage: Stage, group: Any, cells: Cells) -> Iterator[tuple[str, Cell]]:
     if not isinstance(group, Mapping):
-        raise ConfigError(
-            f"{where}: expected a mapping such as {{recipe: ..., rows: ..., numbers: ...}}, found {group!r}"
-        )
+        raise BadKey((), f"expected a mapping such as {{recipe: ..., rows: ..., numbers: ...}}, found {group!r}")
     known = (*_KEYS, *stage.inputs)
     if unknown := sorted(set(group) - set(known), key=str):
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; {closest(unknown[0], known)}")
+        raise BadKey((unknown[0],), f"unknown key; {closest(unknown[0], known)}")
     needed = ("recipe", "rows", "numbers", *(role for role in stage.inputs if role != "reference"))
     if missing := [key for key in needed if key not in group]:
-        raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
-    rows = chosen(group["rows"], rows_of(group["recipe"]), f"{where}: rows: {paths.params_file(group['recipe'])}")
-    for numbers, row in product(_as_list(group["numbers"]), rows):
-        for roles in _roles(stage, group, cells, where):
-            name = _name(stage, group, {"row": row, "numbers": numbers, **roles}, where)
+        raise BadKey((), f"the key {missing[0]!r} is missing")
+    for numbers, row in product(_numbers(group["numbers"], scale), _rows(group["rows"], group["recipe"])):
+        for roles in _roles(stage, group, cells):
+            name = _name(stage, group, {"row": row, "numbers": numbers, **roles})
             yield name, Cell(group["recipe"], row, numbers, roles)
 
 
-def _name(stage: Stage, group: Mapping[str, Any], words: Mapping[str, str], where: str) -> str:
+def _rows(wanted: Any, recipe: str) -> list[str]:
+    file = paths.params_file(recipe)
+    if not file.exists():
+        files = (path.stem for path in sorted(file.parent.glob("*.yaml")))
+        raise BadKey(("recipe",), f"there is no file {file}; {closest(recipe, files)}")
+    available = rows_of(recipe)
+    with blaming("rows"):
+        return chosen(wanted, available, str(file))
+
+
+def _numbers(wanted: Any, scale: str) -> list[str]:
+    names, available = _as_list(wanted), rows_of(scale)
+    if unknown := [name for name in names if name not in available]:
+        file = paths.params_file(scale)
+        raise BadKey(("numbers",), f"{file}: no block {unknown[0]!r}; {closest(unknown[0], available)}")
+    return names
+
+
+def _name(stage: Stage, group: Mapping[str, Any], words: Mapping[str, str]) -> str:
     rename, pattern = group.get("rename", {}), group.get("name", stage.cells)
     if not isinstance(rename, Mapping):
-        raise ConfigError(f"{where}: rename: expected a mapping such as {{baseline: vqgan}}, found {rename!r}")
+        raise BadKey(("rename",), f"expected a mapping such as {{baseline: vqgan}}, found {rename!r}")
     try:
         return str(pattern).format_map({k: rename.get(v, v) for k, v in words.items()})
     except (ValueError, LookupError, AttributeError) as error:
         keys = ", ".join(f"{{{key}}}" for key in words)
-        raise ConfigError(
-            f"{where}: name: {pattern!r} cannot be filled in ({error}); expected text with {keys}"
-        ) from None
+        raise BadKey(("name",), f"{pattern!r} cannot be filled in ({error}); expected text with {keys}") from None
 
 
-def _roles(stage: Stage, group: Mapping[str, Any], cells: Cells, where: str) -> Iterator[dict[str, str]]:
+def _roles(stage: Stage, group: Mapping[str, Any], cells: Cells) -> Iterator[dict[str, str]]:
     """Every combination of one cell per role that a group allows."""
     combinations: list[dict[str, str]] = [{}]
     for role in stage.inputs:
         combinations = [
             {**roles, role: name}
             for roles in combinations
-            for name in _cells_for(role, stage, roles, group, cells, where)
+            for name in _cells_for(role, stage, roles, group, cells)
         ]
     yield from combinations
 
 
 def _cells_for(
-    role: str, stage: Stage, roles: Mapping[str, str], group: Mapping[str, Any], cells: Cells, where: str
+    role: str, stage: Stage, roles: Mapping[str, str], group: Mapping[str, Any], cells: Cells
 ) -> list[str]:
     source = stage.inputs[role]
     wanted = group.get(role, roles.get("dataset"))
     if wanted == _OWN:
         wanted = cells[stage.inputs["model"]][roles["model"]].roles["dataset"]
-    return chosen(wanted, cells[source], f"{where}: {role}: {source}")
+    with blaming(role):
+        return chosen(wanted, cells[source], source)
 
 
 def rows_of(recipe: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a job asks of SLURM: its resources, with the words of the site. Snakemake passes them to sbatch by these names."""
+"""What a job asks of SLURM: its resources, with the settings of the site. Snakemake passes them to sbatch by these names."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ _SIGNAL = 300  # seconds before its limit at which a training is told to save
 
 
 def read_site() -> Site:
-    """The words of this site; without the file, those of a cluster that needs none. Raises ConfigError."""
+    """The settings of this site; without the file, those of a cluster that needs none. Raises ConfigError."""
     file = paths.site_file()
     return validate(Site, read_yaml(file), file.as_posix(), [(file, None)]) if file.exists() else Site()
 
@@ -30,7 +30,7 @@ def request_of(job: Job, attempt: int, site: Site) -> Request:
     asked = resources_of(job).grown(attempt)
     if group_of(job, site) and (limit := queue_of(job.stage, site).limit):  # the times of jobs in one group are added
         asked = replace(asked, runtime=min(asked.runtime, limit // TOGETHER))
-    return _words(job.stage, asked, site)
+    return _resources(job.stage, asked, site)
 
 
 def group_of(job: Job, site: Site) -> str | None:
@@ -46,27 +46,27 @@ def group_of(job: Job, site: Site) -> str | None:
 
 def request_names(stage: Stage, site: Site) -> list[str]:
     """Names of the resources that each job of a stage asks for."""
-    return list(_words(stage, Resources(1, 1, 1, 1), site))
+    return list(_resources(stage, Resources(1, 1, 1, 1), site))
 
 
-def _words(stage: Stage, asked: Resources, site: Site) -> Request:
+def _resources(stage: Stage, asked: Resources, site: Site) -> Request:
     queue = queue_of(stage, site)
     runtime = min(asked.runtime, queue.limit or asked.runtime)
-    words: dict[str, str | int | None] = {"slurm_partition": queue.partition, "slurm_account": queue.account}
-    words |= {"qos": queue.qos, "constraint": queue.constraint, "runtime": runtime}
+    found: dict[str, str | int | None] = {"slurm_partition": queue.partition, "slurm_account": queue.account}
+    found |= {"qos": queue.qos, "constraint": queue.constraint, "runtime": runtime}
     if queue.memory == "per cpu":
-        words["mem_mb_per_cpu"] = -(-asked.mem_mb // asked.threads)
+        found["mem_mb_per_cpu"] = -(-asked.mem_mb // asked.threads)
     else:
-        words["mem_mb"] = asked.mem_mb
+        found["mem_mb"] = asked.mem_mb
     if isinstance(queue, GpuQueue):
-        words |= gpu_words(queue, asked.gpu)
+        found |= gpu_resources(queue, asked.gpu)
     if stage.resumes:
-        words["slurm_extra"] = f"--signal=TERM@{signal_seconds(runtime)}"
-    return {name: value for name, value in words.items() if value is not None}
+        found["slurm_extra"] = f"--signal=TERM@{signal_seconds(runtime)}"
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def gpu_words(queue: GpuQueue, number: int) -> dict[str, str | int | None]:
-    """The words that ask for a number of GPUs."""
+def gpu_resources(queue: GpuQueue, number: int) -> dict[str, str | int | None]:
+    """The resources that ask for a number of GPUs."""
     if queue.option == "gpus":
         return {"gpu": number, "gpu_model": queue.type}
     return {"gres": ":".join(("gpu", *([queue.type] if queue.type else []), str(number)))}

@@ -123,7 +123,7 @@ def mlflow_artifacts() -> Path:
 
 
 def site_file() -> Path:
-    """The words of this site, which `favae site` writes (also reached as `slurm/site.yaml`). Git ignores it."""
+    """The settings of this site, which `favae site` writes (also reached as `slurm/site.yaml`). Git ignores it."""
     return Path("workflow/profiles/slurm/site.yaml")
 
 

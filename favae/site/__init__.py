@@ -1,1 +1,1 @@
-"""What a SLURM cluster offers, the words of a site for it, and what would fail there."""
+"""What a SLURM cluster offers, the settings of a site for it, and what would fail there."""

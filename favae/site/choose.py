@@ -1,11 +1,11 @@
-"""The words of a site, chosen from what its cluster offers and tried with `sbatch --test-only`."""
+"""The settings of a site, chosen from what its cluster offers and tried with `sbatch --test-only`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 
 from favae.config.site import GpuOption, GpuQueue, Queue, Site
-from favae.jobs.requests import gpu_words
+from favae.jobs.requests import gpu_resources
 from favae.site.cluster import Association, Cluster, Partition
 from favae.site.sbatch import options_of, refusal
 
@@ -16,7 +16,7 @@ _DAY = 24 * 60  # no job asks for more
 
 @dataclass
 class Choice:
-    """The words, the reason of each (`cpu.partition` -> text), and what SLURM could not tell."""
+    """The settings, the reason for each (`cpu.partition` -> text), and what SLURM could not tell."""
 
     site: Site = field(default_factory=Site)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class NothingAccepted(RuntimeError):
 
 
 def choose(cluster: Cluster, ask: Refusal = refusal) -> Choice:
-    """The first words for jobs without a GPU and with one that SLURM accepts. Raises NothingAccepted."""
+    """The first settings that SLURM accepts, for jobs without a GPU and with one. Raises NothingAccepted."""
     choice = Choice()
     cpu = _first(cluster, choice, "cpu", _ranked(cluster, gpu=False), ask)
     ranked = _ranked(cluster, gpu=True)
@@ -36,7 +36,7 @@ def choose(cluster: Cluster, ask: Refusal = refusal) -> Choice:
         gpu = _first(cluster, choice, "gpu", ranked, ask)
     else:
         gpu = cpu
-        choice.unknown.append("no partition has a GPU in sinfo's list of resources, so jobs with a GPU have no words")
+        choice.unknown.append("no partition has a GPU in sinfo's list of resources, so there are no settings for jobs with a GPU")
     choice.site = Site(
         cpu=Queue(**{name: getattr(cpu, name) for name in Queue.model_fields}), gpu=gpu if ranked else GpuQueue()
     )
@@ -60,13 +60,13 @@ def _first(cluster: Cluster, choice: Choice, kind: str, ranked: list[Partition],
     refused: dict[str, str] = {}
     for partition in ranked:
         for queue, why in _candidates(cluster, partition, gpu=kind == "gpu"):
-            words: dict[str, str | int | None] = {
+            asked: dict[str, str | int | None] = {
                 "slurm_partition": queue.partition,
                 "slurm_account": queue.account,
                 "qos": queue.qos,
                 "runtime": queue.limit,
             }
-            options = options_of(words | (gpu_words(queue, 1) if kind == "gpu" else {}), 1)
+            options = options_of(asked | (gpu_resources(queue, 1) if kind == "gpu" else {}), 1)
             if (reason := ask(options)) is None:
                 _explain(choice, kind, queue, partition, why, ranked)
                 return queue
@@ -79,7 +79,7 @@ def _first(cluster: Cluster, choice: Choice, kind: str, ranked: list[Partition],
 
 
 def _candidates(cluster: Cluster, partition: Partition, *, gpu: bool) -> Iterator[tuple[GpuQueue, dict[str, str]]]:
-    """Words to try in one partition, the plainest first, each with its reasons."""
+    """Settings to try in one partition, the plainest first, each with its reasons."""
     ways: list[tuple[GpuOption, str | None]] = [("gpus", None)]
     if gpu:
         typed = [name for name, _ in partition.gpus.most_common() if name]

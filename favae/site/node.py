@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from favae.jobs.requests import Request, gpu_words, read_site
+from favae.jobs.requests import Request, gpu_resources, read_site
 from favae.site.sbatch import options_of
 
 _PROGRAM = (
@@ -20,7 +20,7 @@ class NodeFailed(RuntimeError):
 
 
 def run_on_node() -> str:
-    """Run it with the words of this site for GPU jobs; returns what it found. Raises NodeFailed."""
+    """Run it with the settings of this site for GPU jobs; returns what it found. Raises NodeFailed."""
     queue = read_site().gpu
     request: Request = {
         name: value
@@ -31,7 +31,7 @@ def run_on_node() -> str:
             "constraint": queue.constraint,
             "runtime": 1,
             "mem_mb": 2000,
-            **gpu_words(queue, 1),
+            **gpu_resources(queue, 1),
         }.items()
         if value is not None
     }

@@ -15,7 +15,7 @@ from favae.jobs.resources import resources_of
 from favae.site.cluster import Cluster, Partition, look
 from favae.site.sbatch import gpus_asked, options_of, refusal
 
-_REMEDY = "`favae site` writes words that fit"
+_REMEDY = "`favae site` writes settings that fit"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Asked:
 
 
 def asked_by(jobs: Iterable[Job]) -> list[Asked]:
-    """What jobs would ask for at their first attempt, with the words of this site; jobs that run beside Snakemake ask for nothing."""
+    """What jobs would ask for at their first attempt, with the settings of this site; jobs that run beside Snakemake ask for nothing."""
     site = read_site()
     return [Asked(job.name, request_of(job, 1, site), resources_of(job).threads) for job in jobs if not job.stage.local]
 

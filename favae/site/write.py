@@ -1,4 +1,4 @@
-"""The file of a site's words: each with its reason, as a comment."""
+"""The file of the settings of a site: each with its reason, as a comment."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from favae.site.choose import Choice
 from favae.site.cluster import Cluster
 
 _HEAD = """\
-# Words of this site for `snakemake --profile slurm`. Written by `favae site` on {day}, from what SLURM {version} of the cluster
+# Settings of this site for `snakemake --profile slurm`. Written by `favae site` on {day}, from what SLURM {version} of the cluster
 # "{cluster}" said, and tried with `sbatch --test-only`. Git ignores this file: edit it as you like, or run `favae site` again.
 """
 _NAMES = ("partition", "account", "qos", "constraint", "limit", "memory", "option", "type")
@@ -23,8 +23,8 @@ def text_of(cluster: Cluster, choice: Choice) -> str:
             if not hasattr(queue, name):
                 continue
             value, reason = getattr(queue, name), choice.reasons.get(f"{kind}.{name}", "not needed")
-            word = f"{name}: {value if isinstance(value, int) else _quoted(value)}"
-            lines.append(f"  {word:28} # {reason}" if value is not None else f"  # {name}: {reason}")
+            setting = f"{name}: {value if isinstance(value, int) else _quoted(value)}"
+            lines.append(f"  {setting:28} # {reason}" if value is not None else f"  # {name}: {reason}")
     lines += ["", *(f"# Not known: {text}." for text in choice.unknown)]
     return "\n".join(lines) + "\n"
 
@@ -33,15 +33,15 @@ def _quoted(value: str | None) -> str:
     return f'"{value}"'
 
 
-def _words(text: str) -> list[str]:
+def _settings(text: str) -> list[str]:
     """The lines without comments."""
     return [line.partition("#")[0].rstrip() for line in text.splitlines() if not line.startswith("#")]
 
 
 def write_site(cluster: Cluster, choice: Choice) -> str:
-    """Write the file; returns its content. A former one of other words is kept beside it, because it may have been edited."""
+    """Write the file; returns its content. An earlier file with other settings is kept beside it, because it may have been edited."""
     text, path = text_of(cluster, choice), paths.site_file()
-    if path.exists() and _words(path.read_text(encoding="utf-8", errors="replace")) != _words(text):
+    if path.exists() and _settings(path.read_text(encoding="utf-8", errors="replace")) != _settings(text):
         path.replace(path.with_name(f"{path.name}.before"))
     write_text(path, text)
     return text

@@ -144,7 +144,7 @@ def test_a_problem_of_many_cells_is_reported_once(edited: Edit) -> None:
     with pytest.raises(ConfigError) as caught:
         edited({"tiny.yaml": {"evaluation": {"batch_size": 0}}}).check()
     (line,) = str(caught.value).splitlines()
-    assert re.search(r"evaluation\.yaml|tiny\.yaml:\d+: batch_size: .*greater than 0.* and \d+ more\)$", line)
+    assert re.search(r"(evaluation|tiny)\.yaml:\d+: batch_size: .*greater than 0.* and \d+ more\)$", line)
 
 
 @pytest.mark.usefixtures("own_parameters")

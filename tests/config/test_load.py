@@ -176,8 +176,8 @@ def test_a_folder_or_a_link_to_itself_in_place_of_a_file_is_named(tmp_path: Path
     [
         ("tiny: 3", r"grid\.yaml: tiny: expected a mapping of stages to lists of groups, found 3"),
         ("tiny: {prepare_dataset: 3}", r"tiny\.prepare_dataset: expected a list of groups, found 3"),
-        ("tiny: {prepare_dataset: [x]}", r"tiny\.prepare_dataset\[0\]: expected a mapping"),
-        ("tiny: {1: [], null: []}", r"tiny: unknown stage "),
+        ("tiny: {prepare_dataset: [x]}", r"grid\.yaml:2: tiny\.prepare_dataset\.0: expected a mapping"),
+        ("tiny: {1: [], null: []}", r"grid\.yaml:2: tiny\.(1|None): unknown stage; "),
         (
             "tiny: {prepare_dataset: [{recipe: datasets, rows: all, numbers: tiles, name: '{row'}]}",
             r"name: '{row' cannot",

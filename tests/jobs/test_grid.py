@@ -1,5 +1,6 @@
 """From groups of `params/grid.yaml` to jobs, and from `each` to rows of tables and series of figures."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -78,15 +79,16 @@ r12-conv-k7:
         (
             "rows: reference, numbers: reference, dataset: scientific",
             "rows: reference, numbers: reference, dataset: scintific",
-            r"demo\.compute_reference_statistics\[1\]: dataset: .*nothing matches 'scintific'; did you mean 'scientific'",
+            r"grid\.yaml:\d+: demo\.compute_reference_statistics\.1\.dataset: .*nothing matches 'scintific'; did you mean 'scientific'",
         ),
-        ('name: "natural-f2-{row}"', 'name: "Natural@{row}"', r"'Natural@favae' is not a valid name of a cell"),
-        ('name: "natural-f2-{row}"', 'name: "natural-f4-{row}"', r"a second cell 'natural-f4-favae'"),
-        ("  train_cat:", "  train_dog:", r"demo: unknown stage 'train_dog'; did you mean 'train_cat'"),
-        ("rows: r12-conv, numbers: f2", "rows: r12-conv", r"the key 'numbers' is missing"),
-        ("rows: r12-conv, numbers: f2", "row: r12-conv, numbers: f2", r"unknown key 'row'; did you mean 'rows'"),
-        ("rows: r12-conv, numbers", "rows: r99, numbers", r"table2\.yaml: nothing matches 'r99'; did you mean"),
-        ("numbers: f2", "numbers: f5", r"demo\.yaml: no key 'f5'"),
+        ('name: "natural-f2-{row}"', 'name: "Natural@{row}"', r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.name: 'Natural@favae' is not a valid name of a cell"),
+        ('name: "natural-f2-{row}"', 'name: "natural-f4-{row}"', r"grid\.yaml:\d+: demo\.train_autoencoder\.1: a second cell 'natural-f4-favae'"),
+        ("  train_cat:", "  train_dog:", r"grid\.yaml:\d+: demo\.train_dog: unknown stage; did you mean 'train_cat'"),
+        ("rows: r12-conv, numbers: f2", "rows: r12-conv", r"grid\.yaml:\d+: demo\.train_autoencoder\.1: the key 'numbers' is missing"),
+        ("rows: r12-conv, numbers: f2", "row: r12-conv, numbers: f2", r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.row: unknown key; did you mean 'rows'"),
+        ("rows: r12-conv, numbers", "rows: r99, numbers", r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.rows: .*table2\.yaml: nothing matches 'r99'; did you mean"),
+        ("recipe: table2, rows: r12", "recipe: tabel2, rows: r12", r"train_autoencoder\.1\.recipe: there is no file .*tabel2\.yaml; did you mean 'table2'"),
+        ("numbers: f2", "numbers: f5", r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.numbers: .*demo\.yaml: no block 'f5'; did you mean"),
         ("active: demo", "active: dmo", r"active: no scale 'dmo'; did you mean 'demo'"),
     ],
 )
@@ -97,6 +99,28 @@ def test_bad_groups_are_refused_with_file_place_and_the_nearest_name(
     with pytest.raises(ConfigError, match=message) as caught:
         Grid(None if old.startswith("active") else "demo").check()
     assert len(str(caught.value)) < 1_000
+    if found := re.search(r"grid\.yaml:(\d+): ", str(caught.value)):
+        assert new in (params / "grid.yaml").read_text(encoding="utf-8").splitlines()[int(found[1]) - 1]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("tables.yaml", "cell: generate_images/natural-f4-cat, guidance: 1.0", "cell: generate_images/natural-f4-dog, guidance: 1.0", "no cell 'generate_images/natural-f4-dog'; did you mean 'generate_images/natural-f4-cat'"),
+        ("tables.yaml", "published: favae-t2i/cat, cell", "published: favae-t2i/dog, cell", "no row 'dog' in the published table 'favae-t2i'; did you mean"),
+        ("evaluation.yaml", "images: [test, all]", "images: [test]", "images: compute_reference_statistics/natural lacks 'all'; add it"),
+    ],
+)
+def test_a_reference_to_what_does_not_exist_is_named_with_its_line(
+    params: Path, file: str, old: str, new: str, message: str
+) -> None:
+    edit(params / file, old, new)
+    with pytest.raises(ConfigError) as caught:
+        Grid("demo").check()
+    (line,) = [line for line in str(caught.value).splitlines() if message in line]
+    found = re.search(rf"{re.escape(file)}:(\d+): ", line)
+    assert found is not None, line
+    assert new in (params / file).read_text(encoding="utf-8").splitlines()[int(found[1]) - 1]
 
 
 def test_a_model_must_fit_its_data_set(params: Path) -> None:

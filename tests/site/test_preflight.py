@@ -125,7 +125,7 @@ def test_what_only_slurm_knows_is_asked(cluster: Cluster, monkeypatch: pytest.Mo
     assert "train_cat/a: SLURM refuses such a job: Invalid qos specification (--qos=long --cpus-per-task=1)" in found
 
 
-def test_the_first_words_that_slurm_accepts_are_chosen(cluster: Cluster) -> None:
+def test_the_first_settings_that_slurm_accepts_are_chosen(cluster: Cluster) -> None:
     cluster.associations += [Association("other", ("normal",), None), Association("lab", ("normal", "long"), 300)]
     cluster.qos_minutes["long"] = 200
     cluster.partitions["gpu"].accounts = frozenset({"lab"})
@@ -149,7 +149,7 @@ def test_what_was_tried_is_named_if_slurm_accepts_nothing(cluster: Cluster) -> N
         choose(cluster, lambda options: "Invalid account")
 
 
-def test_words_that_a_person_edited_are_kept_when_they_are_written_again(
+def test_settings_that_a_person_edited_are_kept_when_they_are_written_again(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

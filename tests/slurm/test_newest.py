@@ -1,4 +1,4 @@
-"""The newest SLURM that Debian has, with accounting: the words of the site, a GPU, a training that is stopped, requeued and
+"""The newest SLURM that Debian has, with accounting: the settings of the site, a GPU, a training that is stopped, requeued and
 resumed, and a node that fails."""
 
 import signal
@@ -23,7 +23,7 @@ CELL = "natural-f4-vqgan"
 EVALUATION = f"data/tiny/evaluate_reconstruction/{CELL}-on-natural/card.json"
 
 
-def test_a_workflow_runs_with_the_words_of_favae_site_and_a_training_resumes(newest: Cluster, stale: Path) -> None:
+def test_a_workflow_runs_with_the_settings_of_favae_site_and_a_training_resumes(newest: Cluster, stale: Path) -> None:
     command = ["favae", "site", "--scale", "tiny"]
     said = subprocess.run(
         command, cwd=stale, env=newest.variables, capture_output=True, text=True, timeout=100, check=True

@@ -1,4 +1,4 @@
-"""`favae site` on clusters that are set up differently: its words fit without an edit by hand."""
+"""`favae site` on clusters that are set up differently: its settings fit without an edit by hand."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests_support import copy_project
 
 from favae.config.load import read_yaml
 from favae.config.site import Queue, Site
-from favae.jobs.requests import gpu_words
+from favae.jobs.requests import gpu_resources
 from favae.site.sbatch import options_of
 
 pytestmark = pytest.mark.slurm
@@ -26,7 +26,7 @@ add user {me} account=other
 modify user {me} where account=lab set qos=normal,long,gpus
 modify user {me} set DefaultAccount=other
 """
-# name -> (changes of the cluster, words without a GPU, words with a GPU, part of what is not known)
+# name -> (changes of the cluster, settings without a GPU, settings with a GPU, part of what is not known)
 SITES: dict[str, tuple[str, dict[str, object], dict[str, object], str]] = {
     "other names, no default": (
         "s/PartitionName=cpu/PartitionName=batch/; s/PartitionName=gpu/PartitionName=accel/; s/Default=YES//",
@@ -73,12 +73,12 @@ def run(cluster: Cluster, project: Path, *command: str) -> subprocess.CompletedP
 
 
 def words_of(cluster: Cluster, project: Path) -> tuple[Site, str]:
-    """What `favae site` writes and says. Both kinds of words are then taken by real jobs."""
+    """What `favae site` writes and says. Real jobs then run with both kinds of settings."""
     (project / SITE).unlink(missing_ok=True)
     done = run(cluster, project, "favae", "site", "--scale", "tiny")
     assert done.returncode == 0, done.stdout + done.stderr
     site = Site.model_validate(read_yaml(project / SITE))
-    for queue, gpus in ((site.cpu, {}), (site.gpu, gpu_words(site.gpu, 1))):
+    for queue, gpus in ((site.cpu, {}), (site.gpu, gpu_resources(site.gpu, 1))):
         words = {
             "slurm_partition": queue.partition,
             "slurm_account": queue.account,
@@ -98,7 +98,7 @@ def given(queue: Queue) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", SITES)
-def test_words_fit_the_site(name: str, project: Path) -> None:
+def test_settings_fit_the_site(name: str, project: Path) -> None:
     edit, cpu, gpu, unknown = SITES[name]
     version = subprocess.run(["slurmctld", "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
     if "cons_res" in edit and version >= "23.11":
@@ -139,7 +139,7 @@ def test_account_and_qos_that_partitions_require_are_found_and_a_workflow_runs(r
     assert found == {"rule_prepare_dataset": ("lab", "long"), "rule_compute_reference_statistics": ("lab", "gpus")}
 
 
-def test_the_literal_command_on_a_cluster_without_words_names_the_remedy_in_one_line(
+def test_the_literal_command_on_a_cluster_without_settings_names_the_remedy_in_one_line(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     project = copy_project(tmp_path / "project")
@@ -167,5 +167,5 @@ def test_a_command_line_is_tried_too(cluster: Cluster, stale: Path) -> None:
     )
     assert workflow.wait(120) == 1
     assert (
-        "asks for 9000 minutes, and the partition gpu allows 1440; `favae site` writes words that fit" in workflow.said
+        "asks for 9000 minutes, and the partition gpu allows 1440; `favae site` writes settings that fit" in workflow.said
     )

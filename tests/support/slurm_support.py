@@ -174,9 +174,9 @@ class Cluster:
 def set_up(
     project: Path, gpu: str = "", rules: str = "", words: Mapping[str, str] | None = None, site: bool = True
 ) -> None:
-    """Give a project the words of the private cluster, and short polling intervals for tests.
+    """Give a project the settings of the private cluster, and short polling intervals for tests.
 
-    `gpu` are further words of the site for jobs with a GPU; without `site`, its words stay as they are. `rules` is a block
+    `gpu` are further settings of the site for jobs with a GPU; without `site`, its settings stay as they are. `rules` is a block
     `set-resources` of the profile; `words` are texts to replace in the profile.
     """
     if site:

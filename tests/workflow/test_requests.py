@@ -1,4 +1,4 @@
-"""What a job asks of SLURM: its resources, with the words of a site that stand in a file which git ignores."""
+"""What a job asks of SLURM: its resources, with the settings of a site from a file that git ignores."""
 
 import re
 import subprocess
@@ -42,7 +42,7 @@ def test_other_jobs_ask_for_more_time_up_to_a_day_or_the_limit_of_the_site(jobs:
     assert [request_of(job, n, site)["runtime"] for n in (1, 2, 3)] == [480, 600, 600]
 
 
-def test_words_of_the_site_are_those_of_the_kind_of_job(jobs: dict[str, Job]) -> None:
+def test_a_job_gets_the_settings_of_its_kind(jobs: dict[str, Job]) -> None:
     words = {"partition": "a", "account": "lab", "qos": "long", "constraint": "h100", "limit": 90}
     site = Site.model_validate({"gpu": words, "cpu": {"partition": "b", "qos": "short"}})
     asked = request_of(jobs["train_autoencoder"], 1, site)
@@ -96,7 +96,7 @@ def test_only_trainings_are_told_to_save_and_in_a_short_slot_later(jobs: dict[st
     assert [signal_seconds(minutes) for minutes in (1, 5, 20, 1440)] == [15, 75, 300, 300]
 
 
-def test_the_file_of_the_site_is_read_and_its_mistakes_are_named(own_parameters: Path) -> None:
+def test_the_settings_of_the_site_are_read_and_mistakes_in_them_are_named(own_parameters: Path) -> None:
     assert read_site() == Site()
     file = own_parameters / "workflow/profiles/slurm/site.yaml"
     file.parent.mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_the_file_of_the_site_is_read_and_its_mistakes_are_named(own_parameters:
         file.unlink()
 
 
-def test_no_word_of_a_site_makes_the_code_dirty(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_setting_of_a_site_makes_the_code_dirty(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     (project / "slurm/site.yaml").write_text("gpu: {partition: gpu}\n")
     profile = project / "workflow/profiles/slurm/config.yaml"

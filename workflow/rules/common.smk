@@ -63,7 +63,7 @@ def shown(folder, what):
 
 
 def resources_for(stage):
-    """Memory, time and GPUs, estimated from the parameters, and the words of the site; memory and time grow with each attempt."""
+    """Memory, time and GPUs, estimated from the parameters, and the settings of the site; memory and time grow with each attempt."""
 
     def asked(name):
         return lambda wildcards, attempt: request_of(
