@@ -26,7 +26,7 @@ from favae.sync.snakemake import (
 )
 from favae.results.project_lock import hold_project
 from favae.runtime import paths
-from favae.runtime.commands import find_first
+from favae.runtime.slurm import find_first
 from favae.runtime.slurm_queue import watch_queue
 
 # First the `sacct` and `sbatch` wrappers of this project, then the `favae` of this interpreter. Jobs on other nodes run this line too.
@@ -97,13 +97,13 @@ onstart:
             for job in workflow.dag.needrun_jobs()
             if job.rule.name in STAGES
         )
+        if (
+            type(workflow.executor_settings).__module__
+            == "snakemake_executor_plugin_slurm"
+        ):
+            refuse_unfit(workflow.dag.needrun_jobs())
     except NeedsMissing as error:
         sys.exit(f"favae: {error}")
-    if (
-        type(workflow.executor_settings).__module__
-        == "snakemake_executor_plugin_slurm"
-    ):
-        refuse_unfit(workflow.dag.needrun_jobs())
     take_back_future_times(
         {str(path) for job in workflow.dag.needrun_jobs() for path in job.input}
     )

@@ -11,7 +11,6 @@ import typer
 from favae.cli import results as contract
 from favae.cli import show
 from favae.cli.bench import bench
-from favae.cli.coverage import coverage
 from favae.cli.generate import sample, translate
 from favae.cli.plan import plan
 from favae.cli.results import Scale
@@ -138,7 +137,6 @@ def check(scale: Scale = None) -> None:
 app.command()(plan)
 app.command()(site)
 app.command()(bench)
-app.command()(coverage)
 
 
 contract.register(app)

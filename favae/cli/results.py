@@ -218,8 +218,30 @@ def graph(
     print(f"{PATH} is up to date")
 
 
+def coverage(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 if the page is out of date.")
+    ] = False,
+) -> None:
+    """Write reports/README.md: which rows of the published tables are measured, planned, and at what cost.
+
+    Example: favae coverage --check
+    """
+    from favae.reporting.coverage import PAGE, current, render
+    from favae.runtime.files import write_text
+
+    if not check:
+        write_text(PAGE, render())
+        print(f"{PAGE}: written")
+    elif current():
+        print(f"{PAGE} is up to date")
+    else:
+        print(f"{PAGE} is out of date: run favae coverage")
+        raise typer.Exit(1)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (status, why, same, lock, adopt, audit, publish, compare, prune, graph):
+    for command in (status, why, same, lock, adopt, audit, publish, compare, coverage, prune, graph):
         app.command()(command)
     app.command("mlflow-sync")(mlflow_sync)

@@ -1,10 +1,11 @@
-"""The SLURM job of this process: its allocation, and how it is requeued."""
+"""The SLURM job of this process: its allocation, and how it is requeued; and which `sacct` and `sbatch` are called."""
 
 import logging
 import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -80,3 +81,8 @@ def ask(*command: str, quietly: bool = False) -> str | None:
         log.log(level, "%s: %s", " ".join(command), getattr(error, "stderr", None) or error)
         return None
     return done.stdout.strip()
+
+
+def find_first(*folders: Path) -> None:
+    """Let commands be found in `folders` before all others, by this process and those that it starts."""
+    os.environ["PATH"] = os.pathsep.join([*map(str, folders), os.environ["PATH"]])

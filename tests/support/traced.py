@@ -7,7 +7,19 @@ from pathlib import Path
 from types import CodeType, FrameType
 
 import favae
+from favae.fingerprint.job import code_of
+from favae.jobs.grid import Job
+from favae.stages.context import Context, run_stage
 
+GENERATOR_STAGES = ("train_generator", "evaluate_generator", "train_segmenter", "evaluate_segmentation")
+# What planning and reading parameters give is recorded by value: parameters and inputs. `run_stage` is what a test calls.
+_NOT_OF_THE_JOB = (
+    "favae.jobs.",
+    "favae.config.load:",
+    "favae.config.kinds:",
+    "favae.config.training_kinds:",
+    "favae.stages.context:run_stage",
+)
 _ROOT = Path(favae.__file__).parent
 
 
@@ -27,6 +39,15 @@ def executed(work: Callable[[], object]) -> set[str]:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
     return {unit for code in seen if (unit := _unit(code))}
+
+
+def unrecorded(job: Job, state: Path) -> str:
+    """Units that run while a job works and that are not in its code, in one line; `state` is an empty folder for its files."""
+    (state / "build").mkdir(parents=True)
+    ran = executed(lambda: run_stage(job, Context(state, state / "build", 1)))
+    assert f"favae.stages.{job.stage.name}:run" in ran
+    known = {f"{module}:{unit}" for module, units in code_of(job).units.items() for unit in units}
+    return " ".join(sorted(unit for unit in ran - known if not unit.startswith(_NOT_OF_THE_JOB)))
 
 
 def _unit(code: CodeType) -> str | None:

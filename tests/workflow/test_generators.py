@@ -12,6 +12,7 @@ import torch
 from gan_support import TREES
 from PIL import Image
 from ruamel.yaml import YAML
+from traced import GENERATOR_STAGES, unrecorded
 from typer.testing import CliRunner
 
 from favae.cli.main import app
@@ -329,6 +330,13 @@ def test_a_user_translates_own_inputs_and_samples(project: Grid, tmp_path: Path)
         arguments = [command, "--model", wrong, "--out", str(tmp_path / "no")]
         failed = CliRunner().invoke(app, arguments + ([str(own)] if command == "translate" else []))
         assert failed.exit_code and "use favae" in f"{failed.output}{failed.exception}"
+
+
+@pytest.mark.parametrize("stage", GENERATOR_STAGES)
+def test_every_function_that_runs_in_a_job_is_in_its_code(project: Grid, tmp_path: Path, stage: str) -> None:
+    """One job of each kind of model; `tests/fingerprint/test_executed.py` has the other stages."""
+    for cell in project.cells(stage):
+        assert unrecorded(project.job(stage, cell), tmp_path / cell) == "", cell
 
 
 def test_a_model_and_a_data_set_that_do_not_fit_are_refused(project: Grid, tmp_path: Path) -> None:
