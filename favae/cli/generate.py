@@ -22,8 +22,8 @@ def translate(
 ) -> None:
     """Generate an image from each of your label maps or edges with a trained pix2pix or SPADE, at the model's size.
 
-    Inputs are resized to it. A label map holds class indices (a grey or palette PNG); for a model of Facades, their
-    colours. Files that cannot be used are reported at the end, with exit code 1.
+    Inputs are resized to that size. A label map holds class indices (a grey or palette PNG), or colours for a model of Facades.
+    Files that cannot be used are reported at the end, with exit code 1.
 
     Example: favae translate labels/ --model data/ffl-gan-small/train_generator/pix2pix-facades-s0 --out out
     """
@@ -46,8 +46,8 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, help="Number of images.")] = 64,
     out: Annotated[Path, typer.Option(help="Folder for the images (PNG).")] = Path("samples"),
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
-    truncation: Annotated[float, typer.Option(help="Towards the average image: 1 none, 0 all alike.")] = 1.0,
-    single: Annotated[bool, typer.Option(help="Also write each image into a file.")] = False,
+    truncation: Annotated[float, typer.Option(help="1: no truncation; 0: every image is the average.")] = 1.0,
+    single: Annotated[bool, typer.Option(help="Also write each image to its own file.")] = False,
 ) -> None:
     """Draw images from a trained StyleGAN2 into a grid, OUT/seed-SEED.png.
 

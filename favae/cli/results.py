@@ -9,14 +9,16 @@ Scale = Annotated[str | None, typer.Option(help="Scale in params/grid.yaml; defa
 
 def status(
     scale: Scale = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Compare sizes of files, hash none.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Hash large files again that were not touched.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Compare sizes of files only; hash nothing.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Hash all files, also large ones that were not touched.")
+    ] = False,
 ) -> None:
     """Show the state of every cell, from contents: ok, missing, stale or corrupt. Exits with 1 unless all are ok.
 
-    A large file that was not touched since it was hashed last is not hashed again, unless --full asks for it. Raw data are
-    compared with those that a data set was prepared from, by names and sizes (not with --fast). "code changed": other code
-    than the present one made the result, or one of its inputs; `favae same` shows whether both give the same.
+    A large file that was not touched since its last hash is not hashed again, except with --full. Raw data are compared by
+    names and sizes with those that the data set was prepared from (not with --fast). "code changed": the result, or one of
+    its inputs, was made by other code than the present one; `favae same` shows whether both give the same bytes.
 
     Example: favae status --scale demo
     """
@@ -55,7 +57,7 @@ def status(
 
 
 def why(target: Annotated[str, typer.Argument(help="STAGE/CELL.")], scale: Scale = None) -> None:
-    """Show the first field in which a result differs from the current parameters (old and new value).
+    """Show why a result is not current: the first parameter that differs (old and new value), or the functions that changed.
 
     Example: favae why train_autoencoder/natural-f4-favae
     """
@@ -117,13 +119,15 @@ def audit(
 def same(
     targets: Annotated[list[str] | None, typer.Argument(help="STAGE or STAGE/CELL; default: all that changed.")] = None,
     scale: Scale = None,
-    again: Annotated[bool, typer.Option("--again", help="Also compare what reports/same.json says was shown.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Repeat the comparisons that reports/same.json records.")
+    ] = False,
 ) -> None:
     """Show that the present code gives the same bytes as the code that made results ("code changed" in favae status).
 
-    The recorded code, checked out at its commit, and the present code run the same jobs with their own recipes in a few
-    steps, on this machine, on the CPU. Where all files are the same, both versions are recorded as equivalent, with the
-    evidence, in reports/same.json, and the results stay. Exits with 1 if one differs or could not be compared.
+    The recorded code, checked out at its commit, and the present code both run these jobs on the CPU of this machine, with
+    their own recipes, for a few steps. If all files are the same, reports/same.json gets an entry with the evidence, and the
+    results stay. Exits with 1 if a result differs or could not be compared.
 
     Example: favae same train_autoencoder --scale stft
     """
@@ -137,8 +141,8 @@ def same(
 def publish(scale: Annotated[str, typer.Argument(help="Scale in params/grid.yaml.")]) -> None:
     """Make the published results (reports/SCALE) from your own (data/SCALE), whole or not at all.
 
-    Cards, run records, metrics, tables and figures; per-image values and curves as far as 5 MB go; all else by its hash.
-    Refused unless every result is ok and the copy passes `favae audit`.
+    Copies cards, run records, metrics, tables and figures, and per-image values and curves up to 5 MB; lists all other files
+    with their hashes. Refused unless every result is ok and the copy passes `favae audit`.
 
     Example: favae publish demo
     """

@@ -19,13 +19,13 @@ def page(
         bool, typer.Option("--all", help="All published results (reports/), one page per scale.")
     ] = False,
     published: Annotated[
-        bool, typer.Option("--published", help="The published results, also where there are own ones.")
+        bool, typer.Option("--published", help="Show the published results, even if you have your own.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the page; default: data/SCALE/reports/page.")] = None,
 ) -> None:
     """Write a static page of results: tables in which each number opens its chain, images, curves, claims, terms.
 
-    It opens from disk and asks no server. Own results (data/SCALE) are shown if there are any, otherwise the published ones.
+    It opens from disk and needs no server. It shows your own results (data/SCALE) if there are any, otherwise the published ones.
     Photographs of data sets whose terms forbid publishing (`_terms` in params/datasets.yaml) are left out.
 
     Example: favae page demo
@@ -47,13 +47,13 @@ def page(
 
 def watch(
     scale: Annotated[str | None, typer.Option(help="Scale in params/grid.yaml; default: the active one.")] = None,
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 5.0,
-    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
-    mlflow: Annotated[bool, typer.Option("--mlflow", help="Also bring MLflow up to date, once a minute.")] = False,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two updates.")] = 5.0,
+    once: Annotated[bool, typer.Option("--once", help="Print once and exit.")] = False,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Also update MLflow, once a minute.")] = False,
 ) -> None:
-    """Show what runs, how far it is, its losses and newest sample images, and why what failed or stopped did so.
+    """Show the progress, losses and newest sample images of running jobs, and why others failed or stopped.
 
-    Reads the files that jobs write: nothing is asked of a job, and compute nodes need no network. Ends when all is done.
+    It only reads files that the jobs write, so compute nodes need no network. Ends when all jobs are done.
 
     Example: favae watch --scale demo
     """
@@ -101,14 +101,14 @@ def study(
     scale: Annotated[str | None, typer.Argument(help="Scale in params/grid.yaml; default: the active one.")] = None,
     models: Annotated[tuple[str, str] | None, typer.Option(help="Two cells of evaluate_reconstruction.")] = None,
     published: Annotated[
-        bool, typer.Option("--published", help="The published results, also where there are own ones.")
+        bool, typer.Option("--published", help="Show the published results, even if you have your own.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the page; default: data/SCALE/reports/study.")] = None,
 ) -> None:
     """Write the page of a perceptual study: which of two models' reconstructions is closer to the original?
 
-    A static page to give to participants: random order and side, catch trials, keyboard; each saves a file of answers.
-    `favae study-result` says what the answers show.
+    A static page to give to participants: random order and sides, catch trials, keyboard; each participant saves a file of
+    answers, and `favae study-result` evaluates them.
 
     Example: favae study demo --models natural-f4-vqgan-on-natural natural-f4-favae-on-natural
     """
@@ -125,7 +125,7 @@ def study_result(
     answers: Annotated[list[Path], typer.Argument(help="Files that participants saved.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say which model participants of a study preferred, with its interval.
+    """Show which model the participants of a study preferred, with an interval.
 
     Example: favae study-result study-*.json
     """

@@ -9,10 +9,10 @@ import typer
 def site(
     scale: Annotated[str, typer.Option(help="Scale whose jobs are tried.")] = "paper",
     job: Annotated[
-        bool, typer.Option("--job", help="Also run one short job on a GPU node: folder, environment, torch.")
+        bool, typer.Option("--job", help="Also check folder, environment and torch with one short job on a GPU node.")
     ] = False,
 ) -> None:
-    """Ask SLURM for partitions, limits, GPUs, accounts and QOS, and write the settings of this site (slurm/site.yaml, not kept by git).
+    """Ask SLURM for partitions, limits, GPUs, accounts and QOS, and write the settings of this site (slurm/site.yaml, ignored by git).
 
     Each setting has its reason as a comment. Every kind of job of the scale is tried with `sbatch --test-only`, which submits
     nothing. What SLURM could not tell is printed at the end. Exits with 1 if a job would be refused.
@@ -38,7 +38,7 @@ def site(
     print(
         f"jobs of the scale {scale} that would fail:"
         if found
-        else f"SLURM takes the jobs of all {kinds} stages of {scale}"
+        else f"SLURM accepts the jobs of all {kinds} stages of {scale}"
     )
     for text in found:
         print(f"  - {text}", file=sys.stderr)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from favae.config.base import Schema
-from favae.config.errors import ConfigError, closest, say_once
+from favae.config.errors import BadKey, ConfigError, closest, say_once
 from favae.config.load import at, deep_merge, read_yaml, subtree, validate
 from favae.jobs.groups import Cell, Cells, expand
 from favae.jobs.report_rows import expand_figures, expand_tables, names_of_rows
@@ -51,7 +51,10 @@ class Job:
         merged = deep_merge(trees)
         for name, expand_rows in (("tables", expand_tables), ("figures", expand_figures)):
             if self.stage.collects and isinstance(merged.get(name), list):
-                merged[name] = expand_rows(merged[name], self.cells, self.where)
+                try:
+                    merged[name] = expand_rows(merged[name], self.cells)
+                except BadKey as error:
+                    raise ConfigError(at((name, *error.keys), str(error), self.where, self.sources)) from None
         return merged
 
     @cached_property

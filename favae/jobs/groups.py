@@ -123,16 +123,12 @@ def _roles(stage: Stage, group: Mapping[str, Any], cells: Cells) -> Iterator[dic
     combinations: list[dict[str, str]] = [{}]
     for role in stage.inputs:
         combinations = [
-            {**roles, role: name}
-            for roles in combinations
-            for name in _cells_for(role, stage, roles, group, cells)
+            {**roles, role: name} for roles in combinations for name in _cells_for(role, stage, roles, group, cells)
         ]
     yield from combinations
 
 
-def _cells_for(
-    role: str, stage: Stage, roles: Mapping[str, str], group: Mapping[str, Any], cells: Cells
-) -> list[str]:
+def _cells_for(role: str, stage: Stage, roles: Mapping[str, str], group: Mapping[str, Any], cells: Cells) -> list[str]:
     source = stage.inputs[role]
     wanted = group.get(role, roles.get("dataset"))
     if wanted == _OWN:

@@ -13,8 +13,8 @@ Labels come from the recipe (`_rows: {<row>: {label: ..., short: ..., published:
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from favae.config.errors import ConfigError, closest
-from favae.config.load import read_yaml, validate
+from favae.config.errors import BadKey, ConfigError, blaming, closest
+from favae.config.load import at, read_yaml, validate
 from favae.config.reporting import RowNames
 from favae.jobs.groups import Cell, Cells, chosen
 from favae.jobs.stages import STAGES
@@ -23,41 +23,39 @@ from favae.runtime import paths
 _EACH_KEYS = {"each", "label", "published", "panel", "seeds"}
 
 
-def expand_tables(tables: list[Any], cells: Cells, where: str) -> list[Any]:
-    """The tables of a scale with every `each` replaced by its rows."""
-    return [_expand(table, "rows", _table_rows, cells, where) for table in tables]
+def expand_tables(tables: list[Any], cells: Cells) -> list[Any]:
+    """The tables of a scale with every `each` replaced by its rows. Raises BadKey."""
+    return [_expand(table, (number, "rows"), _table_rows, cells) for number, table in enumerate(tables)]
 
 
-def expand_figures(figures: list[Any], cells: Cells, where: str) -> list[Any]:
-    """The figures of a scale with every `each` replaced by its series."""
-    return [_expand(figure, "series", _series, cells, where) for figure in figures]
+def expand_figures(figures: list[Any], cells: Cells) -> list[Any]:
+    """The figures of a scale with every `each` replaced by its series. Raises BadKey."""
+    return [_expand(figure, (number, "series"), _series, cells) for number, figure in enumerate(figures)]
 
 
 def _expand(
     tree: Any,
-    key: str,
+    keys: tuple[int, str],
     make: Callable[[Mapping[str, Any], list[str], Cells], Iterator[dict[str, Any]]],
     cells: Cells,
-    where: str,
 ) -> Any:
+    key = keys[1]
     entries = tree.get(key) if isinstance(tree, dict) else None
     if not isinstance(entries, list) or not any(isinstance(e, dict) and "each" in e for e in entries):
         return tree
     named = {name for entry in entries if isinstance(entry, dict) for name in _named(entry)}
     expanded: list[Any] = []
-    for entry in entries:
+    for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or "each" not in entry:
             expanded.append(entry)
             continue
         if unknown := sorted(set(entry) - _EACH_KEYS):
-            raise ConfigError(
-                f"{where}: {tree.get('id')}: each: unknown key {unknown[0]!r}; {closest(unknown[0], sorted(_EACH_KEYS))}"
-            )
+            raise BadKey((*keys, number, unknown[0]), f"unknown key; {closest(unknown[0], sorted(_EACH_KEYS))}")
+        if entry.get("seeds", "mean") != "mean":
+            raise BadKey((*keys, number, "seeds"), f"found {entry['seeds']!r}; leave it out, or write seeds: mean")
         stage, _, pattern = str(entry["each"]).partition("/")
-        found = [
-            f"{stage}/{name}"
-            for name in chosen(pattern, cells.get(stage, {}), f"{where}: {tree.get('id')}: each: {stage}")
-        ]
+        with blaming(*keys, number, "each"):
+            found = [f"{stage}/{name}" for name in chosen(pattern, cells.get(stage, {}), stage)]
         found = [name for name in found if name not in named]
         named.update(found)
         expanded += make(entry, found, cells)
@@ -78,8 +76,6 @@ def _table_rows(entry: Mapping[str, Any], found: list[str], cells: Cells) -> Ite
 
 
 def _series(entry: Mapping[str, Any], found: list[str], cells: Cells) -> Iterator[dict[str, Any]]:
-    if entry.get("seeds", "mean") != "mean":
-        raise ConfigError(f"each: {entry['each']}: seeds is {entry['seeds']!r}; leave it out, or say seeds: mean")
     for names in _by_row(found, cells) if "seeds" in entry else [[name] for name in found]:
         words = _words(names[0], cells)
         panel = {"panel": entry["panel"].format_map(words)} if "panel" in entry else {}
@@ -123,5 +119,6 @@ def names_of_rows(recipe: str) -> dict[str, RowNames]:
     tree = read_yaml(path)
     listed = tree.get("_rows") or {}
     if strangers := [row for row in listed if row not in tree]:
-        raise ConfigError(f"{path}: _rows: this file has no row {strangers[0]!r}; {closest(strangers[0], tree)}")
+        text = f"this file has no such row; {closest(strangers[0], (row for row in tree if row[0] != '_'))}"
+        raise ConfigError(at(("_rows", strangers[0]), text, str(path), [(path, None)]))
     return {row: validate(RowNames, entry, f"{path}: _rows.{row}") for row, entry in listed.items()}

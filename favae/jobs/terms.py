@@ -2,7 +2,7 @@
 
 from favae.config.dataset import DatasetTerms
 from favae.config.errors import ConfigError, closest
-from favae.config.load import read_yaml, validate
+from favae.config.load import at, read_yaml, validate
 from favae.jobs.grid import Grid
 from favae.runtime import paths
 
@@ -27,5 +27,6 @@ def stated(recipe: str) -> dict[str, DatasetTerms]:
     tree = read_yaml(path)
     listed = tree.get("_terms") or {}
     if strangers := [row for row in listed if row not in tree]:
-        raise ConfigError(f"{path}: _terms: this file has no row {strangers[0]!r}; {closest(strangers[0], tree)}")
+        text = f"this file has no such row; {closest(strangers[0], (row for row in tree if row[0] != '_'))}"
+        raise ConfigError(at(("_terms", strangers[0]), text, str(path), [(path, None)]))
     return {row: validate(DatasetTerms, entry, f"{path}: _terms.{row}") for row, entry in listed.items()}

@@ -36,7 +36,9 @@ def choose(cluster: Cluster, ask: Refusal = refusal) -> Choice:
         gpu = _first(cluster, choice, "gpu", ranked, ask)
     else:
         gpu = cpu
-        choice.unknown.append("no partition has a GPU in sinfo's list of resources, so there are no settings for jobs with a GPU")
+        choice.unknown.append(
+            "no partition has a GPU in sinfo's list of resources, so there are no settings for jobs with a GPU"
+        )
     choice.site = Site(
         cpu=Queue(**{name: getattr(cpu, name) for name in Queue.model_fields}), gpu=gpu if ranked else GpuQueue()
     )
@@ -73,7 +75,7 @@ def _first(cluster: Cluster, choice: Choice, kind: str, ranked: list[Partition],
             refused.setdefault(reason, " ".join(options))
     tried = "\n".join(f"  {reason}: sbatch {options}" for reason, options in refused.items()) or "  no partition is up"
     raise NothingAccepted(
-        f"SLURM takes no job {'with' if kind == 'gpu' else 'without'} a GPU from you; tried:\n{tried}\n"
+        f"SLURM accepts no job {'with' if kind == 'gpu' else 'without'} a GPU from you; tried:\n{tried}\n"
         "ask your administrators for an account or a partition, then run this command again"
     )
 

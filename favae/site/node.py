@@ -43,5 +43,5 @@ def run_on_node() -> str:
             f"the job was still waiting after {_WAIT} seconds; the queue is full: {' '.join(command[:-1])}"
         ) from None
     if done.returncode:
-        raise NodeFailed(f"the job on a node failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise NodeFailed(f"the job on a node failed: {(done.stderr.strip() or 'without a message').splitlines()[-1]}")
     return f"on a node: {done.stdout.strip()}"

@@ -33,7 +33,7 @@ class Asked:
 
 
 def asked_by(jobs: Iterable[Job]) -> list[Asked]:
-    """What jobs would ask for at their first attempt, with the settings of this site; jobs that run beside Snakemake ask for nothing."""
+    """What jobs would ask for at their first attempt, with the settings of this site; jobs beside Snakemake ask for nothing."""
     site = read_site()
     return [Asked(job.name, request_of(job, 1, site), resources_of(job).threads) for job in jobs if not job.stage.local]
 

@@ -79,16 +79,44 @@ r12-conv-k7:
         (
             "rows: reference, numbers: reference, dataset: scientific",
             "rows: reference, numbers: reference, dataset: scintific",
-            r"grid\.yaml:\d+: demo\.compute_reference_statistics\.1\.dataset: .*nothing matches 'scintific'; did you mean 'scientific'",
+            r"grid\.yaml:\d+: demo\.compute_reference_statistics\.1\.dataset: .*nothing matches 'scintific'; did you mean 'scien",
         ),
-        ('name: "natural-f2-{row}"', 'name: "Natural@{row}"', r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.name: 'Natural@favae' is not a valid name of a cell"),
-        ('name: "natural-f2-{row}"', 'name: "natural-f4-{row}"', r"grid\.yaml:\d+: demo\.train_autoencoder\.1: a second cell 'natural-f4-favae'"),
+        (
+            'name: "natural-f2-{row}"',
+            'name: "Natural@{row}"',
+            r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.name: 'Natural@favae' is not a valid name of a cell",
+        ),
+        (
+            'name: "natural-f2-{row}"',
+            'name: "natural-f4-{row}"',
+            r"grid\.yaml:\d+: demo\.train_autoencoder\.1: a second cell 'natural-f4-favae'",
+        ),
         ("  train_cat:", "  train_dog:", r"grid\.yaml:\d+: demo\.train_dog: unknown stage; did you mean 'train_cat'"),
-        ("rows: r12-conv, numbers: f2", "rows: r12-conv", r"grid\.yaml:\d+: demo\.train_autoencoder\.1: the key 'numbers' is missing"),
-        ("rows: r12-conv, numbers: f2", "row: r12-conv, numbers: f2", r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.row: unknown key; did you mean 'rows'"),
-        ("rows: r12-conv, numbers", "rows: r99, numbers", r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.rows: .*table2\.yaml: nothing matches 'r99'; did you mean"),
-        ("recipe: table2, rows: r12", "recipe: tabel2, rows: r12", r"train_autoencoder\.1\.recipe: there is no file .*tabel2\.yaml; did you mean 'table2'"),
-        ("numbers: f2", "numbers: f5", r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.numbers: .*demo\.yaml: no block 'f5'; did you mean"),
+        (
+            "rows: r12-conv, numbers: f2",
+            "rows: r12-conv",
+            r"grid\.yaml:\d+: demo\.train_autoencoder\.1: the key 'numbers' is missing",
+        ),
+        (
+            "rows: r12-conv, numbers: f2",
+            "row: r12-conv, numbers: f2",
+            r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.row: unknown key; did you mean 'rows'",
+        ),
+        (
+            "rows: r12-conv, numbers",
+            "rows: r99, numbers",
+            r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.rows: .*table2\.yaml: nothing matches 'r99'; did you mean",
+        ),
+        (
+            "recipe: table2, rows: r12",
+            "recipe: tabel2, rows: r12",
+            r"train_autoencoder\.1\.recipe: there is no file .*tabel2\.yaml; did you mean 'table2'",
+        ),
+        (
+            "numbers: f2",
+            "numbers: f5",
+            r"grid\.yaml:\d+: demo\.train_autoencoder\.1\.numbers: .*demo\.yaml: no block 'f5'; did you mean",
+        ),
         ("active: demo", "active: dmo", r"active: no scale 'dmo'; did you mean 'demo'"),
     ],
 )
@@ -106,9 +134,36 @@ def test_bad_groups_are_refused_with_file_place_and_the_nearest_name(
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("tables.yaml", "cell: generate_images/natural-f4-cat, guidance: 1.0", "cell: generate_images/natural-f4-dog, guidance: 1.0", "no cell 'generate_images/natural-f4-dog'; did you mean 'generate_images/natural-f4-cat'"),
-        ("tables.yaml", "published: favae-t2i/cat, cell", "published: favae-t2i/dog, cell", "no row 'dog' in the published table 'favae-t2i'; did you mean"),
-        ("evaluation.yaml", "images: [test, all]", "images: [test]", "images: compute_reference_statistics/natural lacks 'all'; add it"),
+        (
+            "tables.yaml",
+            "cell: generate_images/natural-f4-cat, guidance: 1.0",
+            "cell: generate_images/natural-f4-dog, guidance: 1.0",
+            "no cell 'generate_images/natural-f4-dog'; did you mean 'generate_images/natural-f4-cat'",
+        ),
+        (
+            "tables.yaml",
+            "{each: evaluate_reconstruction/*-on-natural",
+            "{each: evaluate_reconstruction/*-on-naturel",
+            "tables.0.rows.3.each: evaluate_reconstruction: nothing matches '*-on-naturel'; did you mean",
+        ),
+        (
+            "tables.yaml",
+            "each: evaluate_reconstruction/*-on-natural, label",
+            "each: evaluate_reconstruction/*-on-natural, labl",
+            "tables.0.rows.3.labl: unknown key; did you mean 'label'?",
+        ),
+        (
+            "tables.yaml",
+            "published: favae-t2i/cat, cell",
+            "published: favae-t2i/dog, cell",
+            "no row 'dog' in the published table 'favae-t2i'; did you mean",
+        ),
+        (
+            "evaluation.yaml",
+            "images: [test, all]",
+            "images: [test]",
+            "images: compute_reference_statistics/natural lacks 'all'; add it",
+        ),
     ],
 )
 def test_a_reference_to_what_does_not_exist_is_named_with_its_line(
@@ -150,5 +205,5 @@ def test_no_table_shows_a_cell_twice(params: Path) -> None:
 
 def test_names_of_missing_rows_are_refused(params: Path) -> None:
     edit(params / "table2.yaml", "  r4: {label:", "  r44: {label:")
-    with pytest.raises(ConfigError, match=r"table2\.yaml: _rows: this file has no row 'r44'"):
+    with pytest.raises(ConfigError, match=r"table2\.yaml:\d+: _rows\.r44: this file has no such row; did you mean"):
         Grid("demo").check()

@@ -42,5 +42,7 @@ def test_terms_of_an_unknown_row_are_an_error_of_check(tmp_path: Path, monkeypat
     path = paths.params_file("datasets")
     path.write_text(path.read_text().replace("  natural: {licence", "  natura: {licence"))
     assert "natura" not in read_yaml(path)
-    with pytest.raises(ConfigError, match=r"datasets.yaml: _terms: this file has no row 'natura'.*natural"):
+    with pytest.raises(
+        ConfigError, match=r"datasets\.yaml:\d+: _terms\.natura: this file has no such row; did you mean 'natural'"
+    ):
         Grid("tiny").check()

@@ -144,7 +144,7 @@ def test_the_first_settings_that_slurm_accepts_are_chosen(cluster: Cluster) -> N
 
 def test_what_was_tried_is_named_if_slurm_accepts_nothing(cluster: Cluster) -> None:
     with pytest.raises(
-        NothingAccepted, match=r"SLURM takes no job without a GPU from you; tried:\n  Invalid account: sbatch --part"
+        NothingAccepted, match=r"SLURM accepts no job without a GPU from you; tried:\n  Invalid account: sbatch --part"
     ):
         choose(cluster, lambda options: "Invalid account")
 

@@ -167,5 +167,6 @@ def test_a_command_line_is_tried_too(cluster: Cluster, stale: Path) -> None:
     )
     assert workflow.wait(120) == 1
     assert (
-        "asks for 9000 minutes, and the partition gpu allows 1440; `favae site` writes settings that fit" in workflow.said
+        "asks for 9000 minutes, and the partition gpu allows 1440; `favae site` writes settings that fit"
+        in workflow.said
     )
