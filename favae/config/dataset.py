@@ -28,7 +28,7 @@ class DatasetTerms(Schema):
 
     licence: str
     source: str = ""
-    publish: Literal["yes", "no"]
+    publish: bool
 
 
 class ListFilesConfig(Schema):

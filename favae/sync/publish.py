@@ -213,7 +213,7 @@ def _offered(grid: Grid, job: Job) -> Iterator[Path]:
 def _is_private(grid: Grid, job: Job) -> bool:
     """Whether the terms of a job's data set forbid to show its photographs."""
     linked = job.stage.name != "prepare_dataset" and {"dataset", "tokens"} & set(job.roles)
-    return bool(linked) and terms_of(grid, dataset_of(grid, job)).publish == "no"
+    return bool(linked) and not terms_of(grid, dataset_of(grid, job)).publish
 
 
 def _private_figures(grid: Grid) -> Iterator[Path]:

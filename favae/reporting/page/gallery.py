@@ -93,7 +93,7 @@ def _write_set(source: Source, dataset: str, stage: str, entries: list[Shown], f
     columns, captions = _columns(source, entries)
     if len(columns) < 2:
         return None
-    allowed = terms_of(source.grid, dataset).publish == "yes"
+    allowed = terms_of(source.grid, dataset).publish
     name = slug(f"{dataset}-{stage}")
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
@@ -264,5 +264,5 @@ def left_out(source: Source, names: list[str]) -> Iterator[tuple[str, str]]:
     """(data set, licence) of each data set whose photographs may not be published."""
     for dataset in dict.fromkeys(filter(None, map(source.dataset_of, names))):
         terms = terms_of(source.grid, dataset)
-        if terms.publish == "no":
+        if not terms.publish:
             yield dataset, terms.licence
