@@ -49,7 +49,7 @@ def test_the_diagram_of_the_packages_is_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("package", ["runtime", "config", "models", "losses"])
-def test_runtime_imports_no_other_package_of_favae(package: str) -> None:
+def test_the_lowest_packages_import_only_each_other(package: str) -> None:
     allowed = {"config": {"runtime"}, "models": {"losses"}, "losses": {"models"}}
     assert graph()[package] <= allowed.get(package, set())
 

@@ -11,7 +11,9 @@ _STAGE = "prepare_dataset"
 
 def unstated(dataset: str) -> DatasetTerms:
     """The terms that are assumed where none are stated: nothing may be published."""
-    return DatasetTerms(licence=f"not stated: add {dataset} to _terms in {paths.params_file('datasets')}", publish=False)
+    return DatasetTerms(
+        licence=f"not stated: add {dataset} to _terms in {paths.params_file('datasets')}", publish=False
+    )
 
 
 def terms_of(grid: Grid, dataset: str) -> DatasetTerms:

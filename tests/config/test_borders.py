@@ -149,7 +149,7 @@ def step_of_favae(tree: dict[str, Any]) -> None:
     adaptive_weight(torch.ones(()), torch.ones(()), **{names[k]: v for k, v in adversarial.items() if k in names})
 
 
-def test_favae() -> None:
+def test_check_refuses_an_fa_vae_exactly_where_building_or_its_first_step_fails() -> None:
     verdicts = []
 
     @bounded
@@ -209,7 +209,7 @@ def step_of_companion(tree: dict[str, Any]) -> None:
     torch.stack([term(output, image) for term in terms]).sum().backward()
 
 
-def test_companions() -> None:
+def test_check_refuses_a_companion_exactly_where_building_or_its_first_step_fails() -> None:
     verdicts = []
 
     @bounded
@@ -250,7 +250,7 @@ def step_of_cat(model: dict[str, Any], text: dict[str, Any]) -> None:
     cat.loss(torch.zeros(2, 4, dtype=torch.int64), encoder.encode(ids), mask).backward()
 
 
-def test_cat_with_a_learned_text_encoder() -> None:
+def test_check_refuses_a_cat_exactly_where_building_or_its_first_step_fails() -> None:
     verdicts = []
 
     @bounded
@@ -381,7 +381,7 @@ def step_of_generator(tree: dict[str, Any]) -> None:
     torch.stack([loss, *(term(fake, torch.rand_like(fake)) for term in terms)]).sum().backward()
 
 
-def test_generators() -> None:
+def test_check_refuses_a_generator_exactly_where_building_or_its_first_step_fails() -> None:
     verdicts = []
 
     @settings(bounded, max_examples=40)

@@ -17,7 +17,7 @@ from favae.models import AUTOENCODERS
 _FILES = Path(favae.config.kinds.__file__).parent
 
 
-def test_every_kind_of_a_schema_has_a_network_or_a_loss_and_the_reverse() -> None:
+def test_every_kind_of_a_schema_has_a_network_or_a_loss_and_vice_versa() -> None:
     assert set(kinds_in(LatentModelConfig)) | {"favae"} == set(AUTOENCODERS)
     with pytest.raises(ValueError) as error:
         build_term("none", 2.0)

@@ -74,14 +74,14 @@ def dvc_name(job: Job) -> str:
     return f"{job.stage.name}@{job.cell}"
 
 
-def test_the_same_jobs(scale: tuple[str, Path]) -> None:
+def test_both_graphs_have_the_jobs_of_the_grid(scale: tuple[str, Path]) -> None:
     _, project = scale
     names = {dvc_name(job) for job in jobs(scale)}
     assert set(dvc_graph(project)) == {*names, CHECK}
     assert set(snakemake_graph(project)) == names
 
 
-def test_the_same_inputs(scale: tuple[str, Path]) -> None:
+def test_both_graphs_have_the_same_inputs(scale: tuple[str, Path]) -> None:
     _, project = scale
     for job in jobs(scale):
         cards = {path.as_posix() for path in job.inputs.values()}
@@ -100,7 +100,7 @@ def test_the_same_inputs(scale: tuple[str, Path]) -> None:
             assert inside == (other.split("@")[0] in job.stage.collects), other
 
 
-def test_the_same_outputs_and_the_same_command(scale: tuple[str, Path]) -> None:
+def test_both_graphs_have_the_same_outputs_and_dvc_calls_snakemake_for_them(scale: tuple[str, Path]) -> None:
     _, project = scale
     for job in jobs(scale):
         stage = dvc_graph(project)[dvc_name(job)]
@@ -108,7 +108,9 @@ def test_the_same_outputs_and_the_same_command(scale: tuple[str, Path]) -> None:
         assert stage["cmd"] == f"snakemake --allowed-rules {job.stage.name} -- {job.card}"
 
 
-def test_the_same_parameters_value_by_value(scale: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_graphs_have_the_same_parameters_value_by_value(
+    scale: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, project = scale
     monkeypatch.chdir(project)
     for job in jobs(scale):

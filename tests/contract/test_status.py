@@ -65,7 +65,7 @@ def test_a_card_cut_short_is_corrupt_not_a_crash(here: Path) -> None:
     assert states("remembered")[MODEL] is State.CORRUPT
 
 
-def test_a_renamed_cell_is_said(here: Path) -> None:
+def test_a_renamed_cell_is_reported(here: Path) -> None:
     folder = here / "data/tiny" / MODEL
     folder.rename(folder.with_name("called-otherwise-before"))
     reasons = {job.name: reason for job, _, reason in statuses(None, check="sizes")}

@@ -85,7 +85,7 @@ def test_a_record_of_dvc_that_was_cut_short_is_made_again(results: Path) -> None
     assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
 
-def test_a_copy_without_hidden_folders_runs_nothing_stale_unsaid(results: Path) -> None:
+def test_stale_results_in_a_copy_without_hidden_folders_are_reported(results: Path) -> None:
     shutil.rmtree(results / ".snakemake")
     assert planned(results) == set()
     edit(results, "figures.yaml", "dpi: 160", "dpi: 90")

@@ -97,7 +97,9 @@ def _value_or_named_error(read: Callable[[Path], Any], path: Path, name: str) ->
 @pytest.mark.parametrize("reader", READERS)
 @quick
 @given(data=contents(SEEDS))
-def test_readers_of_raw_data(tmp_path_factory: pytest.TempPathFactory, reader: str, data: bytes) -> None:
+def test_any_bytes_as_raw_data_give_a_value_or_an_error_that_names_the_file(
+    tmp_path_factory: pytest.TempPathFactory, reader: str, data: bytes
+) -> None:
     path = tmp_path_factory.getbasetemp() / f"fuzz-{reader}.gz"
     path.write_bytes(data)
     _value_or_named_error(READERS[reader], path, str(path))
@@ -112,7 +114,7 @@ def model_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, 
 
 @quick
 @given(at=st.integers(0, 999), data=st.binary(max_size=12), cut=st.booleans(), which=st.sampled_from([CONFIG, WEIGHTS]))
-def test_a_model_with_damaged_files(
+def test_a_damaged_model_loads_or_gives_an_error_that_names_the_file(
     model_files: tuple[Path, bytes, bytes], at: int, data: bytes, cut: bool, which: str
 ) -> None:
     folder, config, weights = model_files
@@ -131,7 +133,7 @@ def test_a_model_with_damaged_files(
 
 @quick
 @given(key=st.sampled_from(["", "kind", "model", *MODEL]), value=json_values)
-def test_a_model_with_a_configuration_of_another_shape(
+def test_a_model_configuration_of_another_shape_gives_an_error_that_names_the_file(
     model_files: tuple[Path, bytes, bytes], key: str, value: object
 ) -> None:
     folder, _, weights = model_files

@@ -67,7 +67,7 @@ def test_ffhq_with_two_transparent_images(real_data, tmp_path):
     assert summary["conversions"] == {"RGBA to RGB": 2}
 
 
-def test_imagenet(real_data, tmp_path):
+def test_imagenet_has_its_counts_and_a_label_per_training_image(real_data, tmp_path):
     config = {"resize": "center_crop"}
     summary = _prepare(real_data / "raw", tmp_path, config, kind="imagenet", val_from_train=20)
     assert summary["counts"] == {"train": 180, "val": 20, "test": 18} and summary["bad_images"] == 0

@@ -38,7 +38,7 @@ def dataset(scale: str, cell: str) -> DatasetConfig:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_both_scales_are_valid_and_priced(scale: str) -> None:
+def test_both_scales_are_valid_and_have_estimates(scale: str) -> None:
     grid = load_grid(scale)
     grid.check()
     sizes = {

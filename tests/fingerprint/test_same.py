@@ -109,9 +109,7 @@ def test_a_changed_equation_is_different_and_stays_so(project: Path, monkeypatch
     assert not equivalences.read()
 
 
-def test_evidence_that_somebody_else_committed_is_compared_again_for_who_does_not_believe_it(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_committed_evidence_is_compared_again_on_request(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = read_run_record("tiny", *MODEL.split("/"))
     assert record is not None and record.code is not None
     recorded = fingerprint.digest_of(record.code.units)

@@ -206,7 +206,7 @@ def test_tables_mark_numbers_of_results_that_other_code_made(project: Path) -> N
     assert any("code changed" in line for line in different)
 
 
-def test_a_training_that_was_resumed_with_other_code_is_of_no_version(project: Path) -> None:
+def test_a_training_that_was_resumed_with_other_code_belongs_to_no_version(project: Path) -> None:
     name = "train_autoencoder/celeba-ae"
     record = read_run_record(SCALE, *name.split("/"))
     assert record is not None and record.code is not None

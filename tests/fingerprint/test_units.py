@@ -82,7 +82,7 @@ def test_the_same_name_for_another_function_is_a_change() -> None:
     assert changed("from favae.tools import scale", "from favae.other import scale") == {"loss"}
 
 
-def test_a_name_that_is_only_handed_on_by_another_module_is_no_change() -> None:
+def test_a_name_that_another_module_re_exports_is_no_change() -> None:
     files = dict(FILES) | {"tools.py": "from favae.other import scale\n"}
     through = Package.of_texts(files).hash("favae.losses:loss")
     files["losses.py"] = LOSS.replace("favae.tools", "favae.other")

@@ -98,7 +98,9 @@ def test_memory_layout_does_not_matter(layout: str) -> None:
     "options", [{}, {"alpha": 2.0}, {"alpha": 0.5, "log_matrix": True, "batch_matrix": True}], ids=str
 )
 @pytest.mark.parametrize("shape", [(4, 8, 12), (3, 7, 9)], ids=str)
-def test_the_way_of_a_gpu_gives_the_same_sum_and_gradient(shape: tuple[int, ...], options: dict[str, Any]) -> None:
+def test_the_computation_for_gpus_gives_the_same_sum_and_gradient(
+    shape: tuple[int, ...], options: dict[str, Any]
+) -> None:
     """By Parseval's theorem, and from amplitudes instead of powers. (On a GPU: tests/training/test_gpu.py.)"""
     diff, loss = images(*shape), FocalFrequencyLoss(**options)
     value, gradient, _ = value_and_gradients(loss, diff[None], torch.zeros_like(diff)[None])

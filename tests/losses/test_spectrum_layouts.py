@@ -30,7 +30,7 @@ def _laid_out(x: Tensor, layout: str) -> Tensor:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 12), (7, 15)])
-def test_value_and_every_gradient_are_those_of_the_official_way(height: int, width: int, layout: str) -> None:
+def test_value_and_every_gradient_are_those_of_the_official_computation(height: int, width: int, layout: str) -> None:
     pairs = features(height, width, layout, torch.float64)
     flat = [x for pair in pairs for x in pair]
     ours, official = DynamicSpectrumLoss(kernel_size=9).double(), OfficialSpectrumLoss(kernel_size=9).double()

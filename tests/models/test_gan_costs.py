@@ -23,7 +23,7 @@ def image(height: int = 256, width: int = 256, channels: int = 3) -> Tensor:
     return torch.empty(1, channels, height, width)
 
 
-def test_pix2pix_at_256_pixels() -> None:
+def test_pix2pix_at_256_pixels_has_the_published_operations() -> None:
     with torch.device("meta"):
         generator, discriminator = UnetGenerator().eval(), PairDiscriminator().eval()
         assert giga_macs(lambda: generator(image())) == pytest.approx(6.05, abs=0.01)
@@ -35,7 +35,9 @@ def test_pix2pix_at_256_pixels() -> None:
     [(36, "more", (256, 512), 281.3, 10.5), (151, "normal", (256, 256), 181.2, 7.8)],
     ids=["cityscapes", "ade20k"],
 )
-def test_spade(channels: int, upsamplings: str, size: tuple[int, int], generator: float, discriminator: float) -> None:
+def test_spade_has_the_published_operations(
+    channels: int, upsamplings: str, size: tuple[int, int], generator: float, discriminator: float
+) -> None:
     with torch.device("meta"):
         network = SpadeGenerator(channels, upsamplings=upsamplings).eval()  # type: ignore[arg-type]
         judge = MultiscaleDiscriminator(channels).eval()
@@ -45,7 +47,7 @@ def test_spade(channels: int, upsamplings: str, size: tuple[int, int], generator
 
 
 @pytest.mark.parametrize("modulation", ["scaled", "fused"])
-def test_stylegan2_f_at_256_pixels(modulation: str) -> None:
+def test_stylegan2_f_at_256_pixels_has_the_published_operations(modulation: str) -> None:
     """The official discriminator takes 47.0: it filters its skips at full size, ours only at the stride, with the same
     values."""
     with torch.device("meta"):

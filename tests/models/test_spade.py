@@ -85,7 +85,9 @@ def test_small_networks_have_the_counts_that_were_timed(
     [(36, "more", (256, 512), [(35, 67), (19, 35)]), (151, "normal", (256, 256), [(35, 35), (19, 19)])],
     ids=["cityscapes", "ade20k"],
 )
-def test_official_sizes(channels: int, upsamplings: str, size: tuple[int, int], logits: list[tuple[int, int]]) -> None:
+def test_maps_and_logits_have_the_official_sizes(
+    channels: int, upsamplings: str, size: tuple[int, int], logits: list[tuple[int, int]]
+) -> None:
     with torch.device("meta"):
         generator = SpadeGenerator(channels, base_channels=1, hidden=1, upsamplings=upsamplings)  # type: ignore[arg-type]
         discriminator = MultiscaleDiscriminator(channels, base_channels=1)

@@ -56,7 +56,7 @@ def test_small_configurations_have_the_counts_that_were_timed(
         assert parameters(StyleDiscriminator(64, base_channels=base, max_channels=width)) == discriminator
 
 
-def test_official_sizes() -> None:
+def test_images_and_logits_have_the_official_sizes() -> None:
     with torch.device("meta"):
         image = StyleGenerator(1024, base_channels=1024)(torch.empty(4, 512))
         assert image.shape == (4, 3, 1024, 1024)

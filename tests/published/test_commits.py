@@ -49,7 +49,7 @@ def test_the_working_tree_is_recorded_with_the_contents_of_its_edits(repository:
     }
 
 
-def test_the_commit_of_the_very_edit_is_found_whatever_prose_came_with_it(repository: Path) -> None:
+def test_the_commit_of_exactly_this_edit_is_found_whatever_prose_came_with_it(repository: Path) -> None:
     edit("# new\n")
     (repository / "params/a new.yaml").write_text("x: 1\n")
     Path("params/weights.yaml").unlink()

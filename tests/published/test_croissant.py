@@ -30,7 +30,7 @@ def test_the_reference_library_accepts_it_and_reads_the_index(project: Path) -> 
     assert [record["images/row"] for record in records] == [0, 1, 2]
 
 
-def test_who_prepares_the_same_bytes_can_describe_published_data(
+def test_a_user_who_prepares_the_same_bytes_can_describe_published_data(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clean = {"commit": COMMIT, "dirty": [], "contents": {}}

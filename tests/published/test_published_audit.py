@@ -217,7 +217,7 @@ def test_what_would_fail_its_audit_is_not_published(project: Path) -> None:
     assert not Path("reports/tiny").exists()
 
 
-def test_pages_of_people_stay_and_old_results_go(project: Path) -> None:
+def test_hand_written_pages_stay_and_old_results_go(project: Path) -> None:
     publish("tiny")
     (ROOT / "README.md").write_text("what we learned\n")
     assert problems() == [f"{ROOT}/README.md: not listed in {MANIFEST}"]

@@ -153,7 +153,7 @@ def test_images_that_nothing_was_trained_for_have_no_step(axes_of: Callable[[str
     assert said == "One training per curve: the noise over seeds is not known."
 
 
-def test_words_of_two_starts_of_a_gan_are_not_on_one_line(axes_of: Callable[[str], list[Axes]]) -> None:
+def test_labels_of_two_gan_starts_are_on_different_lines(axes_of: Callable[[str], list[Axes]]) -> None:
     path = Path("data/tiny/curves/train_autoencoder/natural-f2-favae.csv")
     table = pd.read_csv(path)
     table.loc[table["step"] <= 150, "train/discriminator"] = np.nan

@@ -18,7 +18,7 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {".written.json"}
 
 
-def test_a_folder_is_replaced_with_all_that_was_written_there(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_together_with_all_files_that_were_written_there(tmp_path: Path) -> None:
     write(tmp_path / "out", "a", "sub/b")
     (tmp_path / "out" / ".DS_Store").touch()  # by a file manager that showed it
     write(tmp_path / "out", "c")

@@ -60,14 +60,16 @@ def _loaded(folder: Path, data: bytes) -> Checkpoint:
 
 @quick
 @given(data=contents([WHOLE, WHOLE, WHOLE, _bytes([Evil()]), b""]))
-def test_a_checkpoint_of_any_bytes(folder: Path, data: bytes) -> None:
+def test_any_bytes_as_newest_checkpoint_lead_back_to_the_one_before(folder: Path, data: bytes) -> None:
     saved = _loaded(folder, data)
     assert saved["step"] == 1 or _bytes(saved) == WHOLE
 
 
 @quick
 @given(key=st.sampled_from(["", *_checkpoint(2)]), value=json_values)
-def test_a_checkpoint_of_another_shape(folder: Path, key: str, value: object) -> None:
+def test_a_checkpoint_of_another_shape_is_loaded_or_refused_with_a_reason(
+    folder: Path, key: str, value: object
+) -> None:
     changed: Any = value if not key else _checkpoint(2) | {key: value}
     saved = _loaded(folder, _bytes(changed))
     assert saved["step"] in (1, 2)
@@ -77,7 +79,7 @@ def test_a_checkpoint_of_another_shape(folder: Path, key: str, value: object) ->
 
 @quick
 @given(data=contents([ROWS, ROWS, b'{"step": NaN}\n', b'{"step": 1, "train/l1": Infinity}\n', b"[" * 5000]))
-def test_curves_of_any_bytes(folder: Path, data: bytes) -> None:
+def test_any_bytes_as_curves_are_cut_at_the_last_whole_line(folder: Path, data: bytes) -> None:
     curves = Curves(folder)
     curves.path.write_bytes(data)
     curves.cut(3)

@@ -43,7 +43,7 @@ def test_the_preference_has_the_exact_binomial_interval(tmp_path: Path) -> None:
     assert "no preference is shown" in "\n".join(result.lines())
 
 
-def test_who_misses_catch_trials_is_left_out(tmp_path: Path) -> None:
+def test_participants_who_miss_catch_trials_are_left_out(tmp_path: Path) -> None:
     files = [answers(tmp_path, "attentive", 9, 1), answers(tmp_path, "asleep", 0, 10, missed=3, caught=2)]
     result = preference(read_answers(files))
     assert (result.chosen, result.trials, result.left_out) == (9, 10, 1)
