@@ -59,7 +59,7 @@ def entry() -> None:
 
 
 def _readable(error: BaseException) -> str:
-    """The error in words. That of a name which the locale cannot write does not say by itself where it comes from."""
+    """The message of an error. That of a name which the locale cannot write does not tell where it comes from."""
     if not isinstance(error, UnicodeEncodeError):
         return str(error)
     return f"{error.object!r}: the locale's encoding, {error.encoding}, lacks a character; set PYTHONUTF8=1"

@@ -61,7 +61,7 @@ def facts_of(package: Package, unit: str) -> Facts:
 
 
 def names_in(package: Package, unit: str, node: ast.expr) -> set[str]:
-    """Units and dotted names that an expression of a unit refers to; its own text where that is none of both."""
+    """Units and dotted names that an expression of a unit refers to; its own text where it is neither."""
     module = package.module(unit.partition(":")[0])
     assert module is not None
     reader = _Reader(package, module, unit)

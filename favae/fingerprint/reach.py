@@ -1,7 +1,7 @@
 """The units that a function can reach: by names, and by the methods of classes of which instances can exist.
 
 A unit is left out only where nothing can use it: an entry of a table of kinds whose key occurs neither in the parameters nor in
-the code, a branch for a class of parameters that the job has not, a method whose name nobody mentions. In doubt it is in.
+the code, a branch for a class of parameters that the job has not, a method whose name appears nowhere. In doubt it is included.
 """
 
 import re
@@ -34,7 +34,7 @@ class Reach:
         self._attributes: set[str] = set()
         self._whole: set[str] = set()
         self._waiting: list[tuple[Condition, Facts]] = []
-        self._unused: dict[str, set[str]] = {}  # class -> methods that nobody has mentioned so far
+        self._unused: dict[str, set[str]] = {}  # class -> methods whose names have not appeared so far
         self._aliases: set[str] = set()
         self._imported: set[str] = set()
         self._stack = [*entries, *self._given]

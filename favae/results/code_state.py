@@ -22,8 +22,8 @@ class CodeState:
 
     changed: tuple[str, ...] = ()
     unknown: str = ""  # why the code that made it cannot be compared
-    shown: str = ""  # by which comparison another version counts as the same
-    libraries: tuple[str, ...] = ()  # that have another version here; nothing is said about what that changes
+    shown: str = ""  # the comparison that shows another version to be the same
+    libraries: tuple[str, ...] = ()  # that have another version here; what that changes is not known
 
     @property
     def is_current(self) -> bool:

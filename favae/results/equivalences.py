@@ -67,7 +67,7 @@ def add(new: Comparison, path: Path = paths.SAME) -> None:
 
 
 def shown_same(scale: str, name: str, recorded: str, present: str) -> Comparison | None:
-    """The comparison by which two versions are the same for a cell, if need be through others between them; or None."""
+    """The comparison that shows two versions to be the same for a cell, if need be through versions between them; or None."""
     return next((found for found, shown in all_shown_same(scale, name, recorded) if shown.present == present), None)
 
 

@@ -142,7 +142,8 @@ def _ending(log: str, *, started: bool) -> tuple[Phase, str]:
     if not started:
         return Phase.WAITING, ""
     stops = [text for _, text in said if "stopped by a signal" in text]
-    return Phase.STOPPED, stops[-1] if stops else "the process ended without a word (killed, or the machine went down)"
+    killed = "the process ended without a message (killed, or the machine went down)"
+    return Phase.STOPPED, stops[-1] if stops else killed
 
 
 def _eta(log: str) -> str:

@@ -40,7 +40,7 @@ def model_card_path(job: Job) -> Path:
 
 
 def write_model_cards(job: Job) -> None:
-    """Write the cards of the models that a finished job exported or measured. A card that cannot be written is said in the log."""
+    """Write the cards of the models that a finished job exported or measured. If a card cannot be written, the log says so."""
     grid = load_grid(job.scale)
     by_card = {other.card: other for other in grid}
     measured = [by_card[path] for path in job.inputs.values()] if _measures(job) else []

@@ -183,7 +183,7 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _link_spare(job: Job, card: Card) -> None:
-    """Link a published result aside; what was kept of the one before goes."""
+    """Keep a published result as links, in place of those of the result before it."""
     shutil.rmtree(paths.kept_dir(job.scale, job.stage.name, job.cell), ignore_errors=True)
     _link_copy(job, card, paths.spare_dir(job.scale, job.stage.name, job.cell))
 

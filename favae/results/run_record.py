@@ -45,7 +45,7 @@ class RunRecord(Schema):
     constraints_sha256: str | None
     git_commit: str | None
     git_dirty: list[str] | None
-    git_contents: dict[str, str] | None = None  # git's ids of their contents, by which a later commit of them is known
+    git_contents: dict[str, str] | None = None  # git's ids of their contents, which identify a later commit of them
     slurm_job: str | None
     code: Code | None = None  # that can affect the result; None in records of former versions
     image: str | None = None  # container image in which it was made

@@ -1,4 +1,4 @@
-"""What a reader must know of the training behind a number: which step was taken, by which rule, and whether the GAN took part."""
+"""What a reader must know of the training behind a number: its measured step, the selection rule, and whether the GAN had started."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -32,7 +32,7 @@ _MEBIBYTE = 1 << 20  # the unit of nvidia-smi
 def sampled(path: Path, threads: int, *, resumed: bool, every: float = EVERY) -> Iterator[None]:
     """Context manager: append what this process and those below it use to `path` until the end; `resumed` keeps earlier lines.
 
-    Nothing in it stops the job: a file that cannot be written is said once, and sampling ends.
+    Nothing in it stops the job: a file that cannot be written is reported once, and sampling ends.
     """
     end = threading.Event()
     thread = threading.Thread(target=_sample, args=(path, threads, resumed, every, end), daemon=True, name="usage")

@@ -1,4 +1,4 @@
-"""What a cluster offers, as sinfo, scontrol and sacctmgr say it."""
+"""What a cluster offers, as sinfo, scontrol and sacctmgr report it."""
 
 import getpass
 import re

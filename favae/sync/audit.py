@@ -94,7 +94,7 @@ def audit(scale: str | None) -> Audit:
 def audit_bundle(scale: str | None, bundle: Bundle | None = None) -> Audit:
     """Walk every number of published results (default: those of `reports/<scale>`), from the files there alone.
 
-    Tables are written anew with the parameters of their card. Asks git, if it is there, and nothing else; changes nothing.
+    Tables are rendered again with the parameters of their card. It asks git, if it is there, and nothing else, and changes nothing.
 
     Raises:
         ConfigError: the parameters are not valid, or the scale has no tables.

@@ -101,8 +101,8 @@ def _parameter_problems(job: Job, card: Card, record: RunRecord | None, notes: l
 
 
 def _code_problems(job: Job, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
-    """Where other code than the present one made a result. Tables are written anew at every audit, which shows more."""
-    if job.stage.name == "make_tables" or version_of(record) is None:  # what is not recorded is said already
+    """Where other code than the present one made a result. Every audit renders tables again, which shows more."""
+    if job.stage.name == "make_tables" or version_of(record) is None:  # what is not recorded is reported already
         return
     code = code_state(job, record)
     if (

@@ -1,7 +1,7 @@
 """Published results as a Workflow Run RO-Crate (profile 0.5): what ran when, from which files, and what came out.
 
-`ro-crate-metadata.json` says it in the words that archives and other tools read. It is a function of the bundle's own files, so it
-is written anew with the bundle, and `manifest.json` holds its hash.
+`ro-crate-metadata.json` describes it in the vocabulary of archives and other tools. It is a function of the bundle's own files, so it
+is written again with the bundle, and `manifest.json` has its hash.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Trainings that run, failed or were stopped, as runs in MLflow: curves and sample images up to now, and the reason.
 
-Read from the files of the trainings (`favae.results.live`) by whoever syncs, such as the head process; a training sends nothing.
+Read from the files of the trainings (`favae.results.live`) by the process that syncs; a training sends nothing.
 """
 
 from collections.abc import Mapping

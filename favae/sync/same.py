@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Result:
-    """A result of which other code than the present one is said to be the origin."""
+    """A result that was made by other code than the present one."""
 
     job: Job
     card: Card
@@ -94,7 +94,7 @@ def _results(grid: Grid, targets: Sequence[str]) -> Iterator[_Result]:
             if targets and job.stage.name not in targets and job.name not in targets:
                 continue
             if where == "reports" and job.stage.name == "make_tables":
-                continue  # every audit writes them anew and compares
+                continue  # every audit renders them again and compares
             try:
                 card = read_card(locate(job.card))
                 record = read_record(locate(paths.run_record(job.scale, job.stage.name, job.cell)))
@@ -139,7 +139,7 @@ def _compare(grid: Grid, commit: str, results: list[_Result], report: Report, sa
 
 
 def _compare_cell(found: _Result, both: tuple[Side, Side], report: Report, say: Say) -> Shown | None:
-    """The evidence that both sides wrote the same, or None, and why not is said."""
+    """The evidence that both sides wrote the same files; None otherwise, and the reason is reported."""
     name = found.job.name
     for side, whose in zip(both, ("recorded", "present"), strict=True):
         if side.problems.get(name):

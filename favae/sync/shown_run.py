@@ -102,7 +102,7 @@ def tags_of(job: Job, card: Card, record: RunRecord, known: Known) -> dict[str, 
 
 
 def user() -> str:
-    """Who brings MLflow up to date; empty where the system has no name for the user, as in some containers."""
+    """The user who updates MLflow; empty where the system has no name for the user, as in some containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

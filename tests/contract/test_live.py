@@ -68,7 +68,7 @@ def test_looking_at_a_lock_does_not_keep_the_job_from_it(grid: Grid) -> None:
             Phase.STOPPED,
             "stopped by a signal",
         ),
-        ("", Phase.STOPPED, "ended without a word"),
+        ("", Phase.STOPPED, "ended without a message"),
     ],
 )
 def test_a_job_that_does_not_run_says_why(grid: Grid, log: str, phase: Phase, reason: str) -> None:
