@@ -214,6 +214,13 @@ def _place(job: Job, problem: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def load_grid(scale: str | None = None) -> Grid:
-    """The grid of a scale (default: the active one), cached per process."""
+def _cached(folder: Path, scale: str | None) -> Grid:
     return Grid(scale)
+
+
+def load_grid(scale: str | None = None) -> Grid:
+    """The grid of a scale (default: the active one), cached per process and working directory."""
+    return _cached(Path.cwd(), scale)
+
+
+load_grid.cache_clear = _cached.cache_clear  # type: ignore[attr-defined]  # for a process that edits parameters

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from tests_support import write_params
 
 from favae.config.errors import ConfigError
 from favae.config.reporting import FiguresConfig, TablesConfig
-from favae.jobs.grid import Grid
+from favae.jobs.grid import Grid, load_grid
 
 NAMED = (Path(__file__).parent / "cells.txt").read_text(encoding="utf-8").split()
 
@@ -201,6 +202,14 @@ def test_no_table_shows_a_cell_twice(params: Path) -> None:
         for table in tables.tables:
             shown = [(cell, row.guidance) for row in table.rows for cell in row.measured_by]
             assert len(shown) == len(set(shown)), f"{scale}: {table.id}"
+
+
+def test_the_grid_is_that_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = load_grid()
+    write_params(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert load_grid().scale == "tiny"
+    assert here.scale == "demo" and load_grid() is load_grid()
 
 
 def test_names_of_missing_rows_are_refused(params: Path) -> None:
