@@ -137,6 +137,15 @@ def test_a_number_edited_in_a_file_that_follows_from_no_result_is_found(project:
     assert problems() == [f"{path}: differs from what {MANIFEST} says"]
 
 
+def test_one_flipped_bit_in_every_file_is_found_in_every_file(clone: Path) -> None:
+    files = [path for path in ROOT.rglob("*") if path.is_file() and path.name != MANIFEST]
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    found = sorted(Bundle.of("tiny").problems({}))
+    assert found == sorted(f"{path}: differs from what {MANIFEST} says" for path in files)
+
+
 def test_a_number_edited_in_the_list_of_files_is_found(clone: Path) -> None:
     path = ROOT / MANIFEST
     text = path.read_text()

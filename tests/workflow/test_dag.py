@@ -30,6 +30,10 @@ def test_nothing_is_left_to_do_for_any_tool(finished: Path) -> None:
     assert "Running stage" not in call(finished, "dvc", "repro", "--dry").stdout
 
 
+def test_a_run_changes_no_tracked_file_and_adds_only_the_record_of_dvc(finished: Path) -> None:
+    assert call(finished, "git", "status", "--porcelain").stdout.splitlines() == ["?? dvc.lock"]
+
+
 def test_resume_state_of_finished_jobs_is_removed(finished: Path) -> None:
     assert not list((finished / "data/state").rglob("*.pt"))
 
