@@ -101,7 +101,7 @@ def _overview(tables: dict[str, PublishedTable], places: dict[str, list[Place]])
     for name, table in tables.items():
         rows = [places.get(f"{name}/{row}", []) for row in table.rows]
         counts = [sum(state_of(row) == state for row in rows) for state in _STATES]
-        cost = _cost(place for row in rows if state_of(row) != "at the paper's size" for place in row)
+        cost = cost_to_run(place for row in rows if state_of(row) != "at the paper's size" for place in row)
         lines.append(_line(table.title, len(rows), *counts, cost))
     return "\n".join(lines)
 
@@ -114,11 +114,11 @@ def _rows(name: str, table: PublishedTable, places: dict[str, list[Place]]) -> s
         links = dict.fromkeys(place.link for place in own if place.measured)
         scales = dict.fromkeys(f"scale `{place.grid.scale}`" for place in own if place.cells)
         done = state == "at the paper's size"
-        lines.append(_line(row.label, state, ", ".join(links or scales) or "–", "–" if done else _cost(own)))
+        lines.append(_line(row.label, state, ", ".join(links or scales) or "–", "–" if done else cost_to_run(own)))
     return "\n".join(lines)
 
 
-def _cost(places: Iterable[Place]) -> str:
+def cost_to_run(places: Iterable[Place]) -> str:
     """GPU-hours of everything that rows at the paper's size need, each job once."""
     jobs: dict[tuple[str, str], tuple[Grid, Job]] = {}
     for place in places:

@@ -158,12 +158,12 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     needed = {path for job in grid for path in _needed(job)}
     for path in needed:
         _copy(path, draft)
-    for path in _private_figures(grid):
+    for path in private_figures(grid):
         draft.locate(path).unlink(missing_ok=True)
     _describe_data(grid, draft)
     room = limit - sum(size_of(path) for path in needed)
     outputs: dict[str, Output] = {name: out for job in grid for name, out in read_card(job.card).outputs.items()}
-    offered = sorted((path for job in grid for path in _offered(grid, job)), key=lambda path: (size_of(path), path))
+    offered = sorted((path for job in grid for path in offered(grid, job)), key=lambda path: (size_of(path), path))
     for path in offered:
         if (room := room - size_of(path)) < 0:
             break
@@ -201,27 +201,27 @@ def _needed(job: Job) -> Iterator[Path]:
             yield output.path(job.scale, job.stage.name, job.cell)
 
 
-def _offered(grid: Grid, job: Job) -> Iterator[Path]:
+def offered(grid: Grid, job: Job) -> Iterator[Path]:
     """Files that are added up to the size limit: outputs that no other stage reads, without photographs that are not ours to
     show."""
-    hidden = (paths.EXAMPLES, paths.SAMPLES) if _is_private(grid, job) else ()
+    hidden = (paths.EXAMPLES, paths.SAMPLES) if is_private(grid, job) else ()
     for output in job.stage.outputs:
         if output.name not in hidden and not (output.feeds or output.metrics or output.where == "report"):
             yield output.path(job.scale, job.stage.name, job.cell)
 
 
-def _is_private(grid: Grid, job: Job) -> bool:
-    """Whether the terms of a job's data set forbid to show its photographs."""
+def is_private(grid: Grid, job: Job) -> bool:
+    """Whether the terms of the data set of a job forbid showing its photographs."""
     linked = job.stage.name != "prepare_dataset" and {"dataset", "tokens"} & set(job.roles)
     return bool(linked) and not terms_of(grid, dataset_of(grid, job)).publish
 
 
-def _private_figures(grid: Grid) -> Iterator[Path]:
+def private_figures(grid: Grid) -> Iterator[Path]:
     """Figures of photographs that are not ours to show."""
     for cell in grid.cells("make_figures"):
         for figure in cast(FiguresConfig, grid.job("make_figures", cell).config).figures:
             jobs = (grid.job(*series.run.split("/")) for series in figure.series)
-            if figure.kind in OF_PHOTOGRAPHS and any(_is_private(grid, job) for job in jobs):
+            if figure.kind in OF_PHOTOGRAPHS and any(is_private(grid, job) for job in jobs):
                 yield paths.report_dir(grid.scale, "figures") / f"{figure.id}.png"
 
 

@@ -8,7 +8,7 @@ import pytest
 from favae.config.load import read_yaml, validate
 from favae.config.reporting import Published
 from favae.jobs.grid import load_grid
-from favae.reporting.coverage import PAGE, Place, _cost, current, render, state_of
+from favae.reporting.coverage import PAGE, Place, cost_to_run, current, render, state_of
 from favae.results.bundle import Bundle
 from favae.runtime import paths
 
@@ -64,6 +64,6 @@ def test_a_training_that_two_rows_need_is_paid_once(measured: Place) -> None:
     grid = load_grid("paper")
     rows = [f"evaluate_reconstruction/imagenet-f16-favae-on-{data}" for data in ("celebahq", "ffhq")]
     one, two = (Place(grid, "zero_shot", "paper", tuple(cells)) for cells in (rows[:1], rows))
-    alone, both = float(_cost([one])), float(_cost([two]))
+    alone, both = float(cost_to_run([one])), float(cost_to_run([two]))
     assert alone <= both < 1.1 * alone
-    assert _cost([measured]) == "–"
+    assert cost_to_run([measured]) == "–"

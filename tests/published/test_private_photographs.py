@@ -3,7 +3,7 @@
 import pytest
 
 from favae.jobs.grid import load_grid
-from favae.sync.publish import _is_private, _offered, _private_figures
+from favae.sync.publish import is_private, offered, private_figures
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from favae.sync.publish import _is_private, _offered, _private_figures
 def test_examples_and_samples_are_offered_only_where_the_terms_allow_it(scale: str, cell: str, private: bool) -> None:
     grid = load_grid(scale)
     job = grid.job(*cell.split("/"))
-    names = {path.name for path in _offered(grid, job)}
-    assert _is_private(grid, job) == private
+    names = {path.name for path in offered(grid, job)}
+    assert is_private(grid, job) == private
     images = {"examples.npz", "samples.png"} & {output.name for output in job.stage.outputs}
     assert images and (images & names == set() if private else images <= names)
 
@@ -37,4 +37,4 @@ def test_examples_and_samples_are_offered_only_where_the_terms_allow_it(scale: s
     ],
 )
 def test_figures_of_photographs_are_left_out_only_where_the_terms_forbid_them(scale: str, left_out: set[str]) -> None:
-    assert {path.stem for path in _private_figures(load_grid(scale))} == left_out
+    assert {path.stem for path in private_figures(load_grid(scale))} == left_out
