@@ -5,8 +5,9 @@ parameters of a job are the deep merge of two blocks: `params/<recipe>.yaml: <ro
 and `params/<scale>.yaml: <numbers>` (sizes and lengths).
 """
 
+import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -128,6 +129,22 @@ class Grid:
             *((paths.params_file(shared), None) for shared in stage.shared),
         ]
         return Job(self.scale, stage, name, cell.roles, tuple(sources), inputs, self.cells_by_stage)
+
+    def part(self, names: Collection[str]) -> "Grid":
+        """The same grid without the jobs that are not among `names` (`<stage>/<cell>`)."""
+        other = copy.copy(self)
+        other.cells_by_stage = {
+            stage: {cell: found for cell, found in cells.items() if f"{stage}/{cell}" in names}
+            for stage, cells in self.cells_by_stage.items()
+        }
+        kept = [job for job in self if job.name in names]
+        cards = {job.card for job in kept}
+        inputs = [{name: path for name, path in job.inputs.items() if path in cards} for job in kept]
+        other.jobs = {
+            (job.stage.name, job.cell): replace(job, inputs=found, cells=other.cells_by_stage)
+            for job, found in zip(kept, inputs, strict=True)
+        }
+        return other
 
     def check(self) -> None:
         """Validate every job, build every network and loss, then compare what must agree between jobs.

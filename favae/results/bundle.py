@@ -5,14 +5,15 @@ file with its hash, and the hash of every output that is not published, such as 
 same for other tools, with the `Snakefile` as it was at publication.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from favae.config.base import Schema
-from favae.results.cards import Output, describe, files_of
+from favae.jobs.grid import Grid, Job
+from favae.results.cards import Output, describe, files_of, read_card
 from favae.runtime import paths
 
 MANIFEST = "manifest.json"
@@ -61,6 +62,30 @@ class Bundle:
                     else self.results / inner
                 )
         return path
+
+    def part_of(self, grid: Grid) -> Grid:
+        """The jobs of a grid that are published here: cells that were added to the grid since then are left out.
+
+        A job belongs to the bundle if its card is here or the manifest lists it, or if a card of the bundle names it as an input.
+        """
+        try:
+            manifest = self.manifest()
+        except ValueError:
+            manifest = None  # `problems` names it
+        listed = {self.root / name for name in manifest.shipped} if manifest else set()
+        there = {job.name: job for job in grid if self.locate(job.card).exists() or self.locate(job.card) in listed}
+        named = {path for job in there.values() for path in self._inputs(job)}
+        kept = there | {job.name: job for job in grid if job.card.as_posix() in named or job.stage.collects}
+        for job in reversed(list(grid)):  # inputs come first
+            if job.name in kept and not job.stage.collects:
+                kept |= {other.name: other for other in grid if other.card in job.inputs.values()}
+        return grid.part(kept)
+
+    def _inputs(self, job: Job) -> Iterable[str]:
+        try:
+            return read_card(self.locate(job.card)).inputs
+        except (FileNotFoundError, ValueError):
+            return ()
 
     def manifest(self) -> Manifest | None:
         """The list of files, or None where there is none. Raises ValueError naming the file when it is not such a list."""

@@ -52,13 +52,16 @@ class Audit:
     numbers: list[Number]
     evidence: dict[str, Evidence]
     problems: list[str]
+    unpublished: int = 0  # cells that the grid has and the bundle has not
 
     @property
     def summary(self) -> str:
         """How much was traced, in one line."""
         absent = sum(len(item.not_shipped) for item in self.evidence.values())
-        line = f"{len(self.numbers)} numbers, {len(self.evidence)} results, {len(self.problems)} problems"
-        return f"{line}; {absent} outputs are not shipped and known by their hash only" if absent else line
+        parts = [f"{len(self.numbers)} numbers, {len(self.evidence)} results, {len(self.problems)} problems"]
+        parts += [f"{absent} outputs are not shipped and known by their hash only"] if absent else []
+        parts += [f"{self.unpublished} cells of the grid are not published"] if self.unpublished else []
+        return "; ".join(parts)
 
     def chain(self, number: Number) -> list[Evidence]:
         """The result that holds a number and everything it was made from, nearest first."""
@@ -99,18 +102,19 @@ def audit_bundle(scale: str | None, bundle: Bundle | None = None) -> Audit:
     Raises:
         ConfigError: the parameters are not valid, or the scale has no tables.
     """
-    grid = load_grid(scale)
-    bundle = bundle or Bundle.of(grid.scale)
+    whole = load_grid(scale)
+    bundle = bundle or Bundle.of(whole.scale)
+    grid = bundle.part_of(whole)
     tables = _tables_job(grid)
     evidence = gather_bundle(grid, bundle)
     outputs = {name: output for item in evidence.values() if item.card for name, output in item.card.outputs.items()}
-    result = Audit(bundle.root, [], evidence, list(bundle.problems(outputs)))
+    result = Audit(bundle.root, [], evidence, list(bundle.problems(outputs)), len(whole.jobs) - len(grid.jobs))
     if (card := result.evidence[tables.name].card) is not None:
         tables = tables.with_parameters(card.parameters)
     folder = bundle.root / "tables"
     _trace(result, tables, Results.of(tables, bundle.locate, folder), folder, costs=True)
     _add_evidence(result)
-    result.problems.extend(_strangers(grid, bundle))
+    result.problems.extend(_strangers(whole, bundle))
     result.problems.extend(_page_problems(grid, bundle))
     return result
 

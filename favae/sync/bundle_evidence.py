@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job
 from favae.results.bundle import MANIFEST, Bundle
 from favae.results.cards import Card, Output, describe, hash_of, read_card, size_of
@@ -84,7 +85,10 @@ def _must_be_shipped(job: Job, path: Path) -> bool:
 
 def _parameter_problems(job: Job, card: Card, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
     """Nothing if the parameters are the current ones; a note if they are those at the commit of the run."""
-    difference = first_difference(card.parameters, job.parameters)
+    try:
+        difference = first_difference(card.parameters, job.parameters)
+    except ConfigError as error:  # rows of a table for cells that are not published
+        difference = first_difference(card.parameters, {"error": str(error)})
     if difference is None and card.code_version == job.stage.version:
         return
     commit = record.git_commit if record else None

@@ -95,7 +95,7 @@ def _shown(value: float | None) -> str:
 
 
 def compare(scale: str | None) -> Comparison:
-    """Compare `data/<scale>` with `reports/<scale>`, row by row of today's tables.
+    """Compare `data/<scale>` with `reports/<scale>`, row by row of today's tables; rows that are not published are left out.
 
     Raises:
         ConfigError: the scale has no tables, or one side has no results.
@@ -108,16 +108,19 @@ def compare(scale: str | None) -> Comparison:
         )
     if not grid.cells("make_tables"):
         raise ConfigError(f"{paths.GRID}: the scale {grid.scale!r} has no make_tables: there is no table to compare")
-    job = grid.job("make_tables", "all")
-    sides = Results.of(job), Results.of(job, bundle.locate)
+    there = bundle.part_of(grid)
+    jobs = [part.job("make_tables", "all") for part in (grid, there)]
+    sides = Results.of(jobs[0]), Results.of(jobs[1], bundle.locate)
     numbers: list[Line] = []
     claims: list[ClaimLine] = []
-    published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
+    published = validate(Published, jobs[0].parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
     try:
-        for table in cast(TablesConfig, job.config).tables:
-            for row in table.rows:
-                numbers += _row(table, row, sides, _other_parameters(grid, row, bundle))
-            ours, theirs = (judge(table, table_entries(table, published, side)) for side in sides)
+        for tables in zip(*(cast(TablesConfig, job.config).tables for job in jobs), strict=True):
+            for row in tables[0].rows:
+                if all(tuple(cell.split("/", 1)) in there.jobs for cell in row.measured_by):  # not added since
+                    numbers += _row(tables[0], row, sides, _other_parameters(grid, row, bundle))
+            pairs = zip(tables, sides, strict=True)
+            ours, theirs = (judge(table, table_entries(table, published, side)) for table, side in pairs)
             claims += [ClaimLine(mine, other) for mine, other in zip(ours, theirs, strict=True)]
     except FileNotFoundError as error:
         raise ConfigError(f"{error.filename}: missing; make it with `snakemake --config scale={grid.scale}`") from error

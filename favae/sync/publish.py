@@ -91,7 +91,7 @@ def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], kno
 
 def _renew(grid: Grid, bundle: Bundle) -> Published:
     """Render the published tables again, with card and run record. The audit must find no new problem."""
-    known = audit_bundle(grid.scale, bundle).problems
+    grid, known = bundle.part_of(grid), audit_bundle(grid.scale, bundle).problems
 
     def fill(draft: Bundle) -> Manifest:
         shutil.copytree(bundle.root, draft.root, ignore=shutil.ignore_patterns(CRATE, WORKFLOW))

@@ -51,7 +51,7 @@ def test_the_grid_has_groups_not_cells() -> None:
 def test_a_row_of_a_recipe_is_trained_evaluated_and_shown_with_nothing_else_edited(params: Path, scale: str) -> None:
     before = {job.name for job in Grid(scale)}
     row = """
-r12-conv-k7:
+r12-conv-added:
   model: {kind: favae, fcm: conv, quantizer: *quantizer}
   objective: {<<: *terms, spectrum: {<<: *pairwise, kernel_size: 7}}
   optimizer: *optimizer
@@ -60,7 +60,7 @@ r12-conv-k7:
     recipe.write_text(recipe.read_text(encoding="utf-8") + row, encoding="utf-8")
     grid = Grid(scale)
     grid.check()
-    model = {"demo": "natural-f4-r12-conv-k7", "paper": "celebahq-f16-r12-conv-k7"}[scale]
+    model = {"demo": "natural-f4-r12-conv-added", "paper": "celebahq-f16-r12-conv-added"}[scale]
     added = {job.name for job in grid} - before
     assert f"train_autoencoder/{model}" in added
     evaluations = {

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from published_support import add_experiment, write_result
 from typer.testing import CliRunner
 
 from favae.cli.main import app
@@ -127,6 +128,17 @@ def test_another_protocol_or_experiment_is_not_comparable(published: Path) -> No
     card.write_text(json.dumps(tree))
     other = line(compare("tiny"), "reconstruction/FA-VAE, f = 4/ssim_test")
     assert (other.word, "sigma is 9, published 3" in other.why) == ("not comparable", True)
+
+
+def test_a_row_that_is_not_published_is_left_out(published: Path) -> None:
+    before = [line.name for line in compare("tiny").numbers]
+    add_experiment()
+    for job in load_grid("tiny"):
+        if not job.card.exists():
+            write_result(job)
+    result = compare("tiny")
+    assert result.reproduced
+    assert [line.name for line in result.numbers] == before
 
 
 def test_more_processes_of_a_training_do_not_make_it_another_experiment(published: Path) -> None:

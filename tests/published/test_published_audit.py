@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from published_support import write_result
+from published_support import add_experiment, write_result
 from tests_support import environment
 
 from favae.config.errors import ConfigError
@@ -201,6 +201,19 @@ def test_results_of_other_parameters_are_named(clone: Path) -> None:
         for p in found
     ), found
     assert not any("prepare_dataset" in p for p in found)
+
+
+def test_an_experiment_that_was_added_since_is_no_problem_of_what_was_published(clone: Path) -> None:
+    before = snapshot(ROOT / "tables")
+    add_experiment()
+    result = audit_bundle("tiny")
+    assert result.problems == []
+    assert "3 cells of the grid are not published" in result.summary
+    publish("tiny")
+    assert problems() == []
+    assert {name: content for name, (_, content) in snapshot(ROOT / "tables").items()} == {
+        name: content for name, (_, content) in before.items()
+    }
 
 
 def test_results_of_a_renamed_scale_are_named(clone: Path) -> None:

@@ -84,6 +84,23 @@ def write_result(job: Job, shift: float = 0.0) -> None:
     write_card(job, key, hashes, outputs, {})
 
 
+def add_experiment() -> None:
+    """Add a row of a recipe to the grid, with its training and two evaluations, and to a table."""
+    for name, old, new in (
+        ("grid", "rows: [baseline, r12-conv],", "rows: [baseline, r12-conv, r4],"),
+        (
+            "tables",
+            "    - id: zero_shot",
+            "        - {each: evaluate_reconstruction/*-on-natural}\n    - id: zero_shot",
+        ),
+    ):
+        path = paths.PARAMS / f"{name}.yaml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+    load_grid.cache_clear()
+
+
 def git(*arguments: str) -> str:
     """A git command in the working directory, by a user of the tests."""
     who = ("-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main")
