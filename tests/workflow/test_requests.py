@@ -151,8 +151,10 @@ def test_the_operators_page_says_how_many_jobs_are_submitted() -> None:
         re.MULTILINE,
     )
     assert len(rows) == 6
+    named = (ROOT / "tests/jobs/cells.txt").read_text().split()
     for scale, *said in rows:
-        grid = list(load_grid(scale))
+        own = {name.partition("/")[2] for name in named if name.startswith(f"{scale}/")}
+        grid = [job for job in load_grid(scale) if job.name in own or not own]  # not what a user adds
         sent = [job for job in grid if not job.stage.local]
         groups = Counter(group_of(job, site) for job in sent)
         grouped = groups.pop(None) + sum(-(-size // TOGETHER) for size in groups.values())
