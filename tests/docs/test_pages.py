@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import click
 import pytest
 from typer.main import get_command
 
@@ -54,11 +53,10 @@ def test_named_files_and_folders_of_the_project_exist(page: Path) -> None:
 
 @every_page
 def test_named_commands_have_the_named_options(page: Path) -> None:
-    commands = get_command(app)
-    assert isinstance(commands, click.Group)
+    commands = get_command(app).commands
     for name, rest in COMMAND.findall(page.read_text()):
-        assert name in commands.commands, f"favae {name}: no such command"
-        known = {option for parameter in commands.commands[name].params for option in parameter.opts}
+        assert name in commands, f"favae {name}: no such command"
+        known = {option for parameter in commands[name].params for option in parameter.opts}
         named = set(re.findall(r"(?<=\s)--[a-z][\w-]*", rest))
         assert named <= known, f"favae {name}: no option {named - known}"
 

@@ -151,7 +151,7 @@ def test_bad_groups_are_refused_with_file_place_and_the_nearest_name(
             "tables.yaml",
             "each: evaluate_reconstruction/*-on-natural, label",
             "each: evaluate_reconstruction/*-on-natural, labl",
-            "tables.0.rows.3.labl: unknown key; did you mean 'label'?",
+            "tables.0.rows.3.labl: unknown key; did you mean 'label'",
         ),
         (
             "tables.yaml",
