@@ -163,8 +163,8 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     _describe_data(grid, draft)
     room = limit - sum(size_of(path) for path in needed)
     outputs: dict[str, Output] = {name: out for job in grid for name, out in read_card(job.card).outputs.items()}
-    offered = sorted((path for job in grid for path in offered(grid, job)), key=lambda path: (size_of(path), path))
-    for path in offered:
+    extra = sorted((path for job in grid for path in offered(grid, job)), key=lambda path: (size_of(path), path))
+    for path in extra:
         if (room := room - size_of(path)) < 0:
             break
         _copy(path, draft)
