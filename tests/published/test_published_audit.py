@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from published_support import add_experiment, write_result
+from published_support import COMMIT, add_experiment, write_result
 from tests_support import environment
 
 from favae.config.errors import ConfigError
@@ -203,7 +203,11 @@ def test_results_of_other_parameters_are_named(clone: Path) -> None:
     assert not any("prepare_dataset" in p for p in found)
 
 
-def test_an_experiment_that_was_added_since_is_no_problem_of_what_was_published(clone: Path) -> None:
+def test_an_experiment_that_was_added_since_is_no_problem_of_what_was_published(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = {"commit": COMMIT, "dirty": [], "contents": {}}
+    monkeypatch.setattr("favae.sync.publish.working_tree", lambda: clean)
     before = snapshot(ROOT / "tables")
     add_experiment()
     result = audit_bundle("tiny")
