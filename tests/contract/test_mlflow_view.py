@@ -356,9 +356,7 @@ def _look(address: str) -> None:
         browser.get(address)
         wait_for("favae-tiny")
         chosen = "return localStorage.getItem('mlflow.workflowType_v1')"
-        assert (
-            browser.execute_script(chosen) == '"machine_learning"'
-        )  # under the key that MLflow reads:
+        assert browser.execute_script(chosen) == '"machine_learning"'  # under the key that MLflow reads:
         assert "Model registry" in browser.find_element("tag name", "nav").text
         browser.get(f"{address}/#/experiments/1")
         wait_for("natural-f4-favae · train")
