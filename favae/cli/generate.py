@@ -13,7 +13,9 @@ def translate(
     images: Annotated[list[Path], typer.Argument(help="Label maps, edges or other inputs: files or folders.")],
     model: Annotated[Path, _MODEL],
     out: Annotated[Path, typer.Option(help="Folder for the generated images (PNG).")],
-    instances: Annotated[Path | None, typer.Option(help="Folder of instance maps of the same names.")] = None,
+    instances: Annotated[
+        Path | None, typer.Option(help="Folder of instance maps of the same names and subfolders.")
+    ] = None,
     mode: Annotated[
         Literal["auto", "train", "eval"],
         typer.Option(help="train: batch statistics and dropout, as pix2pix is tested; eval: neither."),

@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from favae.cli.generate import sample, translate
 from favae.cli.plan import plan
 from favae.cli.results import Scale
 from favae.cli.site import site
+from favae.runtime.disk import is_full
 
 app = typer.Typer(
     name="favae",
@@ -59,7 +61,9 @@ def entry() -> None:
 
 
 def _readable(error: BaseException) -> str:
-    """The message of an error. That of a name which the locale cannot write does not tell where it comes from."""
+    """The error in words, with what to do where it does not say so by itself."""
+    if is_full(error) and "make room" not in str(error):
+        return f"{error}; make room and start again"
     if not isinstance(error, UnicodeEncodeError):
         return str(error)
     return f"{error.object!r}: the locale's encoding, {error.encoding}, lacks a character; set PYTHONUTF8=1"
@@ -153,7 +157,8 @@ def reconstruct(
 
     Each image is written to OUT/<name>.png, in the same subfolders as in the given folder. If two images would have the
     same name, the suffix or the folder is added to their names. The command stops before it writes anything if it would
-    overwrite one of your images. Images that cannot be read are reported at the end, with exit code 1.
+    overwrite one of your images, or any file but the reconstruction of the same image with the same model. Images that
+    cannot be read are reported at the end, with exit code 1.
 
     To limit memory, an image of more than 512 x 512 pixels (256 x 256 for a model that down-samples by 2) is cut into
     overlapping tiles of 64 x 64 latent positions (at most 512 x 512 pixels), which are blended. Normalisation and
@@ -220,11 +225,19 @@ def finish(scale: Scale = None) -> None:
     from favae.sync.dvc import lock_results
     from favae.sync.mlflow import sync
 
-    # The results are there, whatever follows: nothing from here on fails the run.
     if "DVC_STAGE" not in os.environ:  # inside `dvc repro`, DVC records the stage itself
-        try:
-            said = lock_results(scale).message
-        except (ValueError, OSError, RuntimeError) as error:
-            said = f"results not recorded in DVC ({error}); when that is mended: favae lock"
-        print(said, file=sys.stderr)
-    print(sync(scale), file=sys.stderr)
+        _attempt(
+            lambda: lock_results(scale).message, "results not recorded in DVC ({}); when that is mended: favae lock"
+        )
+    _attempt(lambda: sync(scale), "mlflow: could not be updated ({}); when that is mended: favae mlflow-sync")
+
+
+def _attempt(act: Callable[[], str], otherwise: str) -> None:
+    """Print what `act` says. The results are there, whatever happens in it: an error of any kind fails no run."""
+    try:
+        said = act()
+    except Exception as error:
+        logging.getLogger(__name__).debug("", exc_info=True)
+        known = isinstance(error, ValueError | OSError | RuntimeError)
+        said = otherwise.format(_readable(error) if known else f"{type(error).__name__}: {error}")
+    print(said, file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +68,7 @@ def raw_changes(config: DatasetConfig, prepared: Path, raw_root: Path | None = N
     the same but it was written after `prepared`, unless such images are together larger than 1 GiB.
 
     Raises:
-        ValueError: the raw data no longer match the layout.
+        ValueError: the raw data no longer match the layout, or a table of `prepared` is damaged.
     """
     raw_root = paths.raw_root() if raw_root is None else raw_root
     if not is_there(config, raw_root) or not (prepared / RAW_TABLE).is_file():
@@ -76,8 +76,7 @@ def raw_changes(config: DatasetConfig, prepared: Path, raw_root: Path | None = N
     raw = RawFiles()
     records = list_records(config, raw_root, raw)
     now = {file.name: file for file in raw_files(config, raw_root, records, raw)}
-    with (prepared / RAW_TABLE).open(newline="", encoding="utf-8") as table:
-        before = {row["name"]: RawFile(row["name"], row["bytes"], row["sha256"]) for row in csv.DictReader(table)}
+    before = {file.name: file for row in _table(prepared / RAW_TABLE, _COLUMNS) for file in [RawFile(*row)]}
     changed = {name for name in now if before.get(name, now[name]) != now[name]}
     changed |= _rewritten([record for record in records if record.source in before.keys() - changed], prepared)
     lines = [f"added: {shown(name)}" for name in now if name not in before]
@@ -100,9 +99,18 @@ def _rewritten(records: Iterable[ImageRecord], prepared: Path) -> set[str]:
             touched[record.source], size = record.path, size + status.st_size
     if not touched or size > _MOST_HASHED:
         return set()
-    with (prepared / paths.INDEX).open(newline="", encoding="utf-8") as table:
-        before = {row["source"]: row["sha256"] for row in csv.DictReader(table) if row["source"] in touched}
-    return {name for name, sha256 in before.items() if sha256_of(touched[name]) != sha256}
+    before = dict(_table(prepared / paths.INDEX, ("source", "sha256")))
+    return {name for name, path in touched.items() if name in before and sha256_of(path) != before[name]}
+
+
+def _table(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
+    """These columns of each row of a CSV file. Raises ValueError naming the file where it has no such columns, or is damaged."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file, restval=""):
+                yield [row[name] for name in columns]
+    except (csv.Error, UnicodeDecodeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); prepare the data set again") from error
 
 
 def stamp(config: DatasetConfig, raw_root: Path) -> str:

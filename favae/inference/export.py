@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from favae.text import TextEncoder, build_text_encoder
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+_FLOAT, _WHOLE = "floating-point", "integer"
 
 
 P = ParamSpec("P")
@@ -45,12 +46,6 @@ def read_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
     if config.get("kind") != kind:
         raise ValueError(f"{folder / CONFIG}: contains a {config.get('kind')!r}, expected a {kind!r}")
     return config, tensors
-
-
-def refuse_missing(folder: Path) -> None:
-    """Raise FileNotFoundError naming a file of a model that is not there; the reader of weights does not name it."""
-    if (folder / CONFIG).is_file() and not (folder / WEIGHTS).exists():
-        raise FileNotFoundError(f"{folder}: no trained model here ({folder / WEIGHTS} is missing)")
 
 
 def refuse_not_finite(model: nn.Module, folder: Path) -> None:
@@ -87,6 +82,47 @@ def naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Conca
             ) from error
 
     return named
+
+
+@naming_the_folder
+def refuse_misfit(folder: Path, build: Callable[[Mapping[str, Any]], nn.Module]) -> None:
+    """Refuse a user's model whose files do not fit each other, before it takes any memory.
+
+    The network of `config.json`, made by `build` without memory, is compared with the names, shapes and types of the weights. What
+    cannot be read at all is left to the function that loads the model.
+
+    Raises:
+        FileNotFoundError: the weights are missing.
+        ValueError: naming the file and the first tensor that differs.
+    """
+    if not (folder / CONFIG).is_file():
+        return
+    if not (folder / WEIGHTS).exists():
+        raise FileNotFoundError(f"{folder}: no trained model here ({folder / WEIGHTS} is missing)")
+    try:
+        model = json.loads((folder / CONFIG).read_text(encoding="utf-8-sig"))["model"]
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, SafetensorError):
+        return
+    with torch.device("meta"):
+        state = build(model).state_dict()
+    expected = {name: (tuple(t.shape), _FLOAT if t.is_floating_point() else _WHOLE) for name, t in state.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        here, there = (_in_words(kinds.get(name)) for kinds in (found, expected))
+        if here != there:
+            raise ValueError(
+                f"{folder / WEIGHTS}: {name} is {here}, by {CONFIG} it must be {there}; fetch or train it again"
+            )
+
+
+def _kind(tensor: Any) -> tuple[tuple[int, ...], str]:
+    """Shape and type of a tensor in a file of weights."""
+    return tuple(tensor.get_shape()), _FLOAT if tensor.get_dtype().startswith(("F", "BF")) else _WHOLE
+
+
+def _in_words(kind: tuple[tuple[int, ...], str] | None) -> str:
+    return f"{kind[1]} {list(kind[0])}" if kind else "absent"
 
 
 def load_autoencoder(folder: Path, device: torch.device | str = "cpu") -> FAVAE:

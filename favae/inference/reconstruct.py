@@ -12,16 +12,17 @@ from PIL.PngImagePlugin import PngInfo
 
 from favae.data.images import BadImage, image_size, read_image, to_array
 from favae.data.walk import shown
-from favae.inference.export import load_autoencoder, refuse_missing, refuse_not_finite
-from favae.inference.targets import MADE_BY, Planned, plan
+from favae.inference.export import load_autoencoder, refuse_misfit, refuse_not_finite
+from favae.inference.targets import Planned, made_from, plan
 from favae.inference.tiling import reconstruct_pixels, tilings
-from favae.models import FAVAE
+from favae.models import FAVAE, build_autoencoder
 from favae.runtime.cpu import keep_freed_memory, use_threads
 from favae.runtime.files import replacing
 from favae.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
 _MOST_WORKERS = 4  # each thread needs the memory of one tile
+_FIRST_OF_SEVERAL = "first of several frames"  # as `read_image` says it
 _FEW_TILES = 8  # so few tiles take seconds: no progress bar
 
 
@@ -43,11 +44,11 @@ def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> 
         FileNotFoundError, ValueError: the model cannot be read, or a file that this command did not write would be
             overwritten. Nothing is written in these cases.
     """
-    planned, unused = plan(list(images), out)
+    planned, unused = plan(list(images), out, model_folder)
     for line in unused.lines():
         log.warning("%s", line)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    refuse_missing(model_folder)
+    refuse_misfit(model_folder, build_autoencoder)
     model = load_autoencoder(model_folder, device)
     refuse_not_finite(model, model_folder)
     threads = torch.get_num_threads()
@@ -63,7 +64,7 @@ def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> 
             workers = min(threads, expected, _MOST_WORKERS) if device == "cpu" else 1
             torch.set_num_threads(max(1, threads // workers))
             before = progress.done if progress else 0
-            yield _reconstruct(model, item, device, progress, workers)
+            yield _reconstruct(model, item, made_from(item.source, model_folder), device, progress, workers)
             if progress:
                 progress.advance(before + expected - progress.done)
     torch.set_num_threads(threads)
@@ -79,14 +80,17 @@ def _tiles(model: FAVAE, source: Path) -> int:
     return len(down.starts) * len(across.starts)
 
 
-def _reconstruct(model: FAVAE, item: Planned, device: str, progress: Progress | None, workers: int) -> Reconstructed:
+def _reconstruct(
+    model: FAVAE, item: Planned, origin: PngInfo, device: str, progress: Progress | None, workers: int
+) -> Reconstructed:
     try:
-        pixels = to_array(read_image(item.source, model.config["image_channels"]).image)
-        result = reconstruct_pixels(model, pixels, device, progress.advance if progress else lambda: None, workers)
-        made_by = PngInfo()
-        made_by.add_text("Software", MADE_BY)
+        decoded = read_image(item.source, model.config["image_channels"])
+        if _FIRST_OF_SEVERAL in decoded.changes:
+            log.warning("%s: %s is reconstructed", shown(item.source), _FIRST_OF_SEVERAL)
+        advance = progress.advance if progress else lambda: None
+        result = reconstruct_pixels(model, to_array(decoded.image), device, advance, workers)
         with replacing(item.target) as temporary:
-            Image.fromarray(result).save(temporary, format="PNG", pnginfo=made_by)
+            Image.fromarray(result).save(temporary, format="PNG", pnginfo=origin)
     except BadImage as error:
         return Reconstructed(item.source, None, error.reason)
     except OSError as error:

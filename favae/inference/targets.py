@@ -1,26 +1,32 @@
 """The file of each reconstruction. All files are determined before anything is written."""
 
+import hashlib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from favae.data.walk import IMAGE_SUFFIXES, Unused, shown, walk_images
 
-MADE_BY = "favae reconstruct"  # in the PNG's Software field: files with it may be overwritten
+MADE_BY = "favae reconstruct"  # in the PNG's Software field
+_MADE_FROM = (
+    "Source"  # field with a hash of the paths of image and model: made from these again, the file may be overwritten
+)
 # Images that cannot be read, or only with an additional package: included, so that their message tells what to do.
 _FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jfif", ".jpe", ".jxl", ".jp2"})
 
 
 @dataclass(frozen=True)
 class Planned:
-    """An image and the file of its reconstruction."""
+    """An image, the folders between the given folder and the image, and the file of its reconstruction."""
 
     source: Path
+    below: Path
     target: Path
 
 
@@ -37,7 +43,7 @@ class _Input:
         return [self.below / stem, self.below / long, above / self.below / stem, above / self.below / long]
 
 
-def plan(images: Iterable[Path], out: Path) -> tuple[list[Planned], Unused]:
+def plan(images: Iterable[Path], out: Path, model: Path) -> tuple[list[Planned], Unused]:
     """The images among files and folders, in order, each with a unique file in `out`, and the files in the folders that
     are not used.
 
@@ -46,21 +52,22 @@ def plan(images: Iterable[Path], out: Path) -> tuple[list[Planned], Unused]:
 
     Raises:
         ValueError: two images would still share a file, or a target is one of the images, is a file that this command
-            did not write, or cannot be created. Nothing is written in these cases.
+            did not write from the same image with the same model, or cannot be created. Nothing is written in these cases.
     """
     unused = Unused()
     inputs = _inputs(images, out, unused)
     planned = [
-        Planned(i.path, out / f"{name.as_posix()}.png") for i, name in zip(inputs, _distinct(inputs), strict=True)
+        Planned(i.path, i.below, out / f"{name.as_posix()}.png")
+        for i, name in zip(inputs, _distinct(inputs), strict=True)
     ]
-    _refuse_to_overwrite(planned)
+    _refuse_to_overwrite(planned, model)
     return planned, unused
 
 
 def _inputs(images: Iterable[Path], out: Path, unused: Unused) -> list[_Input]:
     found: dict[Path, _Input] = {}
     for path in images:
-        if path.is_dir():
+        if _is(path.is_dir):
             files = walk_images(path, unused, IMAGE_SUFFIXES | _FOREIGN_SUFFIXES, leave_out=out)
             inputs = [_Input(file, file.relative_to(path).parent) for file in files]
             if not files:
@@ -98,51 +105,65 @@ def _distinct(inputs: Sequence[_Input]) -> list[Path]:
                 level[number] += 1
 
 
-def _refuse_to_overwrite(planned: Sequence[Planned]) -> None:
+def _refuse_to_overwrite(planned: Sequence[Planned], model: Path) -> None:
     names = {_folded(Path(os.path.realpath(p.source))): p.source for p in planned}
-    identities = {_identity(p.source): p.source for p in planned if _exists(p.source)}
+    identities = {_identity(p.source): p.source for p in planned if _is(p.source.exists)}
     for item in planned:
         source = names.get(_folded(Path(os.path.realpath(item.target))))
-        if source is None and _exists(item.target):
+        if source is None and _is(item.target.exists):
             source = identities.get(_identity(item.target))
         if source is not None:
             raise ValueError(
                 f"{shown(item.target)}, where the reconstruction of {shown(item.source)} would be written, is the image "
                 f"{shown(source)} itself; give another folder as --out (nothing was written)"
             )
-        if (_exists(item.target) or item.target.is_symlink()) and not _made_here(item.target):
-            raise ValueError(
-                f"{shown(item.target)}, where the reconstruction of {shown(item.source)} would be written, exists and was "
-                "not written by this command; move it, or give another folder as --out (nothing was written)"
-            )
-        above = next(folder for folder in item.target.parents if folder.exists())
+        refuse_to_replace(item.target, item.source, model)
+        above = next(folder for folder in item.target.parents if _is(folder.exists))
         if not above.is_dir():
             raise ValueError(f"{shown(above)} is a file, expected a folder for the reconstructions; give another --out")
 
 
-def _exists(path: Path) -> bool:
+def _is(question: Callable[[], bool]) -> bool:
+    """The result of the test; False for a name that is too long."""
     try:
-        return path.exists()
-    except OSError:  # a name that is too long
+        return question()
+    except OSError:
         return False
 
 
-def refuse_to_replace(path: Path) -> None:
-    """Raise ValueError if `path` is a file that none of these commands wrote."""
-    if (_exists(path) or path.is_symlink()) and not _made_here(path):
+def refuse_to_replace(path: Path, *origin: Path) -> None:
+    """Raise ValueError if `path` exists, unless one of these commands wrote it from the same image and model (`origin`)."""
+    if not (_is(path.exists) or _is(path.is_symlink)):
+        return
+    program, digest = _made(path)
+    if program != MADE_BY or digest != _digest(origin):
+        how = "was not written by this command" if program != MADE_BY else "was made from another image or model"
         raise ValueError(
-            f"{shown(path)} exists and was not written by this command; move it, or give another folder as --out"
+            f"{shown(path)} exists and {how}; move it, or give another folder as --out (nothing was written)"
         )
 
 
-def _made_here(path: Path) -> bool:
+def made_from(*origin: Path) -> PngInfo:
+    """What a PNG says of itself: that one of these commands wrote it, and a hash of the paths that it was made from."""
+    said = PngInfo()
+    said.add_text("Software", MADE_BY)
+    said.add_text(_MADE_FROM, _digest(origin))
+    return said
+
+
+def _digest(origin: Iterable[Path]) -> str:
+    return hashlib.sha256(b"\0".join(os.fsencode(os.path.realpath(path)) for path in origin)).hexdigest()[:16]
+
+
+def _made(path: Path) -> tuple[str | None, str | None]:
+    """By what and from what a file was made, as far as it is a PNG that says so."""
     if not path.is_file():
-        return False
+        return None, None
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            return image.info.get("Software") == MADE_BY
+            return image.info.get("Software"), image.info.get(_MADE_FROM)
     except (OSError, SyntaxError, ValueError):
-        return False
+        return None, None
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -15,10 +15,11 @@ from favae.data.images import BadImage, read_image, squash, to_array
 from favae.data.label_maps import FACADES_COLOURS, nearest_colour, read_instance_map, read_label_map, resize_map
 from favae.data.pixels import to_uint8
 from favae.data.walk import shown
-from favae.inference.export import refuse_missing, refuse_not_finite
+from favae.inference.export import refuse_misfit, refuse_not_finite
 from favae.inference.generate import TrainedGenerator, load_generator
 from favae.inference.reconstruct import Reconstructed
-from favae.inference.targets import MADE_BY, plan, refuse_to_replace
+from favae.inference.targets import made_from, plan, refuse_to_replace
+from favae.models.generators import build_generator
 from favae.runtime.files import replacing
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ def translate_files(
         images: label maps (class indices, or the colours of Facades), edges or photographs, as the model was trained.
         model_folder: folder of the trained model.
         out: folder of the images, see `targets.plan` for their names.
-        instances: folder of instance maps with the names of the label maps, for a model that was trained with their borders.
+        instances: folder of instance maps with the names and subfolders of the label maps, for a model that was trained with
+            their borders.
         mode: `train` uses batch statistics and dropout, as pix2pix is tested; `eval` neither; `auto` is the former for
             pix2pix and the latter for others.
         seed: of dropout; the same for every image, so that images do not depend on each other.
@@ -54,16 +56,17 @@ def translate_files(
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from latents; use favae sample")
     if isinstance(condition, LabelsConditionConfig) and condition.edges and instances is None:
         raise ValueError(f"{model_folder}: the model was trained with borders of instances; give --instances FOLDER")
-    planned, unused = plan(list(images), out)
+    planned, unused = plan(list(images), out, model_folder)
     for line in unused.lines():
         log.warning("%s", line)
     test_mode = ("train" if model.model["kind"] == "pix2pix" else "eval") if mode == "auto" else mode
     for item in planned:
         try:
-            stored = _stored(item.source, model, instances)
+            beside = instances / item.below / item.source.name if instances else None
+            stored = _stored(item.source, model, beside)
             torch.manual_seed(seed)
             pixels = to_uint8(model.translate(torch.from_numpy(stored)[None], test_mode))[0].numpy()
-            _save(pixels, item.target)
+            _save(pixels, item.target, made_from(item.source, model_folder))
         except BadImage as error:
             yield Reconstructed(item.source, None, error.reason)
         except OSError as error:
@@ -75,7 +78,7 @@ def translate_files(
             yield Reconstructed(item.source, item.target)
 
 
-def _stored(path: Path, model: TrainedGenerator, instances: Path | None) -> np.ndarray:
+def _stored(path: Path, model: TrainedGenerator, instance_map: Path | None) -> np.ndarray:
     """Planes of a condition at the model's size, uint8 [K,H,W], as a prepared data set stores them. Raises BadImage."""
     condition, size = model.condition, model.size
     if not isinstance(condition, LabelsConditionConfig):
@@ -85,8 +88,8 @@ def _stored(path: Path, model: TrainedGenerator, instances: Path | None) -> np.n
     else:
         labels = read_label_map(path, condition.classes, condition.dont_care != "refuse")
     planes = [resize_map(labels, size)]
-    if condition.edges and instances is not None:
-        ids = read_instance_map(instances / path.name)
+    if condition.edges and instance_map is not None:
+        ids = read_instance_map(instance_map)
         if ids.shape != labels.shape:
             raise BadImage(str(path), f"its instance map has the size {ids.shape}, expected {labels.shape}")
         ids = resize_map(ids, size)
@@ -112,16 +115,16 @@ def sample_file(
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from conditions; use favae translate")
     files = [out / f"seed-{seed}.png", *(out / f"seed-{seed}-{n:04d}.png" for n in range(count if single else 0))]
     for path in files:
-        refuse_to_replace(path)
+        refuse_to_replace(path, model_folder)
     drawn = [to_uint8(part) for part in model.draw(count, 16, seed, truncation, noise="fixed")]
     pixels = torch.cat(drawn).numpy()
     for path, image in zip(files, [grid_of(pixels), *pixels], strict=False):
-        _save(image, path)
+        _save(image, path, made_from(model_folder))
     return files
 
 
 def _trained(folder: Path) -> TrainedGenerator:
-    refuse_missing(folder)
+    refuse_misfit(folder, build_generator)
     model = load_generator(folder, "cuda" if torch.cuda.is_available() else "cpu")
     refuse_not_finite(model.network, folder)
     return model
@@ -137,8 +140,6 @@ def grid_of(images_NHW3: np.ndarray) -> np.ndarray:
     return sheet.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
 
 
-def _save(pixels: np.ndarray, target: Path) -> None:
-    made_by = PngInfo()
-    made_by.add_text("Software", MADE_BY)
+def _save(pixels: np.ndarray, target: Path, origin: PngInfo) -> None:
     with replacing(target) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=made_by)
+        Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=origin)

@@ -237,6 +237,10 @@ def _cached(folder: Path, scale: str | None) -> Grid:
 
 def load_grid(scale: str | None = None) -> Grid:
     """The grid of a scale (default: the active one), cached per process and working directory."""
+    if scale is None:
+        tree = read_yaml(paths.GRID)
+        if isinstance(active := tree.get("active"), str) and active in tree:
+            scale = active  # one grid, by whichever name it is asked for
     return _cached(Path.cwd(), scale)
 
 

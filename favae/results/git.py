@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from favae.runtime import paths
-from favae.runtime.files import write_text
+from favae.runtime.files import read_memory, write_text
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _DECIDES = ("favae/", "params/", "workflow/rules/", "Snakefile", "constraints.txt")  # files that a result follows from
@@ -16,7 +16,14 @@ _SEARCHED = 200  # commits after the recorded one that are looked through
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            ["git", *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=60,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout
@@ -80,7 +87,4 @@ def write_git_record() -> None:
 
 def read_git_record() -> dict[str, Any]:
     """The record that the head process wrote, or an empty mapping."""
-    try:
-        return json.loads(paths.git_record().read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
+    return read_memory(paths.git_record())

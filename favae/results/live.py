@@ -63,7 +63,7 @@ def look(grid: Grid, job: Job) -> Live:
     losses = last_losses(state / CURVES) if state else {}
     step = int(losses.pop("step", 0))
     log = _tail(paths.log(job.scale, job.stage.name, job.cell))
-    if _is_held(paths.cell_lock(job.scale, job.stage.name, job.cell)):
+    if is_held(paths.cell_lock(job.scale, job.stage.name, job.cell)):
         phase, reason = Phase.RUNNING, ""
     elif state_of(job, check="sizes")[0] is State.OK:
         return Live(job, Phase.DONE)
@@ -107,9 +107,10 @@ def last_losses(curves: Path) -> dict[str, float]:
 def _row(line: bytes) -> dict[str, float] | None:
     try:
         row = json.loads(line)
-    except ValueError:  # being written
+    except (ValueError, RecursionError):  # being written, or damaged
         return None
-    return row if isinstance(row, dict) and "step" in row else None
+    whole = isinstance(row, dict) and "step" in row and all(type(value) in (int, float) for value in row.values())
+    return row if whole else None
 
 
 def _tail(path: Path) -> str:
@@ -121,7 +122,7 @@ def _tail(path: Path) -> str:
         return ""
 
 
-def _is_held(lock: Path) -> bool:
+def is_held(lock: Path) -> bool:
     """Whether a process holds a lock. It is asked for, shared and without waiting, and given back at once."""
     try:
         with lock.open("rb") as file:

@@ -116,6 +116,6 @@ def read_memory(path: Path) -> dict[str, Any]:
     """A JSON object that only saves time, such as remembered hashes; empty where it is missing or damaged."""
     try:
         known = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -42,7 +42,9 @@ class WaitingJob:
         """Those of this user; none while the controller does not answer."""
         command = ["squeue", "--noheader", "--states=PENDING", f"--user={os.getuid()}", "--format=%i|%r|%Z|%k"]
         try:
-            lines = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+            lines = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=60, check=True
+            ).stdout.splitlines()
         except (OSError, subprocess.SubprocessError):
             return  # asked again later
         for line in lines:

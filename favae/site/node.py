@@ -37,7 +37,7 @@ def run_on_node() -> str:
     }
     command = ["srun", "--ntasks=1", f"--chdir={Path.cwd()}", *options_of(request, 1), sys.executable, "-c", _PROGRAM]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_WAIT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_WAIT, check=False)
     except subprocess.TimeoutExpired:
         raise NodeFailed(
             f"the job was still waiting after {_WAIT} seconds; the queue is full: {' '.join(command[:-1])}"

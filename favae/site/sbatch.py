@@ -34,7 +34,7 @@ def refusal(options: tuple[str, ...]) -> str | None:
     """Why SLURM would refuse a job with these options (the last line of its message); None if it would take it."""
     command = ["sbatch", "--test-only", *options, "--wrap=true"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode == 0:

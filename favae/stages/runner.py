@@ -21,6 +21,7 @@ from favae.runtime import paths
 from favae.runtime.files import write_text
 from favae.runtime.usage import sampled
 from favae.stages.context import Context, run_stage
+from favae.stages.failures import cause_of
 
 log = logging.getLogger(__name__)
 _BUILD, _CODE = "build", "code.json"  # in the folder of a job's resume state
@@ -59,9 +60,15 @@ def _made(job: Job, threads: int | None, log_file: Path | None) -> Card:
     code = _code(job, state)
     threads = threads or os.cpu_count() or 1
     context = Context(state, _empty(state / _BUILD), threads, log_file, _outdated(job))
-    outcome = _work(job, context)
-    outcome.summary |= _behind(job)
-    card = publish(job, hashes, context.build, started, outcome, code)
+    try:
+        outcome = _work(job, context)
+        outcome.summary |= _behind(job)
+        card = publish(job, hashes, context.build, started, outcome, code)
+    except Exception as error:
+        cause = cause_of(job, error)
+        if cause is None:
+            raise
+        raise cause from error
     shutil.rmtree(context.state)
     return card
 
@@ -85,10 +92,24 @@ def _validate(job: Job) -> None:
 def _code(job: Job, state: Path) -> Code:
     """The code of this run and, where it takes over unfinished work, of the runs before."""
     file = state / _CODE
-    before = Code.model_validate_json(file.read_bytes()) if _is_begun(state) and file.exists() else None
+    before = _code_before(file) if _is_begun(state) and file.exists() else None
     code = merged(before, code_of(job))
     write_text(file, code.model_dump_json() + "\n")
     return code
+
+
+def _code_before(file: Path) -> Code:
+    """The recorded code; of a damaged record, code that no version has."""
+    try:
+        return Code.model_validate_json(file.read_bytes())
+    except ValueError:
+        log.warning(
+            "%s is damaged, so nothing says which code began this work: the result will count as one of changed code; "
+            "to begin anew instead, remove %s",
+            file,
+            file.parent,
+        )
+        return Code(units={}, libraries={})
 
 
 def _is_begun(state: Path) -> bool:

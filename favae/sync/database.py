@@ -7,14 +7,33 @@ import logging
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from favae.runtime.files import replacing
 
 log = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
+Mode = Literal["ro", "rw"]  # `ro` changes nothing, not even what a killed process left to be undone
 _WHOLE = 230_311  # user_version of a database that `_create` finished; MLflow does not use this field
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run in MLflow. The tag `started` is from the run record of the job; MLflow's own times are not used."""
+
+    run_id: str
+    status: str
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    artifact_uri: str
+
+    @property
+    def valid(self) -> bool:
+        """Whether the run is complete and not superseded by a later run of its cell."""
+        return self.status == "FINISHED" and self.tags.get("complete") == "yes" and self.tags.get("superseded") != "yes"
 
 
 def database_file(uri: str) -> Path | None:
@@ -30,7 +49,7 @@ def make_ready(path: Path, experiment: str, artifacts: str) -> None:
     """
     for left in path.parent.glob(f".{path.name}.*.tmp*"):  # of a process that was killed
         left.unlink()
-    if path.exists() and (problem := _problem(path)):
+    if path.exists() and (problem := damage(path, "rw")):
         aside = _set_aside(path)
         log.warning(
             "mlflow: %s %s; it was renamed to %s, and a new one is created from the results", path, problem, aside.name
@@ -39,6 +58,27 @@ def make_ready(path: Path, experiment: str, artifacts: str) -> None:
         _create(path)
     if path.absolute().is_relative_to(Path.cwd()):  # one outside may serve several projects
         _correct_artifacts(path, experiment, artifacts)
+
+
+def runs_in(path: Path, experiment: str) -> list[Run]:
+    """All runs of an experiment that are not deleted. Nothing is changed.
+
+    MLflow would make objects of all parameters too, which takes long with hundreds of runs.
+    """
+    with closing(_connect(path, "ro")) as database:
+        found = database.execute(
+            "select run_uuid, status, artifact_uri from runs join experiments using (experiment_id) "
+            "where experiments.name = ? and runs.lifecycle_stage = 'active'",
+            (experiment,),
+        )
+        runs = {run: Run(run, status, {}, {}, uri) for run, status, uri in found}
+        for run, key, value in database.execute("select run_uuid, key, value from tags"):
+            if run in runs:
+                runs[run].tags[key] = value
+        for run, key, value in database.execute("select run_uuid, key, value from latest_metrics where not is_nan"):
+            if run in runs:
+                runs[run].metrics[key] = value
+    return list(runs.values())
 
 
 def _create(path: Path) -> None:
@@ -50,23 +90,58 @@ def _create(path: Path) -> None:
             database.execute(f"pragma user_version = {_WHOLE}")
 
 
-def _problem(path: Path) -> str | None:
-    """Why a database must be replaced, or None for a complete one."""
+def _connect(path: Path, mode: Mode) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=60)
+
+
+def damage(path: Path, mode: Mode) -> str | None:
+    """Why a database must be replaced, such as "is damaged (...)", or None for a complete one."""
     try:
-        with closing(sqlite3.connect(path, timeout=60)) as database:
+        with closing(_connect(path, mode)) as database:
             (said,) = database.execute("pragma quick_check(1)").fetchone()
             if said != "ok":
                 return f"is damaged ({said})"
             (mark,) = database.execute("pragma user_version").fetchone()
             (runs,) = database.execute("select count(*) from runs").fetchone()
+            version = database.execute("select version_num from alembic_version").fetchone()
+            lacking = _lacking(database)
     except sqlite3.OperationalError as error:
         if "no such table" not in str(error):
             raise  # locked or not readable, which is no damage
         return "is incomplete (its creation was interrupted)"
     except sqlite3.DatabaseError as error:
         return f"is damaged ({error})"
+    if version is None:
+        return "is incomplete (it has no version)"
+    if lacking and version[0] == _present_version():  # a database of another version is MLflow's to judge
+        return f"is damaged (it lacks {lacking})"
     # MLflow does not say whether it finished creating a database. Without runs, a new one is as good.
     return None if runs or mark == _WHOLE else "holds no runs and may be incomplete"
+
+
+def _lacking(database: sqlite3.Connection) -> str | None:
+    """A table or column that the present MLflow needs and the database does not have; None where all are there.
+
+    MLflow makes some missing tables again, as its first version had them, and then fails at every later write.
+    """
+    import mlflow.store.db.utils  # noqa: F401  (declares all tables)
+    from mlflow.store.db.base_sql_model import Base
+
+    for name, table in Base.metadata.tables.items():
+        there = {column for _, column, *_ in database.execute(f'pragma table_xinfo("{name}")')}
+        if not there:
+            return f"the table {name}"
+        if absent := sorted({column.name for column in table.columns} - there):
+            return f"the column {name}.{absent[0]}"
+    return None
+
+
+def _present_version() -> str | None:
+    """Version of the databases that the present MLflow makes."""
+    import mlflow.store.db_migrations
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(next(iter(mlflow.store.db_migrations.__path__))).get_current_head()
 
 
 def _set_aside(path: Path) -> Path:

@@ -22,6 +22,7 @@ from favae.sync.dvc_yaml import CHECK, renew
 
 log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
+_NAMED = 5  # refused cells in a message
 _AT_A_TIME = 15  # DVC starts once for so many entries; what each costs grows with their number
 
 
@@ -48,7 +49,9 @@ def _is_busy(done: subprocess.CompletedProcess[str]) -> bool:
 def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run DVC of this environment, after any other DVC here has ended. Only head-side commands may."""
     command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_die_with_parent)
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=False, preexec_fn=_die_with_parent
+    )
 
 
 def _die_with_parent() -> None:
@@ -116,4 +119,5 @@ def lock_results(scale: str | None) -> LockReport:
             _commit(recorded, new, valid)
         keep_copies(valid)
     message = f"locked {len(valid)} of {len(rows)} cells"
-    return LockReport(not refused, message + (f"; refused: {', '.join(refused)}" if refused else ""))
+    more = f" and {len(refused) - _NAMED} more (favae status)" if len(refused) > _NAMED else ""
+    return LockReport(not refused, message + (f"; refused: {', '.join(refused[:_NAMED])}{more}" if refused else ""))

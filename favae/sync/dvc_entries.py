@@ -6,8 +6,10 @@ each cell it reads and writes all of `dvc.lock`, so that 500 new cells would tak
 that an entry means the same everywhere, it has no YAML aliases, which DVC uses for parameters that two places share.
 """
 
+import hashlib
 import io
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from favae.runtime.files import read_memory, write_text
 from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
 from favae.sync.dvc_yaml import CHECK, render_stage, resolved
 
+log = logging.getLogger(__name__)
 LOCK = Path("dvc.lock")
 _HEAD = "schema: '2.0'\nstages:\n"
 _ENTRY = re.compile(r"^  (\S+):\n((?:    .*\n?)+)", re.MULTILINE)
@@ -39,7 +42,7 @@ CONFLICT = (
 
 def entries() -> dict[str, str]:
     """Text of each entry of `dvc.lock`, by `stage@cell`. Raises ConfigError where it has a merge conflict."""
-    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
+    text = LOCK.read_text(encoding="utf-8", errors="replace") if LOCK.is_file() else ""  # such an entry is made again
     refuse_conflict(text)
     return dict(_ENTRY.findall(text))
 
@@ -157,7 +160,14 @@ class Recorded:
         path = self._cache / md5[:2] / (md5[2:] + (".dir" if is_folder else ""))
         if not path.exists():
             return False
-        return not is_folder or all(self._cached(file["md5"], False) for file in json.loads(path.read_bytes()))
+        if not is_folder:
+            return True
+        listing = path.read_bytes()
+        if hashlib.md5(listing, usedforsecurity=False).hexdigest() != md5:
+            log.warning("%s is damaged; it is made again from the results", path)
+            path.unlink()  # DVC would take it for whole
+            return False
+        return all(self._cached(file["md5"], False) for file in json.loads(listing))
 
     def _check(self) -> str:
         files = sorted(path for path in paths.PARAMS.iterdir() if path.suffix == ".yaml")
@@ -196,8 +206,13 @@ def _outs(entry: str) -> Iterator[tuple[str, str, str]]:
 
 def _config() -> Mapping[str, Any]:
     from dvc.config import Config
+    from dvc.exceptions import DvcException
 
-    return Config(".dvc", validate=False)
+    try:
+        return Config(".dvc", validate=False)
+    except (DvcException, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f".dvc/config cannot be read ({said}); restore it: git checkout .dvc/config") from None
 
 
 def _cache_folder() -> Path:

@@ -53,7 +53,7 @@ def renew() -> None:
         ConfigError: the file was outdated inside `dvc repro`. It is updated now, and the command can be repeated.
     """
     wanted = render(load_grid(None))
-    if PATH.is_file() and PATH.read_text(encoding="utf-8") == wanted:
+    if _is(wanted):
         return
     write_text(PATH, wanted)
     if "DVC_STAGE" in os.environ:
@@ -64,7 +64,11 @@ def renew() -> None:
 
 def is_current() -> bool:
     """Whether `dvc.yaml` agrees with the grid."""
-    return PATH.is_file() and PATH.read_text(encoding="utf-8") == render(load_grid(None))
+    return _is(render(load_grid(None)))
+
+
+def _is(text: str) -> bool:
+    return PATH.is_file() and PATH.read_bytes() == text.encode()
 
 
 def render_stage(name: str, grid: Grid) -> str:

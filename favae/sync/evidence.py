@@ -11,7 +11,8 @@ from favae.results.run_record import RunRecord, read_run_record
 from favae.results.status import INPUT, State, statuses
 from favae.runtime import paths
 from favae.runtime.hashes import canonical_json, sha256_file
-from favae.sync.experiment import Run, read_runs
+from favae.sync.database import Run
+from favae.sync.experiment import read_runs
 from favae.sync.shown_run import checkpoint_sha256
 
 SHORT = 12  # digits of a hash that are printed

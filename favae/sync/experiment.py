@@ -3,18 +3,16 @@
 import logging
 import os
 import sqlite3
-import tempfile
 import traceback
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from favae.runtime import paths
-from favae.sync.database import database_file, make_ready
+from favae.sync.database import Run, damage, database_file, make_ready, runs_in
 from favae.sync.secrets import shown, without_secrets
 
 log = logging.getLogger(__name__)
@@ -34,22 +32,6 @@ class Unreachable(ConnectionError):
     """The tracking server or its database does not answer."""
 
     passing = False  # whether the same command may succeed later, with nothing changed but the server's or disk's state
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run in MLflow. The tag `started` is from the run record of the job; MLflow's own times are not used."""
-
-    run_id: str
-    status: str
-    tags: dict[str, str]
-    metrics: dict[str, float]
-    artifact_uri: str = ""
-
-    @property
-    def valid(self) -> bool:
-        """Whether the run is complete and not superseded by a later run of its cell."""
-        return self.status == "FINISHED" and self.tags.get("complete") == "yes" and self.tags.get("superseded") != "yes"
 
 
 @dataclass(frozen=True)
@@ -99,33 +81,27 @@ def _passes(error: BaseException | None) -> bool:
 
 
 def read_runs(scale: str, uri: str) -> dict[tuple[str, str], list[Run]]:
-    """All runs of `favae-<scale>` by (stage, cell), without changing anything: of a database file, a copy is read.
+    """All runs of `favae-<scale>` by (stage, cell), without changing anything.
 
     Empty where the database or the experiment does not exist.
 
     Raises:
         Unreachable: naming the address and what went wrong there.
     """
-    address = uri
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            if (database := database_file(uri)) is not None:
-                if not database.exists():
-                    return {}
-                copy = Path(folder) / "mlflow.db"
-                with (
-                    closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as source,
-                    closing(sqlite3.connect(copy)) as target,
-                ):
-                    source.backup(target)
-                uri = f"sqlite:///{copy}"
-            client = _client(uri)
-            there = client.get_experiment_by_name(f"favae-{scale}")
-            return _read_runs(client, there.experiment_id) if there else {}
-        except Exception as error:  # noqa: BLE001  (raised again, without what must not be shown)
-            # The same unrelated kinds as in `open_experiment`.
-            said = without_secrets(f"{type(error).__name__}: {error}", address)
-            raise Unreachable(f"{shown(address)}: {said}") from None
+    try:
+        if (database := database_file(uri)) is not None:
+            if not database.exists():
+                return {}
+            if problem := damage(database, "ro"):
+                raise ValueError(f"it {problem}; `favae mlflow-sync` makes a new one from the results")
+            return _by_cell(runs_in(database, f"favae-{scale}"))
+        client = _client(uri)
+        there = client.get_experiment_by_name(f"favae-{scale}")
+        return _by_cell(_read_runs(client, there.experiment_id)) if there else {}
+    except Exception as error:  # noqa: BLE001  (raised again, without what must not be shown)
+        # The same unrelated kinds as in `open_experiment`.
+        said = without_secrets(f"{type(error).__name__}: {error}", uri)
+        raise Unreachable(f"{shown(uri)}: {said}") from None
 
 
 def _client(uri: str) -> Any:
@@ -149,19 +125,25 @@ def _open(name: str, uri: str) -> Experiment:
     if there and there.lifecycle_stage == "deleted":
         client.restore_experiment(there.experiment_id)
     identifier = there.experiment_id if there else client.create_experiment(name, artifacts)
-    return Experiment(client, identifier, _read_runs(client, identifier))
+    found = _read_runs(client, identifier) if database is None else runs_in(database, name)
+    return Experiment(client, identifier, _by_cell(found))
 
 
-def _read_runs(client: Any, identifier: str) -> dict[tuple[str, str], list[Run]]:
-    """All runs that are not deleted, read in pages to need few requests."""
-    runs: dict[tuple[str, str], list[Run]] = {}
+def _read_runs(client: Any, identifier: str) -> Iterator[Run]:
+    """Like `runs_in`, of a server: read in pages to need few requests."""
     token = None
     while True:
         page = client.search_runs([identifier], page_token=token)
         for run in page:
-            tags = dict(run.data.tags)
-            one = Run(run.info.run_id, run.info.status, tags, dict(run.data.metrics), run.info.artifact_uri)
-            runs.setdefault((tags.get("stage", ""), tags.get("cell", "")), []).append(one)
+            tags, metrics = dict(run.data.tags), dict(run.data.metrics)
+            yield Run(run.info.run_id, run.info.status, tags, metrics, run.info.artifact_uri)
         token = page.token
         if not token:
-            return runs
+            return
+
+
+def _by_cell(found: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
+    runs: dict[tuple[str, str], list[Run]] = {}
+    for run in found:
+        runs.setdefault((run.tags.get("stage", ""), run.tags.get("cell", "")), []).append(run)
+    return runs

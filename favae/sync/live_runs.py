@@ -9,7 +9,8 @@ from typing import Any
 
 from favae.jobs.grid import Grid, Job
 from favae.results.live import CURVES, Live, Phase, look, rows_after
-from favae.sync.experiment import Experiment, Run
+from favae.sync.database import Run
+from favae.sync.experiment import Experiment
 from favae.sync.shown_run import PARAM_LENGTH, VIEW, flatten, run_name, usage_of, user
 
 _STATUS = {Phase.RUNNING: "RUNNING", Phase.FAILED: "FAILED", Phase.STOPPED: "KILLED"}
@@ -20,6 +21,8 @@ def sync_live(experiment: Experiment, grid: Grid) -> int:
     shown = 0
     for job in grid:
         runs = [run for run in experiment.runs.get((job.stage.name, job.cell), []) if run.tags.get("live") == "yes"]
+        if not runs and not job.stage.name.startswith("train_"):
+            continue
         live = look(grid, job)
         if live.phase not in _STATUS or not job.stage.name.startswith("train_"):
             for run in runs:

@@ -13,8 +13,8 @@ from favae.jobs.grid import Job, load_grid
 from favae.results.cards import Card, read_card
 from favae.results.run_record import RunRecord, read_run_record
 from favae.runtime import paths
-from favae.sync.database import is_kept
-from favae.sync.experiment import Experiment, Run, Unreachable, open_experiment
+from favae.sync.database import Run, is_kept
+from favae.sync.experiment import Experiment, Unreachable, open_experiment
 from favae.sync.live_runs import sync_live
 from favae.sync.secrets import shown
 from favae.sync.shown_run import (

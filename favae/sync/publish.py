@@ -72,7 +72,8 @@ def publish(scale: str | None, limit: int = LIMIT) -> Published:
 
 
 def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], known: Collection[str]) -> Published:
-    """Fill a draft, and replace the bundle by it if its audit finds no problem except those in `known`."""
+    """Fill a draft, and replace the bundle by it if its audit finds no problem except those in `known`, and no file is lost."""
+    _refuse([f"{path} was not published from here and would be lost: move it" for path in _others(bundle)])
     with replacing(bundle.root) as folder:
         draft = Bundle(grid.scale, folder)
         manifest = fill(draft)
@@ -142,6 +143,16 @@ def _refuse(problems: list[str]) -> None:
     if problems:
         more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise ValueError("nothing is published:\n  " + "\n  ".join(problems[:_SHOWN]) + more)
+
+
+def _others(bundle: Bundle) -> Iterator[Path]:
+    """Files in folders of a bundle that its manifest does not list. Files beside the folders are kept."""
+    manifest = bundle.manifest()
+    known = manifest.shipped if manifest else {}
+    for path in sorted(bundle.root.glob("*/**/*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(bundle.root).parts)  # of file managers
+        if path.is_file() and not hidden and path.relative_to(bundle.root).as_posix() not in known:
+            yield path
 
 
 def _keep_pages(bundle: Bundle, draft: Bundle) -> None:

@@ -159,6 +159,7 @@ def _snakemake(scale: str, *options: str, targets: Sequence[str] = ()) -> str:
         [*command, "--config", f"scale={scale}"],
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         env=os.environ | {_ADOPTING: "yes"},
     )

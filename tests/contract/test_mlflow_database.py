@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mlflow import MlflowClient
 from tests_support import call, environment
 
 from favae.sync.database import database_file
-from favae.sync.experiment import Unreachable, open_experiment
+from favae.sync.experiment import Unreachable, open_experiment, read_runs
 from favae.sync.secrets import shown, without_secrets
 
 URI = "sqlite:///data/mlflow/mlflow.db"
@@ -55,6 +56,19 @@ def _tables_without_the_last_steps(path: Path) -> None:
         half.execute("pragma user_version = 0")
 
 
+def _after(*statements: str) -> Callable[[Path], None]:
+    """A database with a run on which somebody executed these statements."""
+
+    def damage(path: Path) -> None:
+        opened()
+        with closing(sqlite3.connect(path)) as half, half:
+            half.execute("insert into runs (run_uuid, experiment_id, lifecycle_stage) values ('r', 1, 'active')")
+            for statement in statements:
+                half.execute(statement)
+
+    return damage
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -63,6 +77,11 @@ def _tables_without_the_last_steps(path: Path) -> None:
         lambda path: path.write_bytes(b"SQLite format 3\0" + b"\7" * 5000),
         _half,
         _tables_without_the_last_steps,
+        _after("drop table latest_metrics"),
+        _after("drop table metrics", "create table metrics (key text, value float)"),  # as MLflow makes it again
+        _after("alter table datasets drop column dataset_profile"),
+        _after("drop table alembic_version"),
+        _after("delete from alembic_version"),
     ],
 )
 def test_a_broken_database_is_set_aside_and_made_anew(database: Path, broken) -> None:
@@ -75,6 +94,17 @@ def test_a_broken_database_is_set_aside_and_made_anew(database: Path, broken) ->
     assert aside.read_bytes() == content
     assert opened().stdout == done.stdout
     assert not database.with_name("mlflow.db.aside-2").exists()
+
+
+def test_an_audit_names_what_the_database_lacks_and_changes_nothing(database: Path) -> None:
+    _after("drop table trace_info")(database)
+    content = database.read_bytes()
+    with pytest.raises(
+        Unreachable, match=r"it is damaged \(it lacks the table trace_info\); `favae mlflow-sync` makes"
+    ):
+        read_runs("tiny", URI)
+    assert database.read_bytes() == content
+    assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
 
 
 @pytest.mark.parametrize("after", [0.3, 2.0])

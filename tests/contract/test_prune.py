@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from contract_support import edit
+from filelock import FileLock
 from tests_support import call, planned
 
 
@@ -31,6 +32,9 @@ def test_prune_lists_then_removes_what_no_cell_asks_for(results: Path) -> None:
         "data/tiny/logs/evaluate_reconstruction/natural-f2-favae-on-scientific.log",
         "data/tiny/runs/evaluate_reconstruction/natural-f2-favae-on-scientific.json",
     }
+    busy = interrupted.parent / "lock"
+    with FileLock(busy):  # a training that began with other parameters runs
+        assert str(interrupted.relative_to(results)) not in call(results, "favae", "prune").stdout
     assert set(call(results, "favae", "prune").stdout.split()) == expected
     assert all((results / path).exists() for path in expected)
     call(results, "favae", "prune", "--yes")

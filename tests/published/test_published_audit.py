@@ -271,6 +271,19 @@ def test_only_small_files_are_shipped_beyond_what_every_bundle_has(project: Path
     assert Bundle.of("tiny").manifest() == manifest
 
 
+@pytest.mark.parametrize("stray", ["figures/by-hand.png", "notes/mine.md"])
+def test_publishing_removes_no_file_that_it_did_not_write(project: Path, stray: str) -> None:
+    publish("tiny")
+    path = ROOT / stray
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    with pytest.raises(ValueError, match=f"{path} was not published from here and would be lost: move it"):
+        publish("tiny")
+    assert path.read_text() == "mine"
+    path.unlink()
+    publish("tiny")
+
+
 def test_tables_are_not_written_anew_over_results_that_do_not_hold(clone: Path) -> None:
     (ROOT / "results" / EVALUATION / "metrics.json").unlink()
     before = snapshot(ROOT)

@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 from favae.cli.main import app
 from favae.config.errors import ConfigError
-from favae.inference.generate import load_generator
+from favae.config.pairs import LabelsConditionConfig
+from favae.inference.generate import TrainedGenerator, load_generator
+from favae.inference.translate import translate_files
 from favae.jobs.grid import Grid, load_grid
 from favae.stages.runner import run_job
 
@@ -337,6 +339,31 @@ def test_every_function_that_runs_in_a_job_is_in_its_code(project: Grid, tmp_pat
     """One job of each kind of model; `tests/fingerprint/test_executed.py` has the other stages."""
     for cell in project.cells(stage):
         assert unrecorded(project.job(stage, cell), tmp_path / cell) == "", cell
+
+
+def test_an_instance_map_is_that_in_the_subfolder_of_its_label_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Network(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            return torch.zeros(len(x), 3, *x.shape[2:])
+
+    condition = LabelsConditionConfig(kind="labels", classes=2, edges=True)
+    model = TrainedGenerator(Network(), {"kind": "spade", "image_size": 8}, condition)
+    monkeypatch.setattr(TrainedGenerator, "device", torch.device("cpu"))
+    monkeypatch.setattr("favae.inference.translate._trained", lambda folder: model)
+    for part in ("one", "two"):  # objects: one, and two side by side
+        for kind in ("labels", "instances"):
+            ids = np.zeros((8, 8), np.uint8)
+            ids[:, 4:] = kind == "instances" and part == "two"
+            (tmp_path / kind / part).mkdir(parents=True)
+            Image.fromarray(ids).save(tmp_path / kind / part / "x.png")
+    found = translate_files([tmp_path / "labels"], Path(), tmp_path / "out", tmp_path / "instances")
+    assert [one.problem for one in found] == ["", ""]
+    assert [bool(x[0, -1].any()) for x in seen] == [False, True]
 
 
 def test_a_model_and_a_data_set_that_do_not_fit_are_refused(project: Grid, tmp_path: Path) -> None:

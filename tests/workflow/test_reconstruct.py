@@ -3,60 +3,25 @@
 import logging
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from reconstruct_support import MODEL, tiny_model
 from tests_support import ROOT, call, environment
 
 from favae.data.pixels import to_float, to_uint8
-from favae.inference.export import load_autoencoder, save_weights
+from favae.inference.export import load_autoencoder
 from favae.inference.reconstruct import reconstruct_files
 from favae.inference.targets import plan
 from favae.inference.tiling import Tiling, reconstruct_any_size, reconstruct_pixels, tilings
 from favae.models import FAVAE
 
-MODEL = {
-    "image_size": 16,
-    "base_channels": 4,
-    "channel_multipliers": [1, 1, 2],
-    "res_blocks": 1,
-    "attention_resolutions": [],
-    "latent_channels": 4,
-    "norm_groups": 2,
-    "fcm_groups": 2,
-    "quantizer": {"kind": "cosine", "codes": 8, "dim": 4},
-}
-
-
-def _model() -> FAVAE:
-    torch.manual_seed(0)
-    return FAVAE(**MODEL).eval().requires_grad_(False)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save_weights(folder, _model().state_dict(), {"kind": "autoencoder", "model": {"kind": "favae", **MODEL}})
-    return folder
-
-
-@pytest.fixture
-def image(tmp_path: Path):
-    def make(name: str, size: tuple[int, int] = (9, 7)) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(len(name)).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(path, format=None if path.suffix.lower() in (".png", ".bmp", ".jpg") else "PNG")
-        return path
-
-    return make
+MODEL_FOLDER = Path("model")
 
 
 def _run(model: Path, out: Path, *images: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -66,7 +31,7 @@ def _run(model: Path, out: Path, *images: Path, code: int = 0) -> subprocess.Com
 
 
 def _targets(out: Path, *images: Path) -> list[str]:
-    return [item.target.relative_to(out).as_posix() for item in plan(images, out)[0]]
+    return [item.target.relative_to(out).as_posix() for item in plan(images, out, MODEL_FOLDER)[0]]
 
 
 def test_saved_and_loaded_weights_are_the_same_model(model: Path) -> None:
@@ -126,22 +91,6 @@ def test_errors_are_one_line(model: Path, tmp_path: Path, images: str, damage: s
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_weights_that_are_not_finite_and_missing_weights_are_named(
-    model: Path, tmp_path: Path, image: Callable[[str], Path], value: float
-) -> None:
-    photo, weights = image("own/photo.png"), model / "model.safetensors"
-    tensors = load_file(weights)
-    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
-    tensors[name].view(-1)[0] = value
-    save_file(tensors, weights)
-    with pytest.raises(ValueError, match=f"model.safetensors: 1 tensors are not finite, such as {name}"):
-        list(reconstruct_files([photo], model, tmp_path / "o"))
-    weights.unlink()
-    with pytest.raises(FileNotFoundError, match=r"no trained model here \(.*model\.safetensors is missing"):
-        list(reconstruct_files([photo], model, tmp_path / "o"))
-
-
 def test_the_command_refuses_to_replace_an_image_by_its_reconstruction(model, image):
     original = image("own/photo.png")
     other = image("own/other.bmp")
@@ -174,7 +123,7 @@ def test_a_target_that_is_an_input_in_any_way_is_refused(image, tmp_path, monkey
         (tmp_path / "link").symlink_to(out)
         out = tmp_path / "link"
     with pytest.raises(ValueError, match="would be written, is the image"):
-        plan([source], out)
+        plan([source], out, MODEL_FOLDER)
 
 
 def test_a_file_that_another_program_wrote_is_not_replaced_but_an_earlier_result_is(model, image, tmp_path):
@@ -186,6 +135,25 @@ def test_a_file_that_another_program_wrote_is_not_replaced_but_an_earlier_result
     (out / "a.png").unlink()
     for _ in range(2):
         assert _run(model, out, source).stdout.strip() == str(out / "a.png")
+
+
+def test_what_was_made_from_another_image_or_with_another_model_is_not_replaced(model, image, tmp_path):
+    one, other, out = image("x/photo.png"), image("y/photo.png"), tmp_path / "out"
+    (first,) = reconstruct_files([one], model, out)
+    before = first.target.read_bytes()
+    another = Path(shutil.copytree(model, tmp_path / "another"))
+    for source, folder in ((other, model), (one, another)):
+        with pytest.raises(ValueError, match=r"photo\.png exists and was made from another image or model"):
+            list(reconstruct_files([source], folder, out))
+    assert first.target.read_bytes() == before
+    assert [r.target for r in reconstruct_files([one], model, out)] == [first.target]
+
+
+def test_of_several_frames_it_is_said_that_the_first_is_reconstructed(model, tmp_path, caplog):
+    frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    (found,) = reconstruct_files([tmp_path / "moving.gif"], model, tmp_path / "out")
+    assert found.target and "moving.gif: first of several frames is reconstructed" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -210,7 +178,7 @@ def test_images_never_share_a_target(image, tmp_path, sources, targets):
 def test_images_that_cannot_be_told_apart_are_refused(image, tmp_path):
     one, other = image("x/a/photo.png"), image("y/a/photo.png")
     with pytest.raises(ValueError, match=r"x/a/photo\.png and .*y/a/photo\.png would both be written to"):
-        plan([one, other], tmp_path / "out")
+        plan([one, other], tmp_path / "out", MODEL_FOLDER)
 
 
 def test_folders_keep_their_subfolders_and_are_searched_like_data_sets(image, tmp_path):
@@ -219,7 +187,7 @@ def test_folders_keep_their_subfolders_and_are_searched_like_data_sets(image, tm
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "notes.txt").touch()
     image("in/out/earlier.png")
-    planned, unused = plan([tmp_path / "in"], tmp_path / "in" / "out")
+    planned, unused = plan([tmp_path / "in"], tmp_path / "in" / "out", MODEL_FOLDER)
     names = [item.target.relative_to(tmp_path / "in" / "out").as_posix() for item in planned]
     assert names == ["a.png", "sub/a.png", "x.png/c.png"]
     assert {"hidden or system file", "link to a folder above it", "suffix .txt", "folder of results"} <= set(
@@ -261,7 +229,11 @@ def test_a_pipe_a_loop_of_links_and_a_long_name_stop_nothing(model, image, tmp_p
     (folder / "2.png").symlink_to("1.png")
     os.mkfifo(folder / "inside.png")
     os.mkfifo(pipe)
-    results = {r.source.name: r for r in reconstruct_files([folder, pipe], model, tmp_path / "out")}
+    image(f"in/{'m' * 251}.png"), image(f"in/{'m' * 251}.bmp")  # with their suffixes, the names are too long
+    given = [folder, pipe, Path("y" * 300)]
+    results = {r.source.name: r for r in reconstruct_files(given, model, tmp_path / "out")}
+    assert "File name too long" in results[f"{'m' * 251}.bmp"].problem
+    assert "File name too long" in results["y" * 300].problem
     assert {name for name, r in results.items() if r.target} == {"a.png", f"{'n' * 251}.png"}
     assert results["pipe.png"].problem == "not a file, expected an image"
     assert results["1.png"].problem.startswith("cannot be read: Too many levels of symbolic links")
@@ -294,15 +266,15 @@ def test_folders_without_images_are_named(image, tmp_path):
     with pytest.raises(
         ValueError, match=r"no images .* in the folders given: 1 not used \(folder without images\): .*x\.png"
     ):
-        plan([tmp_path / "x.png"], tmp_path / "out")
-    planned, unused = plan([tmp_path / "x.png", image("a.png")], tmp_path / "out")
+        plan([tmp_path / "x.png"], tmp_path / "out", MODEL_FOLDER)
+    planned, unused = plan([tmp_path / "x.png", image("a.png")], tmp_path / "out", MODEL_FOLDER)
     assert len(planned) == 1 and "folder without images" in unused.summary()
 
 
 def test_a_folder_for_results_that_is_a_file_is_refused_first(image, tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(ValueError, match="out is a file, expected a folder"):
-        plan([image("a.png")], tmp_path / "out")
+        plan([image("a.png")], tmp_path / "out", MODEL_FOLDER)
 
 
 @pytest.mark.parametrize("length", [1, 3, 64, 65, 100, 129, 257, 1000])
@@ -321,7 +293,7 @@ def test_tiles_cover_an_axis_with_weights_that_sum_to_one(length, side, factor):
 
 @pytest.mark.parametrize("size", [(512, 512), (17, 30), (1024, 256), (5, 3)])
 def test_an_image_up_to_the_documented_size_is_reconstructed_in_one_piece(size):
-    model, pixels = _model(), np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    model, pixels = tiny_model(), np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
     x = torch.tensor(pixels).permute(2, 0, 1)[None]
     expected = to_uint8(reconstruct_any_size(model, to_float(x)))[0].numpy()
     assert np.array_equal(reconstruct_pixels(model, pixels), expected)
@@ -341,7 +313,7 @@ def _smooth(height: int, width: int) -> np.ndarray:
 
 
 def test_steps_across_tile_borders_are_no_larger_than_inside_tiles():
-    model, pixels = _model(), _smooth(700, 900)
+    model, pixels = tiny_model(), _smooth(700, 900)
     down, across = tilings(model, 700, 900)
     assert len(down.starts) > 2 and len(across.starts) > 3
     calls: list[None] = []
@@ -358,7 +330,7 @@ def test_steps_across_tile_borders_are_no_larger_than_inside_tiles():
 
 
 def test_tiles_do_not_depend_on_the_number_of_workers():
-    model, pixels = _model(), _smooth(600, 700)
+    model, pixels = tiny_model(), _smooth(600, 700)
     assert np.array_equal(reconstruct_pixels(model, pixels), reconstruct_pixels(model, pixels, workers=3))
 
 

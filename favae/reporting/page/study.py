@@ -176,9 +176,13 @@ def read_answers(files: Iterable[Path]) -> list[Answers]:
     found: dict[str, Answers] = {}
     for file in files:
         try:
-            answers = Answers.model_validate_json(file.read_text(encoding="utf-8"))
+            answers = Answers.model_validate_json(file.read_text(encoding="utf-8-sig"))
         except (ValidationError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file}: expected the answers that the page of a study saves ({error})") from None
+            what = str(error)
+            if isinstance(error, ValidationError):
+                first = error.errors()[0]
+                what = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+            raise ValueError(f"{file}: expected the answers that the page of a study saves ({what})") from None
         if answers.participant in found:
             raise ValueError(f"{file}: a second file of the participant {answers.participant}; leave one of them out")
         other = next(iter(found.values()), answers)

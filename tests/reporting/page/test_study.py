@@ -59,9 +59,12 @@ def test_answers_of_another_study_or_twice_the_same_person_are_refused(tmp_path:
     other.write_text(first.read_text().replace("s" * 64, "t" * 64).replace('"participant": "a"', '"participant": "b"'))
     with pytest.raises(ValueError, match="another study"):
         read_answers([first, other])
-    other.write_text("{}")
-    with pytest.raises(ValueError, match=r"other\.json: expected the answers"):
-        read_answers([other])
+    for content in (b"{}", b"\xff", b"[" * 100_000):
+        other.write_bytes(content)
+        with pytest.raises(ValueError, match=r"other\.json: expected the answers.*\)$"):
+            read_answers([other])
+    first.write_bytes(b"\xef\xbb\xbf" + first.read_bytes())  # saved again by an editor of Windows
+    assert read_answers([first])
 
 
 def test_no_study_of_photographs_that_may_not_be_published(project: Path) -> None:
