@@ -72,9 +72,13 @@ _INFO = {
     ),
     "rkid_randconv": MetricInfo("Kernel distance of reconstructions (random convolutions)", "", "lower", "rKD random"),
     "fid": MetricInfo("FID", "", "lower"),
-    "fid_real": MetricInfo("FID of real training images", "", "neither"),
-    "fd_squeezenet_real": MetricInfo("Frechet distance of real training images (SqueezeNet features)", "", "neither"),
-    "fd_randconv_real": MetricInfo("Frechet distance of real training images (random convolutions)", "", "neither"),
+    "fid_real": MetricInfo("FID of real training images", "", "neither", "FID real"),
+    "fd_squeezenet_real": MetricInfo(
+        "Frechet distance of real training images (SqueezeNet features)", "", "neither", "FD Squeeze real"
+    ),
+    "fd_randconv_real": MetricInfo(
+        "Frechet distance of real training images (random convolutions)", "", "neither", "FD random real"
+    ),
     "kid": MetricInfo("KID", "", "lower"),
     "kid_squeezenet": MetricInfo("Kernel distance (SqueezeNet features)", "", "lower", "KD Squeeze"),
     "kid_randconv": MetricInfo("Kernel distance (random convolutions)", "", "lower", "KD random"),
@@ -88,17 +92,23 @@ _INFO = {
     "is": MetricInfo("IS", "", "higher"),
     "segmenter_miou": MetricInfo("mIoU of our own segmenter", "", "higher", "mIoU own"),
     "segmenter_accuracy": MetricInfo("Pixel accuracy of our own segmenter", "", "higher", "Accuracy own"),
-    "segmenter_accuracy_including": MetricInfo("The same, pixels without a class wrong", "", "higher"),
-    "segmenter_miou_real": MetricInfo("mIoU of real images", "", "neither"),
-    "segmenter_miou_blurred": MetricInfo("mIoU of real images, blurred 3x3", "", "neither"),
-    "segmenter_miou_grey": MetricInfo("mIoU of real images, grey", "", "neither"),
-    "segmenter_miou_mean_colours": MetricInfo("mIoU of mean colours of classes", "", "neither"),
-    "segmenter_miou_other": MetricInfo("mIoU of images of others", "", "neither"),
-    "segmenter_accuracy_real": MetricInfo("Pixel accuracy of real images", "", "neither"),
-    "segmenter_accuracy_blurred": MetricInfo("Pixel accuracy of real images, blurred 3x3", "", "neither"),
-    "segmenter_accuracy_grey": MetricInfo("Pixel accuracy of real images, grey", "", "neither"),
-    "segmenter_accuracy_mean_colours": MetricInfo("Pixel accuracy of mean colours of classes", "", "neither"),
-    "segmenter_accuracy_other": MetricInfo("Pixel accuracy of images of others", "", "neither"),
+    "segmenter_accuracy_including": MetricInfo(
+        "The same, pixels without a class wrong", "", "higher", "Accuracy own, all"
+    ),
+    "segmenter_miou_real": MetricInfo("mIoU of real images", "", "neither", "mIoU real"),
+    "segmenter_miou_blurred": MetricInfo("mIoU of real images, blurred 3x3", "", "neither", "mIoU blurred"),
+    "segmenter_miou_grey": MetricInfo("mIoU of real images, grey", "", "neither", "mIoU grey"),
+    "segmenter_miou_mean_colours": MetricInfo("mIoU of mean colours of classes", "", "neither", "mIoU colours"),
+    "segmenter_miou_other": MetricInfo("mIoU of images of others", "", "neither", "mIoU others"),
+    "segmenter_accuracy_real": MetricInfo("Pixel accuracy of real images", "", "neither", "Accuracy real"),
+    "segmenter_accuracy_blurred": MetricInfo(
+        "Pixel accuracy of real images, blurred 3x3", "", "neither", "Accuracy blurred"
+    ),
+    "segmenter_accuracy_grey": MetricInfo("Pixel accuracy of real images, grey", "", "neither", "Accuracy grey"),
+    "segmenter_accuracy_mean_colours": MetricInfo(
+        "Pixel accuracy of mean colours of classes", "", "neither", "Accuracy colours"
+    ),
+    "segmenter_accuracy_other": MetricInfo("Pixel accuracy of images of others", "", "neither", "Accuracy others"),
     # In the papers' tables but not measured here: they need a segmentation network of the papers.
     "miou": MetricInfo("mIoU", "%", "higher"),
     "accuracy": MetricInfo("Pixel accuracy", "%", "higher", "Accuracy"),

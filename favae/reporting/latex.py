@@ -41,7 +41,7 @@ _ESCAPED = str.maketrans(
         "×": r"$\times$",
     }
 )
-_NARROW = 7  # columns of numbers that are legible in one column of a two-column page
+_NARROW = 5  # columns of numbers that are legible in one column of a two-column page
 _URL = re.compile(r"https?://[^\s,;)]+[^\s,;).]")
 _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "neither": ""}
 
@@ -102,24 +102,27 @@ def _head(table: TableConfig, reported: set[str], differences: bool) -> tuple[st
     above, below, rules, column = [""], ["Model"], [], 2
     for metric in table.columns:
         info = describe(metric)
-        title = (
-            escape(info.head)
-            + (f" ({escape(info.unit)})" if len(info.unit) in range(1, 6) else "")
-            + _ARROWS[info.better]
-        )
+        unit = f"({escape(info.unit)})" if len(info.unit) in range(1, 6) else ""
         if metric in reported:
+            title = f"{escape(info.head)} {unit}".strip() + _ARROWS[info.better]
             above.append(rf"\multicolumn{{{len(parts)}}}{{c}}{{{title}}}")
             below += parts
             rules.append(rf"\cmidrule(lr){{{column}-{column + len(parts) - 1}}}")
             column += len(parts)
         else:
             above.append("")
-            below.append(title)
+            below.append(_stacked(escape(info.head), unit, _ARROWS[info.better]))
             column += 1
     lines = [" & ".join(below) + r" \\"]
     if reported:
         lines = [" & ".join(above) + r" \\", " ".join(rules), *lines]
     return "\n".join(lines), column - 2
+
+
+def _stacked(head: str, unit: str, arrow: str) -> str:
+    """A head of one column in two lines where it has a unit or several words, because heads are wider than numbers."""
+    first, _, last = (head, "", unit) if unit else head.rpartition(" ")
+    return rf"\shortstack[r]{{{first}\\{last}{arrow}}}" if first else head + arrow
 
 
 def _cells(entry: Entry, name: str, beside: bool, differences: bool, best: bool, notes: _Notes) -> list[str]:

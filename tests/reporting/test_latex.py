@@ -23,6 +23,9 @@ DOCUMENT = r"""\documentclass[%s]{article}
 \end{document}
 """
 
+SMALLEST = 6.0  # points that are legible in print
+HEIGHT = 0.8964  # of a word in Computer Modern, as pdftotext measures it, of its size
+
 
 @pytest.fixture
 def tables(project: Path) -> tuple[TablesConfig, Published, dict[str, list[Entry]]]:
@@ -61,6 +64,15 @@ def test_every_table_compiles_and_is_no_wider_than_its_column(
     for entry in entries["reconstruction"]:
         if entry.reproduced is not None:
             assert format_value(entry.metric, entry.reproduced) in re.sub(r"\s", "", text)  # 12 420
+    assert min(sizes(tmp_path, "Model")) > SMALLEST
+
+
+def sizes(folder: Path, word: str) -> list[float]:
+    """Sizes in points of a word of the PDF."""
+    command = ["pdftotext", "-bbox", "paper.pdf", "-"]
+    boxes = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    found = re.findall(rf'yMin="([0-9.]+)" xMax="[0-9.]+" yMax="([0-9.]+)">{word}<', boxes)
+    return [(float(bottom) - float(top)) / HEIGHT for top, bottom in found]
 
 
 def test_numbers_are_links_to_their_chain_once_the_address_of_the_page_is_given(
