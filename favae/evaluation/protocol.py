@@ -132,6 +132,11 @@ def describe(name: str) -> MetricInfo:
     return _INFO[base]
 
 
+def metric_names() -> list[str]:
+    """Names of all metrics, without their split."""
+    return list(_INFO)
+
+
 def frechet_metric(network: FeatureNetworkName, images: Images, against: Against = "split") -> str:
     """Name, without the split, of the Frechet distance on a network's features."""
     prefix, suffix = "r" if images == "reconstruction" else "", "_vs_all" if against == "all" else ""

@@ -18,7 +18,7 @@ from favae.config.base import Schema
 from favae.config.cat import CatConfig, ClipTextConfig
 from favae.config.companions import CompanionConfig
 from favae.config.copying import CopyConfig
-from favae.config.errors import BadKey, blaming
+from favae.config.errors import BadKey, blaming, closest
 from favae.config.evaluation import LpipsNet, WeightsFileConfig
 from favae.config.favae import FavaeConfig
 from favae.config.gan import GeneratorTrainingConfig
@@ -26,6 +26,7 @@ from favae.config.pix2pix import Pix2PixConfig
 from favae.config.segmentation import SegmenterConfig
 from favae.config.spade import SpadeConfig
 from favae.config.stylegan2 import StyleGan2Config
+from favae.evaluation.protocol import describe, metric_names
 from favae.jobs.facts import Cost, Facts
 from favae.losses import adaptive_weight
 from favae.losses.perceptual import Vgg19Features
@@ -279,6 +280,19 @@ _NETWORKS: dict[type[Schema], Callable[[Any], GanNetworks]] = {
     SpadeConfig: spade.build_networks,
     StyleGan2Config: _style_networks,
 }
+
+
+def _metric(name: str) -> Facts:
+    """No facts, but a metric of a table that no evaluation reports is refused."""
+    base, _, split = name.rpartition("_")
+    try:
+        describe(name)
+    except ValueError:
+        known = [f"{other}_{split if base else 'test'}" for other in metric_names()]
+        raise BadKey((), f"no metric {name!r}; {closest(name, known)}") from None
+    return Facts()
+
+
 _BUILDERS: dict[str, Callable[[Any], Facts]] = {
     "FavaeConfig": _favae,
     "CompanionConfig": _companion,
@@ -289,4 +303,5 @@ _BUILDERS: dict[str, Callable[[Any], Facts]] = {
     "SegmenterConfig": _segmenter,
     "CatConfig": _cat,
     "lpips": _lpips_metric,
+    "metric": _metric,
 }

@@ -25,7 +25,7 @@ from favae.runtime.hashes import canonical_json, sha256_text
 log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).parents[1]
 # Sources on which facts depend. The training modules build the networks and losses.
-_SOURCES = ("models", "losses", "text", "jobs/building.py", "pretrained/lpips.py")
+_SOURCES = ("models", "losses", "text", "jobs/building.py", "pretrained/lpips.py", "evaluation/protocol.py")
 _TRAININGS = tuple(
     f"training/{n}.py"
     for n in ("autoencoder", "companions", "terms", "gan", "pix2pix", "spade", "stylegan2", "segmenter")
@@ -105,6 +105,11 @@ def segmenter_request(config: SegmenterConfig, height: int, width: int) -> Reque
 def lpips_request(network: str, image_size: int) -> Request:
     """Request for LPIPS as a metric."""
     return Request("lpips", canonical_json([network, image_size]), (network, image_size))
+
+
+def metric_request(name: str) -> Request:
+    """Request whether a metric, named with its split, exists; it has no costs."""
+    return Request("metric", name, name)
 
 
 _known: dict[str, Facts] = {}  # cache of this process

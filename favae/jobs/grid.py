@@ -173,6 +173,7 @@ class Grid:
         for recipe in {cell.recipe for cells in self.cells_by_stage.values() for cell in cells.values()}:
             names_of_rows(recipe)
         for job in self:
+            yield from ((job.name, line) for line in _unknown_photographs(job))
             if job.stage.collects:
                 yield from ((job.name, f"{_place(job, problem)}: {problem}") for problem in self._dangling(job))
             if "reference" in job.roles:
@@ -208,17 +209,34 @@ class Grid:
     @staticmethod
     def _dangling(job: Job) -> Iterator[str]:
         from favae.config.reporting import FiguresConfig, Published, TablesConfig
+        from favae.jobs.facts import gather, metric_request
 
         if isinstance(job.config, TablesConfig):
+            for table in job.config.tables:
+                for found in gather(metric_request(metric) for metric in table.columns):
+                    if found.problem:
+                        yield f"table {table.id!r}: {found.problem[1]}"
             published = validate(Published, job.parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
             yield from job.config.disagreements(published, job.inputs)
         elif isinstance(job.config, FiguresConfig):
             yield from job.config.disagreements(job.inputs)
 
 
+def _unknown_photographs(job: Job) -> Iterator[str]:
+    """Names in a layout of tiles that are photographs of no package."""
+    from favae.config.dataset import DatasetConfig, TilesLayoutConfig
+    from favae.data.shipped import SHIPPED_IMAGES
+
+    if isinstance(job.config, DatasetConfig) and isinstance(job.config.layout, TilesLayoutConfig):
+        for name in job.config.layout.images:
+            if name not in SHIPPED_IMAGES:
+                text = f"no photograph {name!r}; {closest(name, SHIPPED_IMAGES)}"
+                yield at(("layout", "images"), text, job.where, job.sources)
+
+
 def _place(job: Job, problem: str) -> str:
     """File and line of the name that a problem does not find ("no cell 'x'"); if it is nowhere, the blocks of the job."""
-    if not (missing := re.search(r"\bno (?:cell|row) '([^']*)'", problem)):
+    if not (missing := re.search(r"\bno (?:cell|row|metric) '([^']*)'", problem)):
         return job.where
     name = re.compile(rf"(?<![\w-]){re.escape(missing[1])}(?![\w-])")
     for path, key in job.sources:

@@ -155,6 +155,18 @@ def test_bad_groups_are_refused_with_file_place_and_the_nearest_name(
         ),
         (
             "tables.yaml",
+            "        - ssim_test",
+            "        - sim_test",
+            "table 'reconstruction': no metric 'sim_test'; did you mean 'ssim_test'",
+        ),
+        (
+            "datasets.yaml",
+            "chelsea, coffee, china",
+            "chelsae, coffee, china",
+            "layout.images: no photograph 'chelsae'; did you mean 'chelsea'",
+        ),
+        (
+            "tables.yaml",
             "published: favae-t2i/cat, cell",
             "published: favae-t2i/dog, cell",
             "no row 'dog' in the published table 'favae-t2i'; did you mean",
