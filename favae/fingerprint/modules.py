@@ -104,7 +104,7 @@ class Package:
     def __init__(self, read: Read, files: List = tuple) -> None:
         self._read, self._files = read, files
         self._modules: dict[str, Module | None] = {}
-        self._hashes: dict[str, str] = {}
+        self.hashes: dict[str, str] = {}
         self.memory: dict[str, object] = {}  # what others have found out about units
 
     @classmethod
@@ -172,7 +172,7 @@ class Package:
 
     def hash(self, unit: str) -> str | None:
         """Hash of a unit; None if there is no such unit."""
-        if unit not in self._hashes:
+        if unit not in self.hashes:
             nodes = self.nodes(unit)
             if not nodes:
                 return None
@@ -181,8 +181,8 @@ class Package:
             assert module is not None
             parts = [_plain(nodes, inner[:1] != "<" and "." not in inner), sorted(module.methods.get(inner, ()))]
             parts.append(sorted(self._meanings(module, nodes).items()))
-            self._hashes[unit] = sha256(repr(parts).encode()).hexdigest()[:_DIGITS]
-        return self._hashes[unit]
+            self.hashes[unit] = sha256(repr(parts).encode()).hexdigest()[:_DIGITS]
+        return self.hashes[unit]
 
     def _meanings(self, module: Module, nodes: list[ast.stmt]) -> dict[str, str]:
         """What the imported names in a unit stand for."""

@@ -142,6 +142,11 @@ def hash_memory() -> Path:
     return STATE / "hashes.txt"
 
 
+def unit_memory() -> Path:
+    """Hashes of the units of the present code, remembered between commands (`favae.fingerprint.memory`)."""
+    return STATE / "units.json"
+
+
 def raw_memory() -> Path:
     """Changes of raw data, remembered between commands (`favae.results.raw_data`)."""
     return STATE / "raw.json"

@@ -13,6 +13,7 @@ from filelock import FileLock
 from ruamel.yaml.error import YAMLError
 from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
+from favae.fingerprint.memory import keep, recall
 from favae.jobs.grid import Job, load_grid
 from favae.results.publish import keep_copies
 from favae.results.status import State, statuses
@@ -108,7 +109,9 @@ def lock_results(scale: str | None) -> LockReport:
     with FileLock(lock):
         renew()
         recover()
+        recall()
         rows = statuses(grid.scale)
+        keep()
         valid = [job for job, state, _ in rows if state is State.OK]
         refused = [f"{job.name} ({state.value})" for job, state, _ in rows if state is not State.OK]
         recorded = Recorded(grid)

@@ -8,16 +8,15 @@ is older than the grid.
 import io
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
 
 from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job, load_grid
-from favae.jobs.groups import Cell
 from favae.jobs.report_rows import names_of_rows
 from favae.jobs.stages import STAGES, Output, Stage
 from favae.runtime import paths
@@ -30,20 +29,21 @@ _HEAD = """\
 # `snakemake` update it. DVC decides by content which cells are stale; `snakemake --allowed-rules` then runs exactly that job, with
 # the same log, resources and profile (SNAKEMAKE_PROFILE=slurm dvc repro). The cells are those of the active scale.
 """
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 _FIELDS = ("recipe", "row", "numbers")
 
 
 def render(grid: Grid) -> str:
     """Text of `dvc.yaml` for the scale of `grid`."""
-    cells = {stage: _flow(stage, grid.cells_by_stage[stage]) for stage in STAGES}
     stages: dict[str, Any] = {CHECK: _check(grid)}
     stages |= {stage.name: _stage(stage, grid) for stage in STAGES.values() if grid.cells_by_stage[stage.name]}
     text = io.StringIO()
     yaml = YAML()
     yaml.width = 1_000
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump({"vars": [{"scale": grid.scale}, {"cells": cells}], "stages": stages}, text)
-    return _HEAD + text.getvalue()
+    yaml.dump({"stages": stages}, text)
+    return "".join([_HEAD, f"vars:\n  - scale: {_scalar(grid.scale)}\n  - cells:\n", *_cells(grid), text.getvalue()])
 
 
 def renew() -> None:
@@ -85,14 +85,20 @@ def resolved(body: str, grid: Grid, job: Job) -> dict[str, Any]:
     return json.loads(body)
 
 
-def _flow(stage: str, cells: Mapping[str, Cell]) -> CommentedMap:
-    """Cells of a stage, one line per cell."""
-    lines = CommentedMap()
-    for name, cell in cells.items():
-        entry = CommentedMap({key: getattr(cell, key) for key in _FIELDS} | cell.roles)
-        entry.fa.set_flow_style()
-        lines[name] = entry
-    return lines
+def _cells(grid: Grid) -> Iterator[str]:
+    """Cells of each stage, one line per cell. Written as text: of hundreds of cells, the YAML writer takes long."""
+    for stage in STAGES:
+        cells = grid.cells_by_stage[stage]
+        yield f"      {stage}:\n" if cells else f"      {stage}: {{}}\n"
+        for name, cell in cells.items():
+            entry = {key: getattr(cell, key) for key in _FIELDS} | cell.roles
+            inner = ", ".join(f"{_scalar(key)}: {_scalar(value)}" for key, value in entry.items())
+            yield f"        {_scalar(name)}: {{{inner}}}\n"
+
+
+def _scalar(text: str) -> str:
+    """A string in YAML: in quotes unless it can be nothing else."""
+    return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else json.dumps(text)
 
 
 def _check(grid: Grid) -> dict[str, Any]:
