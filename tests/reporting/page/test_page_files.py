@@ -82,6 +82,8 @@ def test_photographs_that_may_not_be_published_are_left_out_and_the_page_says_so
     assert re.search(
         r"Photographs of <b>scientific</b>.*left out: for research only", (site / "index.html").read_text()
     )
+    badge = r'<span class="badge [\w-]+">([\w ]+)</span>\s*<div><strong>(natural|scientific)</strong>'
+    assert dict(re.findall(badge, (site / "index.html").read_text())) == {"shown": "natural", "left out": "scientific"}
 
 
 def test_figures_are_on_the_page_except_those_of_photographs_that_may_not_be_published(project: Path) -> None:
