@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,13 +153,13 @@ class Texts:
     def json(self, path: Path) -> Any:
         """Content of a JSON file."""
         try:
-            return json.loads(self.text(path))
+            return json.loads(self.text(path), object_pairs_hook=_each_key_once)
         except json.JSONDecodeError as error:
             raise ValueError(
                 f"{shown(path)}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); it is cut or "
                 "damaged: download it again"
             ) from None
-        except (RecursionError, ValueError) as error:  # nested too deeply, or a number with thousands of digits
+        except (RecursionError, ValueError) as error:  # too deep, a number with thousands of digits, a key twice
             if str(error).startswith(shown(path)):
                 raise
             raise ValueError(f"{shown(path)}: this JSON cannot be read ({error}); download it again") from None
@@ -200,6 +201,15 @@ def unzipped(data: bytes, path: Path, most: int) -> bytes:
         parts.append(part)
         rest = engine.unused_data
     return b"".join(parts)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError for a key that is there twice: Python would take the last value without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"the key {_short(counts.most_common(1)[0][0])} is there twice")
+    return found
 
 
 def _filled(entries: Entries, path: Path) -> Entries:

@@ -15,6 +15,7 @@ from typing import Any
 
 from favae.config.base import Schema
 from favae.config.errors import BadKey, ConfigError, closest, say_once
+from favae.config.hostile import refuse_hostile
 from favae.config.load import at, deep_merge, read_yaml, subtree, validate
 from favae.jobs.groups import Cell, Cells, expand
 from favae.jobs.report_rows import expand_figures, expand_tables, names_of_rows
@@ -249,12 +250,18 @@ def _place(job: Job, problem: str) -> str:
 
 
 @lru_cache(maxsize=8)
+def _checked(folder: Path) -> None:
+    refuse_hostile(paths.PARAMS)
+
+
+@lru_cache(maxsize=8)
 def _cached(folder: Path, scale: str | None) -> Grid:
     return Grid(scale)
 
 
 def load_grid(scale: str | None = None) -> Grid:
     """The grid of a scale (default: the active one), cached per process and working directory."""
+    _checked(Path.cwd())
     if scale is None:
         tree = read_yaml(paths.GRID)
         if isinstance(active := tree.get("active"), str) and active in tree:

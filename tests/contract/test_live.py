@@ -95,7 +95,7 @@ def test_a_job_that_was_killed_before_its_first_losses_shows_as_stopped(grid: Gr
     paths.state_dir("tiny", *CELL, key="k" * 64).mkdir(parents=True)
     live = look(grid, grid.job(*CELL))
     assert (live.phase, live.step) == (Phase.STOPPED, 0)
-    assert "ended without a word" in live.reason
+    assert "ended without a message" in live.reason
 
 
 def test_a_row_that_is_being_written_is_not_read(grid: Grid) -> None:

@@ -122,6 +122,7 @@ def test_mapping_lists_name_the_line(file, text):
         ('{"0": {"category": []}}', r"0: found the category \[\]"),
         ('{"0": {}}', "0: found the category None"),
         ('{"x": {"category": "training"}}', "found the key 'x'"),
+        ('{"0": {"category": "training"}, "0": {"category": "validation"}}', "the key '0' is there twice"),
     ],
 )
 def test_json_that_is_cut_or_of_another_shape_is_named(file, text, message):
