@@ -1,7 +1,9 @@
 """What this repository publishes holds: every number in `reports/` follows from the files beside it."""
 
 import csv
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,20 @@ def test_every_published_number_holds(scale: str, monkeypatch: pytest.MonkeyPatc
     assert result.numbers
     # Code that changed since is what `favae audit` says, until `favae same` or a new run answers it; no number is wrong by that.
     assert [problem for problem in result.problems if "code changed" not in problem] == []
+
+
+def git(*words: str) -> str:
+    done = subprocess.run(("git", *words), cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+@pytest.mark.skipif(git("rev-parse", "--is-shallow-repository") != "false", reason="needs the whole history of git")
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_commit_that_a_published_result_names_is_in_the_history(scale: str) -> None:
+    records = (ROOT / "reports" / scale / "results" / "runs").rglob("*.json")
+    commits = {json.loads(file.read_text(encoding="utf-8"))["git_commit"] for file in records}
+    assert commits
+    assert commits <= set(git("rev-list", "HEAD").split())
 
 
 COLUMNS = ("reported", "reproduced", "spread", "difference")
