@@ -31,8 +31,10 @@ def blaming(*keys: str | int) -> Iterator[None]:
 def closest(word: object, choices: Iterable[str], most: int = 3) -> str:
     """End of an error message: the `most` choices that are most similar to `word`, or the first ones if none is similar."""
     names = list(choices)
-    near = get_close_matches(str(word), names, n=most, cutoff=0.4) or names[:most]
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else "none is available"
+    near = get_close_matches(str(word), names, n=most, cutoff=0.4)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"available, for instance: {', '.join(map(repr, names[:most]))}" if names else "none is available"
 
 
 def say_once(problems: Iterable[tuple[str, str]]) -> list[str]:

@@ -220,7 +220,7 @@ def _sentence(schema: type[BaseModel], keys: Keys, problem: ErrorDetails) -> str
     if kind == "missing":
         return "missing: give it a value"
     if kind == "union_tag_not_found":
-        return f"missing: give one of {context['discriminator']}"
+        return f"missing: give it a value; {closest('', _tags(schema, problem['loc']))}"
     if kind == "union_tag_invalid":
         return f"found {context['tag']!r}; {closest(context['tag'], _quoted(context['expected_tags']))}"
     if kind == "literal_error" and isinstance(problem["input"], str) and (choices := _quoted(context["expected"])):
@@ -229,19 +229,29 @@ def _sentence(schema: type[BaseModel], keys: Keys, problem: ErrorDetails) -> str
     return message + ("" if isinstance(problem["input"], dict) else f" (found {json.dumps(problem['input'])})")
 
 
+def _tags(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Values of `kind` that select a schema of the union at `location`."""
+    return [str(tag) for block in _blocks_at(schema, location) if (tag := _tag(block))]
+
+
 def _quoted(text: str) -> list[str]:
     return re.findall("'([^']*)'", text)
 
 
 def _known_keys(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Names allowed in place of the last part of `location`; looks into unions, lists and annotations."""
+    """Names allowed in place of the last part of `location`."""
+    return sorted({name for block in _blocks_at(schema, location[:-1]) for name in block.model_fields})
+
+
+def _blocks_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    """The schemas allowed at `location`; looks into unions, lists and annotations."""
     current: list[Any] = [schema]
-    for part in location[:-1]:
+    for part in location:
         blocks = [block for candidate in current for block in _blocks_of(candidate)]
         fields = [block.model_fields[part].annotation for block in blocks if part in block.model_fields]
         tagged = [block for block in blocks if _tag(block) == part]
         current = fields or tagged or blocks
-    return sorted({name for candidate in current for block in _blocks_of(candidate) for name in block.model_fields})
+    return [block for candidate in current for block in _blocks_of(candidate)]
 
 
 def _blocks_of(annotation: Any) -> list[type[BaseModel]]:

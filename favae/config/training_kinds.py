@@ -31,8 +31,8 @@ def _chosen(parameters: Mapping[str, Any], base: type[Schema]) -> type[Schema]:
     by_kind, model = _by_kind(base), parameters.get("model")
     kind = model.get("kind") if isinstance(model, Mapping) else None
     if kind not in by_kind:
-        found = "missing" if kind is None else f"found {kind!r}"
-        raise BadKey(("model", "kind"), f"{found}; {closest(str(kind), by_kind)}")
+        found = "missing: give it a value" if kind is None else f"found {kind!r}"
+        raise BadKey(("model", "kind"), f"{found}; {closest(kind or '', by_kind)}")
     return by_kind[kind]
 
 

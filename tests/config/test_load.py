@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,19 @@ def test_bad_durations_are_refused(text: object) -> None:
 
 def favae_parameters() -> dict:
     return Grid("tiny").job("train_autoencoder", "natural-f4-favae").parameters
+
+
+@pytest.mark.parametrize("block", [("model",), ("objective", "spectrum")])
+def test_a_missing_kind_is_named_with_kinds_that_fit(block: tuple[str, ...]) -> None:
+    parameters = deepcopy(favae_parameters())
+    inner = parameters
+    for key in block:
+        inner = inner[key]
+    del inner["kind"]
+    where = re.escape(".".join((*block, "kind")))
+    known = r"'\w+', '\w+', '\w+'$"
+    with pytest.raises(ConfigError, match=f"{where}: missing: give it a value; available, for instance: {known}"):
+        validate(training_config, parameters, "params/x.yaml: row")
 
 
 @pytest.mark.parametrize(
