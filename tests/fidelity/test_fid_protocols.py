@@ -171,11 +171,11 @@ def test_missing_weights_are_reported_and_other_statistics_are_computed(
     ("file", "old", "new", "message"),
     [
         ("grid.yaml", "cat: natural-f4-cat,", "cat: natural-f4-cat, reference: scientific,", "not 'natural'"),
-        ("evaluation.yaml", "images: [test, all]", "images: [test]", "no statistics of 'all'"),
-        ("evaluation.yaml", "images: [test, all]", "images: [all]", "no statistics of 'test'"),
-        ("evaluation.yaml", "  n: all", "  n: 8", "n is 8, but reference 'natural' has n = all"),
+        ("evaluation.yaml", "images: [test, all]", "images: [test]", "images: .*natural lacks 'all'; add it"),
+        ("evaluation.yaml", "images: [test, all]", "images: [all]", "images: .*natural lacks 'test'; add it"),
+        ("evaluation.yaml", "  n: all", "  n: 8", "n: is 8, but the reference 'natural' has n = all"),
         ("tiny.yaml", "reference: {batch_size: 32, feature_networks: [randconv]}",
-         "reference: {feature_networks: [inception]}", "no randconv features"),
+         "reference: {feature_networks: [inception]}", "feature_networks: .*natural lacks 'randconv'; add it"),
     ],
 )  # fmt: skip
 def test_a_reference_of_other_images_is_refused(
