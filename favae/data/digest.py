@@ -87,20 +87,28 @@ def raw_changes(config: DatasetConfig, prepared: Path, raw_root: Path | None = N
 def _rewritten(records: Iterable[ImageRecord], prepared: Path) -> set[str]:
     """Names of images of the same size with other content than in the index of `prepared`."""
     made = (prepared / RAW_TABLE).stat().st_mtime_ns
-    touched, size = {}, 0
+    touched: dict[str, Sequence[Path]] = {}
+    size = 0
     for record in records:
         if record.item is not None or record.box is not None:
             continue
+        files = record.pair.files() if record.pair else (record.path,)
         try:
-            status = record.path.stat()
+            found = [path.stat() for path in files]
         except OSError:
             continue
-        if max(status.st_mtime_ns, status.st_ctime_ns) > made:
-            touched[record.source], size = record.path, size + status.st_size
+        if any(max(status.st_mtime_ns, status.st_ctime_ns) > made for status in found):
+            touched[record.source], size = files, size + sum(status.st_size for status in found)
     if not touched or size > _MOST_HASHED:
         return set()
     before = dict(_table(prepared / paths.INDEX, ("source", "sha256")))
-    return {name for name, path in touched.items() if name in before and sha256_of(path) != before[name]}
+    return {name for name, files in touched.items() if name in before and _content(files) != before[name]}
+
+
+def _content(files: Sequence[Path]) -> str:
+    """SHA-256 as in the index: of one file, or of the hashes of all files of a pair."""
+    hashes = [sha256_of(path) for path in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def _table(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:

@@ -18,6 +18,7 @@ from favae.config.pairs import ConditionConfig, LabelsConditionConfig, PairsLayo
 from favae.data.batches import TrainingBatches
 from favae.data.conditions import network_input, palette, shown
 from favae.data.dataset import PreparedSplit
+from favae.data.digest import raw_changes
 from favae.data.label_maps import CELEBAMASK_FLIP_PAIRS
 from favae.data.prepare import BadImagesError, prepare
 from favae.models.label_maps import label_channels
@@ -73,6 +74,17 @@ def test_a_cut_and_a_mirror_act_on_image_and_labels_alike(coordinates: Path) -> 
             mirrored.add(bool(image[1, 0, 0] > image[1, 0, 7]))
             assert int(image[0].max() - image[0].min()) == int(image[1].max() - image[1].min()) == 7
     assert corners == {(top, left) for top in range(5) for left in range(5)} and mirrored == {True, False}
+
+
+def test_pairs_that_were_copied_are_unchanged_and_one_other_byte_of_a_condition_is_named(coordinates: Path) -> None:
+    chosen = config({"kind": "labels", "classes": 19})
+    _, out = run(chosen, coordinates)
+    for path in (coordinates / "raw").rglob("*.png"):
+        path.write_bytes(path.read_bytes())  # newer than the prepared data, with the same content
+    assert raw_changes(chosen, out, coordinates) == []
+    label = coordinates / "raw/A/3.png"
+    label.write_bytes(label.read_bytes()[:-1] + b"?")
+    assert raw_changes(chosen, out, coordinates) == ["changed: B/3.png"]
 
 
 def test_two_ranks_cut_and_mirror_like_one(coordinates: Path) -> None:
