@@ -14,9 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from favae.data.walk import IMAGE_SUFFIXES, Unused, shown, walk_images
 
 MADE_BY = "favae reconstruct"  # in the PNG's Software field
-_MADE_FROM = (
-    "Source"  # field with a hash of the paths of image and model: made from these again, the file may be overwritten
-)
+# Field with a hash of the paths of image and model: made from these again, the file may be overwritten.
+_MADE_FROM = "Source"
 # Images that cannot be read, or only with an additional package: included, so that their message tells what to do.
 _FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jfif", ".jpe", ".jxl", ".jp2"})
 

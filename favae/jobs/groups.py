@@ -16,12 +16,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
+from favae.config.base import Schema
 from favae.config.errors import BadKey, ConfigError, blaming, closest
-from favae.config.load import at, read_yaml
+from favae.config.load import at, read_yaml, validate
 from favae.jobs.stages import STAGES, Stage
 from favae.runtime import paths
+
+S = TypeVar("S", bound=Schema)
 
 _KEYS = ("recipe", "rows", "numbers", "name", "rename")
 _OWN = "own"
@@ -140,6 +143,20 @@ def _cells_for(role: str, stage: Stage, roles: Mapping[str, str], group: Mapping
 def rows_of(recipe: str) -> list[str]:
     """Rows of a recipe file in file order; keys that begin with `_` are not rows."""
     return [name for name in read_yaml(paths.params_file(recipe)) if not name.startswith("_")]
+
+
+def said_of_rows(recipe: str, key: str, schema: type[S]) -> dict[str, S]:
+    """What the block `key` (such as `_rows`) of a recipe file says of its rows, by row.
+
+    Raises ConfigError naming a row that the file does not have, or what does not fit `schema`.
+    """
+    path = paths.params_file(recipe)
+    tree = read_yaml(path)
+    listed = tree.get(key) or {}
+    if strangers := [row for row in listed if row not in tree]:
+        text = f"this file has no such row; {closest(strangers[0], rows_of(recipe))}"
+        raise ConfigError(at((key, strangers[0]), text, str(path), [(path, None)]))
+    return {row: validate(schema, entry, f"{path}: {key}.{row}") for row, entry in listed.items()}
 
 
 def chosen(wanted: Any, available: Collection[str], where: str) -> list[str]:

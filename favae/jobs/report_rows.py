@@ -13,12 +13,10 @@ Labels come from the recipe (`_rows: {<row>: {label: ..., short: ..., published:
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from favae.config.errors import BadKey, ConfigError, blaming, closest
-from favae.config.load import at, read_yaml, validate
+from favae.config.errors import BadKey, blaming, closest
 from favae.config.reporting import RowNames
-from favae.jobs.groups import Cell, Cells, chosen
+from favae.jobs.groups import Cell, Cells, chosen, said_of_rows
 from favae.jobs.stages import STAGES
-from favae.runtime import paths
 
 _EACH_KEYS = {"each", "label", "published", "panel", "seeds"}
 
@@ -115,10 +113,4 @@ def _words(name: str, cells: Cells) -> dict[str, str]:
 
 def names_of_rows(recipe: str) -> dict[str, RowNames]:
     """`_rows` of a recipe file: names of its rows in tables and figures. Raises ConfigError."""
-    path = paths.params_file(recipe)
-    tree = read_yaml(path)
-    listed = tree.get("_rows") or {}
-    if strangers := [row for row in listed if row not in tree]:
-        text = f"this file has no such row; {closest(strangers[0], (row for row in tree if row[0] != '_'))}"
-        raise ConfigError(at(("_rows", strangers[0]), text, str(path), [(path, None)]))
-    return {row: validate(RowNames, entry, f"{path}: _rows.{row}") for row, entry in listed.items()}
+    return said_of_rows(recipe, "_rows", RowNames)

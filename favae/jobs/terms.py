@@ -1,9 +1,8 @@
 """Terms of the data sets: under which licence they are, and whether their photographs may be shown to others."""
 
 from favae.config.dataset import DatasetTerms
-from favae.config.errors import ConfigError, closest
-from favae.config.load import at, read_yaml, validate
 from favae.jobs.grid import Grid
+from favae.jobs.groups import said_of_rows
 from favae.runtime import paths
 
 _STAGE = "prepare_dataset"
@@ -25,10 +24,4 @@ def terms_of(grid: Grid, dataset: str) -> DatasetTerms:
 
 def stated(recipe: str) -> dict[str, DatasetTerms]:
     """`_terms` of a file of data sets, by row. Raises ConfigError naming a row that the file does not have."""
-    path = paths.params_file(recipe)
-    tree = read_yaml(path)
-    listed = tree.get("_terms") or {}
-    if strangers := [row for row in listed if row not in tree]:
-        text = f"this file has no such row; {closest(strangers[0], (row for row in tree if row[0] != '_'))}"
-        raise ConfigError(at(("_terms", strangers[0]), text, str(path), [(path, None)]))
-    return {row: validate(DatasetTerms, entry, f"{path}: _terms.{row}") for row, entry in listed.items()}
+    return said_of_rows(recipe, "_terms", DatasetTerms)
