@@ -80,7 +80,9 @@ def without_other_entries() -> Iterator[None]:
     try:
         LOCK.unlink(missing_ok=True)
         yield
-        write_text(LOCK, _joined(before | dict(_ENTRY.findall(_without_aliases(LOCK.read_text(encoding="utf-8"))))))
+        written = LOCK.read_text(encoding="utf-8")
+        new = _ENTRY.findall(_without_aliases(written) if _ALIAS.search(written) else written)
+        write_text(LOCK, _joined(before | dict(new)))
         paths.dvc_lock_before().unlink()
     finally:
         recover()

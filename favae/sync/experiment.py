@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from favae.runtime import paths
-from favae.sync.database import Run, damage, database_file, make_ready, runs_in
+from favae.sync.database import Run, damage, database_file, importing_mlflow, make_ready, runs_in
 from favae.sync.secrets import shown, without_secrets
 
 log = logging.getLogger(__name__)
@@ -107,11 +107,12 @@ def read_runs(scale: str, uri: str) -> dict[tuple[str, str], list[Run]]:
 def _client(uri: str) -> Any:
     for key, value in _QUICK.items():
         os.environ.setdefault(key, value)
-    import mlflow
+    with importing_mlflow():
+        import mlflow
 
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    return mlflow.MlflowClient(uri)
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        return mlflow.MlflowClient(uri)
 
 
 def _open(name: str, uri: str) -> Experiment:
