@@ -33,7 +33,7 @@ from favae.data.records import (
     check_unique,
     name_hash,
 )
-from favae.data.texts import Texts, image_number
+from favae.data.texts import TextFiles, image_number
 from favae.data.tiles import tile_records
 from favae.data.walk import Unused, shown, subfolders
 
@@ -53,7 +53,7 @@ class RawFiles:
     """The lists that a layout read, and the files that it left out."""
 
     def __init__(self) -> None:
-        self.texts = Texts()
+        self.texts = TextFiles()
         self.unused = Unused()
 
     def images(self, folder: Path, companions: frozenset[str] = frozenset()) -> list[Path]:
@@ -300,7 +300,7 @@ def _present(records: list[ImageRecord], unused: Unused) -> list[ImageRecord]:
     return found
 
 
-def _join_partition(root: Path, texts: Texts) -> dict[int, Split]:
+def _join_partition(root: Path, texts: TextFiles) -> dict[int, Split]:
     """CelebA-HQ number -> split of the CelebA image from which it was made."""
     mapping_file = find_file(root, ("CelebA-HQ-to-CelebA-mapping.txt",), _PUBLISHED)
     partition_file = find_file(root, _PARTITION_LISTS, _PUBLISHED)

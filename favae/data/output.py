@@ -27,10 +27,10 @@ _SAVED = "progress.json"
 _BLOCK = 1 << 24
 
 
-class Output:
+class DatasetWriter:
     """Shards, `index.csv` and `captions.csv` in `folder`, and counts of what was written. Use as a context manager.
 
-    `save` records the current length of all files. A later `Output` on the same folder that `belongs_to` the same
+    `save` records the current length of all files. A later `DatasetWriter` on the same folder that `belongs_to` the same
     listing and parameters truncates the files to these lengths and resumes; the resulting bytes are those of an
     uninterrupted run.
 
@@ -69,7 +69,7 @@ class Output:
             self._count_again()
             log.info("resuming an interrupted preparation after %d images", self.done)
 
-    def __enter__(self) -> "Output":
+    def __enter__(self) -> "DatasetWriter":
         return self
 
     def __exit__(self, *_: object) -> None:

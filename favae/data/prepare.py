@@ -23,7 +23,7 @@ from favae.data.digest import RAW_TABLE, digest, raw_files, write_raw_files
 from favae.data.images import BadImage, Decoded, binarize, read_image, resize, squash, to_array
 from favae.data.layouts import RawFiles, list_records
 from favae.data.mnist import read_images
-from favae.data.output import Output
+from favae.data.output import DatasetWriter
 from favae.data.pair_records import load_pair
 from favae.data.records import ImageRecord, count_splits, name_hash
 from favae.runtime import paths
@@ -94,7 +94,7 @@ def prepare(
         log.warning("%s: %s", config.layout.kind, line)
     work = out_dir if unfinished is None else unfinished
     work.mkdir(parents=True, exist_ok=True)
-    with Output(config, work, _identity(config, records) if unfinished else "") as output:
+    with DatasetWriter(config, work, _identity(config, records) if unfinished else "") as output:
         _fill(output, records, config, workers, progress, keep=unfinished is not None)
     report = out_dir / "bad_images.csv"
     bad = [(records[number], reason) for number, reason in output.bad]
@@ -122,7 +122,7 @@ def prepare(
 
 
 def _fill(
-    output: Output,
+    output: DatasetWriter,
     records: list[ImageRecord],
     config: DatasetConfig,
     workers: int,

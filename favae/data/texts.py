@@ -22,7 +22,7 @@ _PARTITIONS: dict[str, Split] = {"0": "train", "1": "val", "2": "test"}
 _CATEGORIES: dict[str, Split] = {"training": "train", "validation": "test"}
 
 
-class Texts:
+class TextFiles:
     """Reads text files and remembers the size and SHA-256 of each, by path."""
 
     def __init__(self) -> None:

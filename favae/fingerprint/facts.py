@@ -32,7 +32,7 @@ Condition = OfKind | OfClass
 
 
 @dataclass
-class Facts:
+class References:
     """References of a unit; those in `guarded` hold only under a condition."""
 
     targets: set[str] = field(default_factory=set)  # units (`module:unit`), or dotted names of other packages
@@ -40,23 +40,23 @@ class Facts:
     attributes: set[str] = field(default_factory=set)
     strings: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)  # units that are used otherwise than by key
-    guarded: list[tuple[Condition, "Facts"]] = field(default_factory=list)
+    guarded: list[tuple[Condition, "References"]] = field(default_factory=list)
 
 
-def facts_of(package: Package, unit: str) -> Facts:
+def facts_of(package: Package, unit: str) -> References:
     """The facts of `module:unit`, found once."""
     if unit not in package.memory:
         module = package.module(unit.partition(":")[0])
         reader = _Reader(package, module, unit) if module else None
         for node in package.nodes(unit) if reader else ():
             reader.visit(node)  # type: ignore[union-attr]
-        facts = reader.facts if reader else Facts()
+        facts = reader.facts if reader else References()
         if _SCAN in facts.targets and module:  # classes are found by their kind, because of the folder that they are in
             kinds = package.kinds_in_folder(module.name)
-            facts.guarded += [(OfKind("", kind), Facts(targets={found})) for kind, found in kinds]
+            facts.guarded += [(OfKind("", kind), References(targets={found})) for kind, found in kinds]
         package.memory[unit] = facts
     found = package.memory[unit]
-    assert isinstance(found, Facts)
+    assert isinstance(found, References)
     return found
 
 
@@ -73,7 +73,7 @@ class _Reader(ast.NodeVisitor):
     """Collects the facts of one unit."""
 
     def __init__(self, package: Package, module: Module, unit: str) -> None:
-        self.facts = Facts()
+        self.facts = References()
         self._package, self._module, self._unit = package, module, unit
         self._local: dict[str, str] = {}  # imports inside the function
         self._classes: dict[str, frozenset[str]] = {}  # argument -> classes of the package that its annotation allows
@@ -163,7 +163,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if not self._depth:
-            kept, self.facts = self.facts, Facts()
+            kept, self.facts = self.facts, References()
             self.visit(node.annotation)
             kept.annotations |= self.facts.targets
             self.facts = kept
@@ -197,7 +197,7 @@ class _Reader(ast.NodeVisitor):
         """Read nodes; their facts hold under the condition."""
         kept = self.facts
         if condition is not None:
-            self.facts = Facts()
+            self.facts = References()
             kept.guarded.append((condition, self.facts))
         self._block(nodes)
         self.facts = kept

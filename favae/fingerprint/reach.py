@@ -7,7 +7,7 @@ the code, a branch for a class of parameters that the job has not, a method whos
 import re
 from collections.abc import Iterable
 
-from favae.fingerprint.facts import Condition, Facts, OfKind, facts_of, names_in
+from favae.fingerprint.facts import Condition, OfKind, References, facts_of, names_in
 from favae.fingerprint.modules import BODY, PACKAGE, WHOLE, Module, Package
 
 # Bases by which no other library calls a method of the class under a name that this package does not mention.
@@ -33,7 +33,7 @@ class Reach:
         self._package, self._words, self._given = package, set(words), set(given)
         self._attributes: set[str] = set()
         self._whole: set[str] = set()
-        self._waiting: list[tuple[Condition, Facts]] = []
+        self._waiting: list[tuple[Condition, References]] = []
         self._unused: dict[str, set[str]] = {}  # class -> methods whose names have not appeared so far
         self._aliases: set[str] = set()
         self._imported: set[str] = set()
@@ -66,7 +66,7 @@ class Reach:
             if self._is_schema(target):
                 self._annotations(facts.annotations, strict=target in self._given)
 
-    def _take(self, facts: Facts) -> None:
+    def _take(self, facts: References) -> None:
         self._stack += facts.targets
         self._attributes |= facts.attributes
         self._words |= facts.strings

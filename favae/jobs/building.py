@@ -27,7 +27,7 @@ from favae.config.segmentation import SegmenterConfig
 from favae.config.spade import SpadeConfig
 from favae.config.stylegan2 import StyleGan2Config
 from favae.evaluation.protocol import describe, metric_names
-from favae.jobs.facts import Cost, Facts
+from favae.jobs.facts import Facts, ModuleCost
 from favae.losses import adaptive_weight
 from favae.losses.perceptual import Vgg19Features
 from favae.models import CAT, FAVAE
@@ -66,7 +66,7 @@ def _refusing(*keys: str | int) -> Iterator[None]:
         raise BadKey(keys, str(error).partition("\n")[0]) from error
 
 
-def counted(modules: list[nn.Module], run: Callable[[], R]) -> tuple[R, Cost]:
+def counted(modules: list[nn.Module], run: Callable[[], R]) -> tuple[R, ModuleCost]:
     """The return value of `run`, and its cost per image."""
     own = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     weights = {tensor.untyped_storage()._cdata for tensor in own}
@@ -82,13 +82,13 @@ def counted(modules: list[nn.Module], run: Callable[[], R]) -> tuple[R, Cost]:
         result = run()
     size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     parameters = sum(p.numel() for module in modules for p in module.parameters())
-    return result, Cost(flops.get_total_flops() / 2 / _BATCH, parameters, size / _BATCH)
+    return result, ModuleCost(flops.get_total_flops() / 2 / _BATCH, parameters, size / _BATCH)
 
 
 class _Passed(NamedTuple):
     """An FA-VAE after one forward pass."""
 
-    costs: dict[str, Cost]
+    costs: dict[str, ModuleCost]
     pairs: list[tuple[Tensor, Tensor]]
     reconstruction: Tensor
 
@@ -139,7 +139,7 @@ def _favae(config: FavaeConfig) -> Facts:
         for network in config.pretrained_networks():
             costs["lpips"] = _lpips((network, model.config["image_size"])).costs["lpips"]
     last = model.last_layer_weight.numel() * model.config["image_size"] ** 2
-    costs["last_layer"] = Cost(last, 0, 0)
+    costs["last_layer"] = ModuleCost(last, 0, 0)
     return Facts(costs, _sizes(model) | {"latent_size": model.latent_size})
 
 
@@ -173,7 +173,7 @@ def _cat(subject: tuple[CatConfig, int, int]) -> Facts:
     return Facts(costs, {"text_dim": text.shape[2], "text_tokens": text.shape[1], "text_trained": trained})
 
 
-def _text(config: CatConfig) -> tuple[Tensor, Cost, bool]:
+def _text(config: CatConfig) -> tuple[Tensor, ModuleCost, bool]:
     """Embeddings, cost, and whether the encoder is trained. Here a learned encoder has a vocabulary of one word."""
     if isinstance(config.text, ClipTextConfig):
         given = config.text.given()
@@ -266,13 +266,13 @@ def _segmenter(subject: tuple[SegmenterConfig, int, int]) -> Facts:
     return Facts({"segmenter": cost}, {"classes": config.model.classes})
 
 
-def _counted_apart(module: nn.Module, run: Callable[[], R]) -> tuple[R, Cost]:
+def _counted_apart(module: nn.Module, run: Callable[[], R]) -> tuple[R, ModuleCost]:
     """Like `counted`, in two passes: torch does not count a convolution whose kernel is computed with a graph."""
     module.requires_grad_(False)
     first = counted([module], run)[1]
     module.requires_grad_(True)
     result, kept = counted([module], run)
-    return result, Cost(first.macs, first.parameters, kept.kept)
+    return result, ModuleCost(first.macs, first.parameters, kept.kept)
 
 
 _NETWORKS: dict[type[Schema], Callable[[Any], GanNetworks]] = {

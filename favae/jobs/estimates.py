@@ -16,7 +16,7 @@ from favae.config.gan import GeneratorTrainingConfig
 from favae.config.segmentation import SegmentationConfig, SegmenterConfig
 from favae.config.training import AutoencoderTrainingConfig, TrainingConfig
 from favae.jobs.buildable import cat_facts, model_facts, segmenter_facts
-from favae.jobs.facts import Cost, Facts, facts, lpips_request, training_request
+from favae.jobs.facts import Facts, ModuleCost, facts, lpips_request, training_request
 from favae.jobs.grid import Grid, Job
 
 # Sustained FLOP/s on one NVIDIA H100 80GB, measured with steps of the published sizes ("Planned trainings" in
@@ -261,7 +261,7 @@ def _training_bytes(parameters: float) -> float:
     return 4.0 * parameters * (2 * 3 + 2 + 1)
 
 
-def _inference_bytes(cost: Cost, batch_size: int) -> float:
+def _inference_bytes(cost: ModuleCost, batch_size: int) -> float:
     """Bytes of weights, and of a tenth of the activations that training keeps; the rest is freed during the pass."""
     return _CONTEXT_BYTES + 4 * cost.parameters + 0.1 * cost.kept * batch_size
 

@@ -33,7 +33,7 @@ _TRAININGS = tuple(
 
 
 @dataclass(frozen=True)
-class Cost:
+class ModuleCost:
     """Cost of one module for one image (or text).
 
     macs: multiply-accumulates of a forward pass.
@@ -45,8 +45,8 @@ class Cost:
     parameters: int = 0
     kept: float = 0
 
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.macs + other.macs, self.parameters + other.parameters, self.kept + other.kept)
+    def __add__(self, other: "ModuleCost") -> "ModuleCost":
+        return ModuleCost(self.macs + other.macs, self.parameters + other.parameters, self.kept + other.kept)
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Facts:
     problem: path of the block of parameters that cannot be built, and the reason; None if everything can be built.
     """
 
-    costs: Mapping[str, Cost] = field(default_factory=dict)
+    costs: Mapping[str, ModuleCost] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     problem: tuple[tuple[str | int, ...], str] | None = None
 
-    def cost(self, *modules: str) -> Cost:
+    def cost(self, *modules: str) -> ModuleCost:
         """Total cost of several modules; modules that do not exist cost nothing."""
-        return sum((self.costs[name] for name in modules if name in self.costs), start=Cost())
+        return sum((self.costs[name] for name in modules if name in self.costs), start=ModuleCost())
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,6 @@ def _write(known: Mapping[str, Facts]) -> None:
 
 
 def _from_json(entry: Mapping[str, Any]) -> Facts:
-    costs = {name: Cost(**cost) for name, cost in entry["costs"].items()}
+    costs = {name: ModuleCost(**cost) for name, cost in entry["costs"].items()}
     problem = entry["problem"]
     return Facts(costs, dict(entry["sizes"]), None if problem is None else (tuple(problem[0]), problem[1]))

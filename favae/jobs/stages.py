@@ -15,7 +15,7 @@ Where = Literal["result", "curves", "report"]
 
 
 @dataclass(frozen=True)
-class Output:
+class StageOutput:
     """A file or folder that a stage writes, in addition to its card and its run record.
 
     `where` is `result` (the cell's folder), `curves` (a separate CSV file, so that figures need no checkpoint) or `report`
@@ -67,7 +67,7 @@ class Stage:
     name: str
     purpose: str
     config: str
-    outputs: tuple[Output, ...]
+    outputs: tuple[StageOutput, ...]
     inputs: dict[str, str]
     cells: str = "all"
     collects: tuple[str, ...] = ()
@@ -88,18 +88,18 @@ class Stage:
         return any(output.where == "curves" for output in self.outputs)
 
     @property
-    def feeds(self) -> tuple[Output, ...]:
+    def feeds(self) -> tuple[StageOutput, ...]:
         """Outputs that other stages read, in addition to the card."""
         return tuple(output for output in self.outputs if output.feeds)
 
 
-def _training(*outputs: Output, plot: str) -> tuple[Output, ...]:
+def _training(*outputs: StageOutput, plot: str) -> tuple[StageOutput, ...]:
     """Outputs of a training: model, configuration, learning curves and `outputs`."""
-    files = Output("model.safetensors", feeds=True), Output("config.json", feeds=True)
-    return (*files, *outputs, Output("curves", where="curves", plot=plot))
+    files = StageOutput("model.safetensors", feeds=True), StageOutput("config.json", feeds=True)
+    return (*files, *outputs, StageOutput("curves", where="curves", plot=plot))
 
 
-_MEASURED = Output("metrics.json", metrics=True), Output("examples.npz")
+_MEASURED = StageOutput("metrics.json", metrics=True), StageOutput("examples.npz")
 
 STAGES = {
     stage.name: stage
@@ -108,7 +108,7 @@ STAGES = {
             "prepare_dataset",
             "published layout to shards with an index",
             "favae.config.dataset:DatasetConfig",
-            (Output("shards", folder=True, feeds=True),),
+            (StageOutput("shards", folder=True, feeds=True),),
             inputs={},
             cells="{row}",
             gpu=False,
@@ -117,7 +117,7 @@ STAGES = {
             "train_autoencoder",
             "FA-VAE, VQ-GAN or an autoencoder of a companion paper on a prepared data set",
             "favae.config.training_kinds:training_config",
-            _training(Output("samples.png"), plot="train/l1"),
+            _training(StageOutput("samples.png"), plot="train/l1"),
             inputs={"dataset": "prepare_dataset"},
             cells="{dataset}-{row}",
         ),
@@ -125,7 +125,7 @@ STAGES = {
             "compute_reference_statistics",
             "feature statistics of real images, once per data set",
             "favae.config.evaluation:ReferenceConfig",
-            (Output("statistics", folder=True, feeds=True),),
+            (StageOutput("statistics", folder=True, feeds=True),),
             inputs={"dataset": "prepare_dataset"},
             cells="{dataset}",
         ),
@@ -133,7 +133,7 @@ STAGES = {
             "evaluate_reconstruction",
             "a trained autoencoder on the held-out split of a data set, its own or another (zero-shot)",
             "favae.config.evaluation:EvaluationConfig",
-            (*_MEASURED, Output("images.csv"), Output("spectrum.csv")),
+            (*_MEASURED, StageOutput("images.csv"), StageOutput("spectrum.csv")),
             inputs={
                 "model": "train_autoencoder",
                 "dataset": "prepare_dataset",
@@ -146,7 +146,7 @@ STAGES = {
             "tokenize_images",
             "code indices of a data set under a frozen FA-VAE",
             "favae.config.cat:TokenizeConfig",
-            (Output("tokens.npz", feeds=True), Output("captions.csv", feeds=True)),
+            (StageOutput("tokens.npz", feeds=True), StageOutput("captions.csv", feeds=True)),
             inputs={"model": "train_autoencoder", "dataset": "prepare_dataset"},
             cells="{model}",
             together="model",
@@ -176,7 +176,7 @@ STAGES = {
             "train_generator",
             "pix2pix, SPADE or StyleGAN2 on a prepared data set",
             "favae.config.training_kinds:generator_config",
-            _training(Output("samples.png"), plot="train/generator"),
+            _training(StageOutput("samples.png"), plot="train/generator"),
             inputs={"dataset": "prepare_dataset"},
             cells="{dataset}-{row}",
         ),
@@ -184,7 +184,7 @@ STAGES = {
             "evaluate_generator",
             "images of a trained generator, compared with the real ones of a split",
             "favae.config.evaluation:GeneratorEvaluationConfig",
-            (*_MEASURED, Output("images.csv"), Output("spectrum.csv")),
+            (*_MEASURED, StageOutput("images.csv"), StageOutput("spectrum.csv")),
             inputs={
                 "model": "train_generator",
                 "dataset": "prepare_dataset",
@@ -197,7 +197,7 @@ STAGES = {
             "train_segmenter",
             "a segmenter on the real pairs of a labelled data set, to score generated images",
             "favae.config.segmentation:SegmenterConfig",
-            _training(Output("samples.png"), plot="train/cross_entropy"),
+            _training(StageOutput("samples.png"), plot="train/cross_entropy"),
             inputs={"dataset": "prepare_dataset"},
             cells="{dataset}",
         ),
@@ -214,7 +214,7 @@ STAGES = {
             "make_tables",
             "published and reproduced numbers, as CSV, Markdown and LaTeX",
             "favae.config.reporting:TablesConfig",
-            (Output("tables", where="report", folder=True),),
+            (StageOutput("tables", where="report", folder=True),),
             inputs={},
             collects=("evaluate_reconstruction", "generate_images", "evaluate_generator", "evaluate_segmentation"),
             shared=("published",),
@@ -226,7 +226,7 @@ STAGES = {
             "make_figures",
             "reconstructions, spectra, curves, samples",
             "favae.config.reporting:FiguresConfig",
-            (Output("figures", where="report", folder=True),),
+            (StageOutput("figures", where="report", folder=True),),
             inputs={},
             collects=(
                 "train_autoencoder",

@@ -31,11 +31,11 @@ class Verdict:
     claim: str
     word: Word
     details: str
-    comparisons: tuple["Comparison", ...] = ()
+    comparisons: tuple["Difference", ...] = ()
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Difference:
     """One difference that a claim rests on, with the sign by which larger is better."""
 
     what: str
@@ -105,22 +105,22 @@ def _overall(words: list[Word]) -> Word:
     return next((word for word in order if word in words), "Holds")
 
 
-def _compare(what: str, terms: Terms, margin: float | None, printed: Mapping[str, str] | None) -> Comparison:
+def _compare(what: str, terms: Terms, margin: float | None, printed: Mapping[str, str] | None) -> Difference:
     """Verdict on one comparison, and the numbers behind it."""
     if any(entry.reproduced is None for _, entry in terms):
-        return Comparison(what, "Not run", None)
+        return Difference(what, "Not run", None)
     better = -1 if describe(terms[0][1].metric).better == "lower" else 1
     images = _over_images([(better * sign, entry) for sign, entry in terms]) or _printed(printed)
     if any(len(entry.values) < 2 for _, entry in terms):
         gain = sum(better * sign * (entry.reproduced or 0.0) for sign, entry in terms)
-        return Comparison(what, "Not decided", gain, images=images)
+        return Difference(what, "Not decided", gain, images=images)
     interval = contrast_over_seeds([(better * sign, entry.values) for sign, entry in terms])
     if margin is not None:
-        return Comparison(what, _within(interval, margin), interval.estimate, interval, images=images)
+        return Difference(what, _within(interval, margin), interval.estimate, interval, images=images)
     if interval.contains(0):
         needed = seeds_to_decide(terms[0][1].values, terms[1][1].values) if len(terms) == 2 else None
-        return Comparison(what, "Not decided", interval.estimate, interval, needed, images)
-    return Comparison(
+        return Difference(what, "Not decided", interval.estimate, interval, needed, images)
+    return Difference(
         what, "Holds" if interval.estimate > 0 else "Does not hold", interval.estimate, interval, images=images
     )
 
@@ -140,7 +140,7 @@ def _printed(line: Mapping[str, str] | None) -> tuple[float, float] | None:
     return (float(ends[0]), float(ends[1])) if len(ends) == 2 and ends[0] and ends[1] else None
 
 
-def _words(found: Comparison, claim: ClaimConfig) -> str:
+def _words(found: Difference, claim: ClaimConfig) -> str:
     """The numbers of a comparison: `+0.05 (over seeds -0.01 to +0.11: within the spread; over images +0.02 to +0.08)`."""
     if found.gain is None:
         return "not run"

@@ -12,7 +12,7 @@ from favae.runtime import paths
 from favae.runtime.files import write_text
 
 
-class Shown(Schema):
+class SameOutputs(Schema):
     """One cell: two versions of its code wrote these files alike. A version is a digest of its units, or `commit <hash>`."""
 
     recorded: str
@@ -32,7 +32,7 @@ class Comparison(Schema):
     numbers: dict[str, Any]  # parameters of the small job, merged over those of the scale, by stage
     platform: str
     versions: dict[str, str]
-    cells: dict[str, Shown]  # stage/cell
+    cells: dict[str, SameOutputs]  # stage/cell
 
 
 _File = TypeAdapter(list[Comparison])
@@ -71,7 +71,7 @@ def shown_same(scale: str, name: str, recorded: str, present: str) -> Comparison
     return next((found for found, shown in all_shown_same(scale, name, recorded) if shown.present == present), None)
 
 
-def all_shown_same(scale: str, name: str, recorded: str) -> Iterator[tuple[Comparison, Shown]]:
+def all_shown_same(scale: str, name: str, recorded: str) -> Iterator[tuple[Comparison, SameOutputs]]:
     """Every comparison that shows another version to be the same as the recorded one, directly or through others between them."""
     links = list(_links(scale, name))
     reached = {recorded}
@@ -80,7 +80,7 @@ def all_shown_same(scale: str, name: str, recorded: str) -> Iterator[tuple[Compa
         yield step
 
 
-def _links(scale: str, name: str) -> Iterator[tuple[Comparison, Shown]]:
+def _links(scale: str, name: str) -> Iterator[tuple[Comparison, SameOutputs]]:
     for comparison in read():
         if comparison.scale == scale and name in comparison.cells:
             yield comparison, comparison.cells[name]

@@ -23,7 +23,7 @@ from favae.sync.evidence import Evidence, gather
 
 
 @dataclass(frozen=True)
-class Number:
+class TableNumber:
     """A measured value of a table: the row's position (from 1) and label, and the result and metric that it comes from."""
 
     table: str
@@ -49,7 +49,7 @@ class Audit:
     """All numbers of a scale's tables, the evidence for each result, and all problems found."""
 
     where: Path  # data/<scale>, or reports/<scale>
-    numbers: list[Number]
+    numbers: list[TableNumber]
     evidence: dict[str, Evidence]
     problems: list[str]
     unpublished: int = 0  # cells that the grid has and the bundle has not
@@ -63,7 +63,7 @@ class Audit:
         parts += [f"{self.unpublished} cells of the grid are not published"] if self.unpublished else []
         return "; ".join(parts)
 
-    def chain(self, number: Number) -> list[Evidence]:
+    def chain(self, number: TableNumber) -> list[Evidence]:
         """The result that holds a number and everything it was made from, nearest first."""
         names, waiting = [], [number.cell]
         while waiting:
@@ -175,7 +175,7 @@ def _page_problems(grid: Grid, bundle: Bundle) -> Iterator[str]:
             yield f"{path}: does not agree with cards, metrics and run records"
 
 
-def find(result: Audit, target: str) -> list[Number]:
+def find(result: Audit, target: str) -> list[TableNumber]:
     """Numbers with the name TABLE/ROW/METRIC. A row is given by its position, its label, or the cell it shows.
 
     Raises:
@@ -191,7 +191,7 @@ def find(result: Audit, target: str) -> list[Number]:
     return found
 
 
-def describe(result: Audit, number: Number) -> Iterator[str]:
+def describe(result: Audit, number: TableNumber) -> Iterator[str]:
     """Lines about one number: its value, then the facts and problems of each result that it was made from."""
     yield f"{number.table}/{number.cell.partition('/')[2]}/{number.metric} = {number.value!r}  ({number.label})"
     chain = result.chain(number)
@@ -208,7 +208,7 @@ def _tables_job(grid: Grid) -> Job:
     return grid.job("make_tables", cells[0])
 
 
-def _numbers(tables: Job, results: Results) -> Iterator[Number]:
+def _numbers(tables: Job, results: Results) -> Iterator[TableNumber]:
     for table in cast(TablesConfig, tables.config).tables:
         for position, row in enumerate(table.rows, 1):
             for cell in row.measured_by:  # a mean is traced through each of its values
@@ -217,7 +217,7 @@ def _numbers(tables: Job, results: Results) -> Iterator[Number]:
                     measured = metrics.get(row.key(metric))
                     if measured is not None and measured["value"] is not None:
                         value = measured["value"]
-                        yield Number(table.id, position, row.label, metric, cell, row.key(metric), value)
+                        yield TableNumber(table.id, position, row.label, metric, cell, row.key(metric), value)
 
 
 def _differences(tables: Job, results: Results, folder: Path, outdated: Collection[str], costs: bool) -> Iterator[str]:

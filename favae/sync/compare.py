@@ -48,7 +48,7 @@ class ClaimLine:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScaleComparison:
     """All numbers and claims of a scale."""
 
     scale: str
@@ -94,7 +94,7 @@ def _shown(value: float | None) -> str:
     return "none" if value is None else f"{value:.6g}"
 
 
-def compare(scale: str | None) -> Comparison:
+def compare(scale: str | None) -> ScaleComparison:
     """Compare `data/<scale>` with `reports/<scale>`, row by row of today's tables; rows that are not published are left out.
 
     Raises:
@@ -124,7 +124,7 @@ def compare(scale: str | None) -> Comparison:
             claims += [ClaimLine(mine, other) for mine, other in zip(ours, theirs, strict=True)]
     except FileNotFoundError as error:
         raise ConfigError(f"{error.filename}: missing; make it with `snakemake --config scale={grid.scale}`") from error
-    return Comparison(grid.scale, numbers, claims)
+    return ScaleComparison(grid.scale, numbers, claims)
 
 
 def _row(table: TableConfig, row: TableRowConfig, sides: tuple[Results, Results], other: str | None) -> Iterator[Line]:

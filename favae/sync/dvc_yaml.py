@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.jobs.report_rows import names_of_rows
-from favae.jobs.stages import STAGES, Output, Stage
+from favae.jobs.stages import STAGES, Stage, StageOutput
 from favae.runtime import paths
 from favae.runtime.files import write_text
 
@@ -149,7 +149,7 @@ def _params(stage: Stage, grid: Grid) -> list[dict[str, Any]]:
     return params
 
 
-def _out(output: Output, path: str) -> tuple[str, Any]:
+def _out(output: StageOutput, path: str) -> tuple[str, Any]:
     """The kind of DVC output, and its entry."""
     if output.metrics:
         return "metrics", path

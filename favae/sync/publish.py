@@ -33,7 +33,7 @@ _SHOWN = 5  # problems in a message
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedBundle:
     """What was published."""
 
     root: Path
@@ -49,7 +49,7 @@ class Published:
         )
 
 
-def publish(scale: str | None, limit: int = LIMIT) -> Published:
+def publish(scale: str | None, limit: int = LIMIT) -> PublishedBundle:
     """Replace `reports/<scale>` by cards, run records, metrics, tables and figures of `data/<scale>`.
 
     Without results in `data/`, except prepared data sets, only the published tables and pages are written again, from the published
@@ -71,7 +71,7 @@ def publish(scale: str | None, limit: int = LIMIT) -> Published:
     return _replace(grid, bundle, lambda draft: _fill(grid, bundle, draft, limit), known=())
 
 
-def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], known: Collection[str]) -> Published:
+def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], known: Collection[str]) -> PublishedBundle:
     """Fill a draft, and replace the bundle by it if its audit finds no problem except those in `known`, and no file is lost."""
     _refuse([f"{path} was not published from here and would be lost: move it" for path in _others(bundle)])
     with replacing(bundle.root) as folder:
@@ -87,10 +87,10 @@ def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], kno
             problem.replace(str(folder), str(bundle.root)) for problem in audit_bundle(grid.scale, draft).problems
         ]
         _refuse([problem for problem in problems if problem not in known])
-    return Published(bundle.root, manifest)
+    return PublishedBundle(bundle.root, manifest)
 
 
-def _renew(grid: Grid, bundle: Bundle) -> Published:
+def _renew(grid: Grid, bundle: Bundle) -> PublishedBundle:
     """Render the published tables again, with card and run record. The audit must find no new problem."""
     grid, known = bundle.part_of(grid), audit_bundle(grid.scale, bundle).problems
 

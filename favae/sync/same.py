@@ -13,7 +13,7 @@ from favae.jobs.grid import Grid, Job, load_grid
 from favae.results.bundle import Bundle
 from favae.results.cards import Card, read_card
 from favae.results.code_state import CodeState, code_state, commit_of, version_of
-from favae.results.equivalences import Comparison, Shown, add
+from favae.results.equivalences import Comparison, SameOutputs, add
 from favae.results.git import working_tree
 from favae.results.past import package_at
 from favae.results.run_record import RunRecord, now, read_record
@@ -124,7 +124,7 @@ def _compare(grid: Grid, commit: str, results: list[_Result], report: Report, sa
     needed = _with_inputs(grid, [found.job for found in results])
     shipped = {found.job.name for found in results if is_large(found.job, _size(found.card))}
     say(f"{len(needed)} small jobs, by the code of {commit[:12]} and by the present code")
-    cells: dict[str, Shown] = {}
+    cells: dict[str, SameOutputs] = {}
     with tempfile.TemporaryDirectory(prefix="favae-same-") as folder, sides(commit, Path(folder)) as both:
         run_both(grid, both, needed, shipped)
         for name, found in wanted.items():
@@ -138,7 +138,7 @@ def _compare(grid: Grid, commit: str, results: list[_Result], report: Report, sa
         add(_comparison(grid, commit, cells))
 
 
-def _compare_cell(found: _Result, both: tuple[Side, Side], report: Report, say: Say) -> Shown | None:
+def _compare_cell(found: _Result, both: tuple[Side, Side], report: Report, say: Say) -> SameOutputs | None:
     """The evidence that both sides wrote the same files; None otherwise, and the reason is reported."""
     name = found.job.name
     for side, whose in zip(both, ("recorded", "present"), strict=True):
@@ -158,10 +158,10 @@ def _compare_cell(found: _Result, both: tuple[Side, Side], report: Report, say: 
     added = tuple(sorted(after.keys() - before.keys()))
     also = f"; new: {', '.join(added)}" if added else ""
     say(f"{name}: the same, {len(before)} files{also}")
-    return Shown(recorded=found.recorded, present=found.present, outputs=before, added=added)
+    return SameOutputs(recorded=found.recorded, present=found.present, outputs=before, added=added)
 
 
-def _comparison(grid: Grid, commit: str, cells: dict[str, Shown]) -> Comparison:
+def _comparison(grid: Grid, commit: str, cells: dict[str, SameOutputs]) -> Comparison:
     tree = working_tree()
     edited = tuple(name for name in tree["dirty"] or () if name.startswith(("favae/", "params/")))
     libraries = {name: v for job in grid if job.name in cells for name, v in code_of(job).libraries.items()}

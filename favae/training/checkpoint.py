@@ -158,20 +158,23 @@ def _checked(path: Path, saved: Any) -> Checkpoint:
 
 
 def misfit(saved: Any, present: Mapping[str, Any]) -> str | None:
-    """The first tensor whose name or shape differs between two states, in words; None where all agree."""
+    """The first tensor whose name, shape or type differs between two states, in words; None where all agree."""
     if not isinstance(saved, dict):
         return f"it holds a {type(saved).__name__}"
     if names := sorted(map(str, saved.keys() ^ present.keys())):
         return f"{names[0]} is only in {'the file' if names[0] in saved else 'the network'}"
     for name, value in present.items():
-        found, expected = _shape(saved[name]), _shape(value)
+        found, expected = _form(saved[name]), _form(value)
         if found != expected:
-            return f"{name} has shape {found}, expected {expected}"
+            return f"{name} is {found}, expected {expected}"
     return None
 
 
-def _shape(value: Any) -> tuple[int, ...] | None:
-    return tuple(value.shape) if isinstance(value, Tensor) else None
+def _form(value: Any) -> str:
+    """Type and shape of a tensor, in words. A tensor of another type would be rounded in silence when it is loaded."""
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
 def unfit(saved: Checkpoint, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> str | None:
@@ -192,15 +195,22 @@ def _unfit_optimizer(saved: dict[str, Any], optimizer: Optimizer) -> str | None:
     """The same for one optimiser: its groups, and moments of the shape of their parameter."""
     try:
         groups = [len(group["params"]) for group in saved["param_groups"]]
-        moments = {index: [_shape(value) for value in state.values()] for index, state in saved["state"].items()}
+        moments = {
+            index: [_form(v) for v in state.values() if _is_moment(v)] for index, state in saved["state"].items()
+        }
     except (LookupError, TypeError, AttributeError) as error:
         return f"no state of an optimizer ({type(error).__name__}: {error})"
     expected = [len(group["params"]) for group in optimizer.param_groups]
     if groups != expected:
         return f"groups of {groups} parameters, expected {expected}"
-    shapes = dict(enumerate(_shape(p) for group in optimizer.param_groups for p in group["params"]))
-    wrong = [i for i, found in moments.items() if i not in shapes or not {*found} <= {None, (), shapes[i]}]
-    return f"moments of parameter {wrong[0]} do not have its shape" if wrong else None
+    forms = dict(enumerate(_form(p) for group in optimizer.param_groups for p in group["params"]))
+    wrong = [i for i, found in moments.items() if i not in forms or not {*found} <= {forms[i]}]
+    return f"moments of parameter {wrong[0]} do not have its shape and type" if wrong else None
+
+
+def _is_moment(value: Any) -> bool:
+    """Whether a value of an optimiser's state belongs to each element of a parameter; others count steps."""
+    return isinstance(value, Tensor) and value.ndim > 0
 
 
 def _unfit_rng(saved: dict[str, Any]) -> str | None:

@@ -20,7 +20,7 @@ from favae.config.dataset import ListFilesConfig
 from favae.config.load import read_yaml
 from favae.data.images import image_size, read_image
 from favae.data.mnist import check_md5, read_images, read_labels
-from favae.data.texts import Texts
+from favae.data.texts import TextFiles
 from favae.inference.export import CONFIG, WEIGHTS, load_any_autoencoder, save_weights
 from favae.models import FAVAE
 from favae.results.cards import read_card
@@ -72,13 +72,13 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "idx3": lambda path: read_images.__wrapped__(path),
     "idx1": read_labels,
     "md5": _check_md5,
-    "lines": lambda path: list(Texts().lines(path)),
-    "captions": lambda path: Texts().captions(path),
-    "names": lambda path: Texts().names(path),
-    "partition": lambda path: Texts().partition(path),
-    "mapping": lambda path: Texts().mapping(path),
-    "numbers": lambda path: Texts().number_lists(ListFilesConfig(train=path.name, test=path.name), path.parent),
-    "json": lambda path: Texts().ffhq_json(path),
+    "lines": lambda path: list(TextFiles().lines(path)),
+    "captions": lambda path: TextFiles().captions(path),
+    "names": lambda path: TextFiles().names(path),
+    "partition": lambda path: TextFiles().partition(path),
+    "mapping": lambda path: TextFiles().mapping(path),
+    "numbers": lambda path: TextFiles().number_lists(ListFilesConfig(train=path.name, test=path.name), path.parent),
+    "json": lambda path: TextFiles().ffhq_json(path),
     "parameters": read_yaml,
     "card": read_card,
     "run record": read_record,

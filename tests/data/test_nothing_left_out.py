@@ -16,7 +16,7 @@ from favae.data.label_maps import read_label_map
 from favae.data.layouts import RawFiles, list_records
 from favae.data.paired import ade20k_pairs, celebamask_pairs, cityscapes_pairs, facades_pairs, folder_pairs
 from favae.data.prepare import prepare
-from favae.data.texts import Texts
+from favae.data.texts import TextFiles
 from favae.data.walk import Unused
 
 WIDE = (8, 4)
@@ -80,10 +80,10 @@ def test_lists_that_contradict_themselves_are_named(tmp_path: Path) -> None:
     path = tmp_path / "mapping.txt"
     path.write_text("0 119613 119614.jpg\n1 99094 099095.jpg\n0 5 000006.jpg\n")
     with pytest.raises(ValueError, match=r"mapping\.txt, line 3: image 0 is listed twice, for two files"):
-        Texts().mapping(path)
+        TextFiles().mapping(path)
     path.write_text('{"0": {"category": "training"}, "00": {"category": "validation"}}')
     with pytest.raises(ValueError, match="image 0 is listed twice, in different parts"):
-        Texts().ffhq_json(path)
+        TextFiles().ffhq_json(path)
 
 
 def test_splits_one_folder_deeper_are_found_and_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from favae.data.dataset import PreparedSplit
 from favae.data.layouts import list_records
 from favae.data.mnist import read_images, read_labels
 from favae.data.prepare import prepare
-from favae.data.texts import MOST_CAPTION_CHARACTERS, Texts
+from favae.data.texts import MOST_CAPTION_CHARACTERS, TextFiles
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for _, line in Texts().lines(path)]
+    return [line for _, line in TextFiles().lines(path)]
 
 
 def test_lines_end_at_newlines_only(file):
@@ -35,7 +35,7 @@ def test_lines_end_at_newlines_only(file):
 def test_a_byte_order_mark_is_not_part_of_the_text(file, packed):
     data = "\ufeff000001.jpg 0\n".encode()
     file.write_bytes(gzip.compress(data, mtime=0) if packed else data)
-    assert Texts().partition(file) == {"000001.jpg": "train"}
+    assert TextFiles().partition(file) == {"000001.jpg": "train"}
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_captions_above_the_limit_of_later_stages_are_refused_and_those_at_it_ar
 def test_partition_lists_name_the_line(file, text, message):
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        Texts().partition(file)
+        TextFiles().partition(file)
 
 
 @pytest.mark.parametrize("text", ["0 1", "\xb2 1 a.jpg", "-1 1 a.jpg", "0 1 a.jpg b", "9" * 5000 + " 1 a.jpg"])
 def test_mapping_lists_name_the_line(file, text):
     file.write_text(f"idx orig_idx orig_file\n{text}\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"list\.txt, line 2: found .*expected number, original number"):
-        Texts().mapping(file)
+        TextFiles().mapping(file)
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_mapping_lists_name_the_line(file, text):
 def test_json_that_is_cut_or_of_another_shape_is_named(file, text, message):
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message) as caught:
-        Texts().ffhq_json(file)
+        TextFiles().ffhq_json(file)
     assert str(caught.value).startswith(str(file))
 
 
 def test_json_with_a_byte_order_mark_is_read(file):
     file.write_text("\ufeff" + json.dumps({"7": {"category": "training"}}), encoding="utf-8")
-    assert Texts().ffhq_json(file) == {7: "train"}
+    assert TextFiles().ffhq_json(file) == {7: "train"}
 
 
 @pytest.mark.parametrize(

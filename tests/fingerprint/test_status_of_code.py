@@ -14,7 +14,7 @@ from favae.jobs.grid import Job, load_grid
 from favae.results.cards import read_card
 from favae.results.code_state import MIXED, code_state, merged
 from favae.results.diff import explain
-from favae.results.equivalences import Comparison, Shown, add
+from favae.results.equivalences import Comparison, SameOutputs, add
 from favae.results.publish import _link_spare, restore_spare
 from favae.results.run_record import read_run_record
 from favae.results.status import State, statuses
@@ -93,15 +93,15 @@ def test_a_renamed_local_variable_and_a_moved_function_are_changes_until_they_ar
     assert record is not None and record.code is not None
     recorded = fingerprint.digest_of(record.code.units)
     present = fingerprint.digest_of(fingerprint.code_of(job(name)).units)
-    add(comparison(name, Shown(recorded=recorded, present="another", outputs={})))
+    add(comparison(name, SameOutputs(recorded=recorded, present="another", outputs={})))
     assert name in changed()
-    add(comparison(name, Shown(recorded=recorded, present=present, outputs={})))
+    add(comparison(name, SameOutputs(recorded=recorded, present=present, outputs={})))
     assert name not in changed()
     assert "shown to give the same bytes" in explain(name, SCALE)
     assert "train_autoencoder/celeba-vae" in changed()  # nothing was shown for this one
 
 
-def comparison(name: str, shown: Shown) -> Comparison:
+def comparison(name: str, shown: SameOutputs) -> Comparison:
     facts = {"date": "2026-01-01", "recorded_commit": "c" * 40, "present_commit": None, "platform": "", "versions": {}}
     return Comparison.model_validate(facts | {"scale": SCALE, "uncommitted": (), "numbers": {}, "cells": {name: shown}})
 
@@ -170,7 +170,7 @@ def test_of_code_that_was_shown_to_be_the_same_only_what_changed_since_is_named(
     digest = fingerprint.digest_of(fingerprint.code_of(job(name)).units)
     commit = {"c" * 40: now, "d" * 40: renamed}
     monkeypatch.setattr("favae.results.code_state.package_at", commit.get)
-    shown = comparison(name, Shown(recorded=recorded, present=digest, outputs={}))
+    shown = comparison(name, SameOutputs(recorded=recorded, present=digest, outputs={}))
     add(shown.model_copy(update={"present_commit": "d" * 40}))
     assert explain(name, SCALE).startswith(f"{name}: ok")
     times_seven(edit)
@@ -192,7 +192,7 @@ def test_where_no_history_is_the_evidence_speaks_for_a_result_of_a_former_versio
     assert problems()[0].startswith(f"{name}: code changed: made by the commit cccc")
     assert "git fetch --unshallow" in problems()[0]
     present = fingerprint.digest_of(fingerprint.code_of(job(name)).units)
-    add(comparison(name, Shown(recorded=f"commit {'c' * 40}", present=present, outputs={})))
+    add(comparison(name, SameOutputs(recorded=f"commit {'c' * 40}", present=present, outputs={})))
     assert problems() == []
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from favae.cli.main import app
 from favae.config.errors import ConfigError
 from favae.jobs.grid import load_grid
-from favae.sync.compare import Comparison, Line, compare
+from favae.sync.compare import Line, ScaleComparison, compare
 from favae.sync.publish import publish
 
 EVALUATIONS = Path("data/tiny/evaluate_reconstruction")
@@ -48,7 +48,7 @@ def value(cell: str, metric: str = "psnr_test") -> float:
     return json.loads((EVALUATIONS / cell / "metrics.json").read_text())[metric]["value"]
 
 
-def line(result: Comparison, name: str) -> Line:
+def line(result: ScaleComparison, name: str) -> Line:
     (found,) = [number for number in result.numbers if number.name == name]
     return found
 

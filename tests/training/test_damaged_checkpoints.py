@@ -5,6 +5,7 @@ import json
 import pickle
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,6 +40,15 @@ ROTTEN = {
     "a page of a proxy": b"<html><body>404 not found</body></html>",
     "a pickle": pickle.dumps({"step": 9}),
 }
+
+
+def _rounded(value: Any) -> Any:
+    """All tensors of fractions in bfloat16."""
+    if isinstance(value, dict):
+        return {name: _rounded(v) for name, v in value.items()}
+    return value.to(torch.bfloat16) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
 MISSHAPEN = {
     "a list": lambda saved: [1, 2, 3],
     "a tensor": lambda saved: torch.zeros(3),
@@ -48,6 +58,8 @@ MISSHAPEN = {
     "no network": lambda saved: saved | {"modules": {}},
     "another network": lambda saved: saved | {"modules": {"model": {"0.weight": torch.zeros(7, 3)}}},
     "another optimiser": lambda saved: saved | {"optimizers": {"adam": {"state": {}, "param_groups": []}}},
+    "a network in bfloat16": lambda saved: saved | {"modules": _rounded(saved["modules"])},
+    "moments in bfloat16": lambda saved: saved | {"optimizers": _rounded(saved["optimizers"])},
     "no random numbers": lambda saved: saved | {"rng": {"python": [3, [], None]}},
 }
 

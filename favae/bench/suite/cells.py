@@ -20,7 +20,7 @@ from favae.bench.section import Row, Section, Settings
 from favae.bench.suite.overheads import FAVAE, copy_of_project, write_bulk_grid
 from favae.fingerprint.job import Code, code_of
 from favae.jobs.grid import Job, load_grid
-from favae.jobs.stages import Output
+from favae.jobs.stages import StageOutput
 from favae.results.cards import input_hashes
 from favae.results.publish import Outcome, publish
 from favae.results.run_record import now
@@ -112,7 +112,7 @@ def _publish_here(first: int, end: int) -> None:
             publish(job, input_hashes(job), Path(name), now(), outcome, known[same])
 
 
-def _write(job: Job, output: Output, build: Path) -> Path | None:
+def _write(job: Job, output: StageOutput, build: Path) -> Path | None:
     """Write a small file in the place of an output; its path where it is outside of the result's folder."""
     outside = output.where != "result"
     path = output.path(job.scale, job.stage.name, job.cell) if outside else build / output.name

@@ -24,7 +24,7 @@ CLAIMS = "claims.csv"  # intervals of claims over images, as printed
 
 
 @dataclass
-class Number:
+class ShownNumber:
     """One metric of one row, ready to be shown. Texts are formatted, values have full precision."""
 
     id: str  # <table>/<row>/<metric>
@@ -67,7 +67,7 @@ class Row:
     slug: str
     published: str
     cells: tuple[str, ...]
-    numbers: list[Number]
+    numbers: list[ShownNumber]
     extras: list[str] = field(default_factory=list)
 
 
@@ -86,7 +86,7 @@ class Table:
     differing: dict[str, dict[str, str]]
 
     @property
-    def numbers(self) -> Iterator[Number]:
+    def numbers(self) -> Iterator[ShownNumber]:
         """All numbers, row by row."""
         return (number for row in self.rows for number in row.numbers)
 
@@ -119,7 +119,7 @@ def read_table(source: Source, config: TableConfig) -> Table:
     )
 
 
-def _number(name: str, entry: Entry, line: dict[Any, Any], footnotes: list[str]) -> Number:
+def _number(name: str, entry: Entry, line: dict[Any, Any], footnotes: list[str]) -> ShownNumber:
     low, high, over = _interval(line)
     show = lambda value, **more: format_value(entry.metric, value, **more)  # noqa: E731
     interval = f"{show(low)} to {show(high)}" if low is not None and high is not None else ""
@@ -143,7 +143,7 @@ def _number(name: str, entry: Entry, line: dict[Any, Any], footnotes: list[str])
         if key not in _OWN and not key.endswith(("_low", "_high")) and not pd.isna(value)
     }
     facts |= {"Interval": f"{interval} (95 %, over {over})"} if interval else {}
-    return Number(
+    return ShownNumber(
         id=name,
         entry=entry,
         text=text,
@@ -186,9 +186,9 @@ def _difference(entry: Entry) -> str:
     return NOT_COMPARABLE if entry.reported is not None and entry.reproduced is not None else ABSENT
 
 
-def _mark_best(numbers: Sequence[Number]) -> None:
+def _mark_best(numbers: Sequence[ShownNumber]) -> None:
     """Mark the best measured value of each metric, where at least two rows have one."""
-    by_metric: dict[str, list[Number]] = {}
+    by_metric: dict[str, list[ShownNumber]] = {}
     for number in numbers:
         if number.value is not None:
             by_metric.setdefault(number.entry.metric, []).append(number)
@@ -211,7 +211,7 @@ def _row(
     config: TableConfig,
     row: Any,
     slug: str,
-    numbers: list[Number],
+    numbers: list[ShownNumber],
     frame: pd.DataFrame,
     extra: list[str],
 ) -> Row:
@@ -231,7 +231,7 @@ def _texts(source: Source, table: str) -> dict[str, str]:
     return {kind: file.read_text(encoding="utf-8") for kind, file in files.items() if file.exists()}
 
 
-def facts_of(number: Number) -> dict[str, Any]:
+def facts_of(number: ShownNumber) -> dict[str, Any]:
     """What the dialog of a number says of the number itself."""
     entry, info = number.entry, describe(number.entry.metric)
     facts: dict[str, Any] = {
