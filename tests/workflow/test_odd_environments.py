@@ -24,6 +24,7 @@ from favae.training.checkpoint import load_whole
 
 CELL = "train_autoencoder/natural-f4-favae"
 NOWHERE = "/proc/nowhere"
+PROJECT = "a project, ü 'quotes' \"$(touch ran)\" `touch ran`; touch ran & touch ran | touch ran > ran"
 ENVIRONMENTS = {
     "no variables but PATH": "env -i PATH=$PATH PYTHONPATH=$PYTHONPATH {}",
     "no HOME": "env -u HOME -u USER -u LOGNAME {}",
@@ -33,7 +34,8 @@ ENVIRONMENTS = {
     "no terminal": "TERM=dumb {} < /dev/null",
     "closed input": "{} <&-",
     "umask 077": "umask 077; {}",
-    "64 descriptors": "ulimit -n 64; {}",
+    "32 descriptors": "ulimit -n 32; {}",
+    "1.2 GB of memory": "ulimit -v 1200000; {}",
     "a clock of another day": "TZ=Pacific/Kiritimati {}",
     "many threads asked for": "OMP_NUM_THREADS=7 {}",
     "low priority": "nice -n 19 {}",
@@ -43,7 +45,7 @@ ENVIRONMENTS = {
 
 @pytest.mark.slow
 def test_an_odd_environment_changes_no_byte_of_a_model(finished: Path, tmp_path: Path) -> None:
-    project = tmp_path / "a project, ü and 'quotes'"
+    project = tmp_path / PROJECT
     shutil.copytree(finished, project, symlinks=True)
 
     def files() -> dict[str, bytes]:
@@ -62,6 +64,7 @@ def test_an_odd_environment_changes_no_byte_of_a_model(finished: Path, tmp_path:
         assert done.returncode == 0, f"{name}: {done.stderr}"
         assert files() == expected, name
     print(f"{len(ENVIRONMENTS)} environments, the same {len(expected)} files")
+    assert not list(tmp_path.rglob("ran")), "a shell read the project's name"
     call(project, "snakemake", "--forcerun", "make_tables", XDG_CACHE_HOME=str(tmp_path / "cache"), HOME=NOWHERE)
     assert "corrupt" not in call(project, "favae", "status", check=False).stdout
 
