@@ -54,7 +54,11 @@ _STARTS = {
     b"<svg": "SVG",
     b"8BPS": "Photoshop",
     b"%PDF": "PDF",
+    b"\0\0\1\0": "ICO, a file of icons",
+    b"icns": "ICNS, a file of icons",
 }
+# Containers hold an image of a size of its own, which Pillow decodes whatever the header that was checked says.
+_NOT_READ = ("EPS", "ICO", "CUR", "ICNS", "BLP", "IPTC")
 _READERS = {"HEIC": "pillow-heif", "AVIF": "pillow-avif-plugin", "JPEG XL": "pillow-jxl-plugin"}
 # Pillow's own limit is off: `most_megapixels` is checked here, right after the header is read.
 Image.MAX_IMAGE_PIXELS = None
@@ -255,7 +259,7 @@ def _open(file: BinaryIO, path: str, most_megapixels: int) -> Image.Image:
 
 @functools.cache
 def _formats() -> list[str]:
-    """All formats that Pillow reads in this installation, except EPS, for which it runs another program."""
+    """All formats that Pillow reads in this installation, except EPS, for which it runs another program, and containers."""
     Image.preinit()
     for module in ("pillow_heif", "pillow_avif", "pillow_jxl"):
         try:
@@ -266,7 +270,7 @@ def _formats() -> list[str]:
             register()
     first = list(Image.ID)
     Image.init()
-    return [name for name in dict.fromkeys([*first, *Image.ID]) if name != "EPS"]
+    return [name for name in dict.fromkeys([*first, *Image.ID]) if name not in _NOT_READ]
 
 
 def _what_else(start: bytes) -> str:

@@ -16,9 +16,11 @@ from favae.data.walk import shown
 Entries = TypeVar("Entries", bound=Sized)
 MOST_CAPTION_CHARACTERS = 131_072  # limit per field of Python's CSV reader, with which later stages read captions
 _MOST_LIST_BYTES = 1 << 30  # unzipped; the JSON file of FFHQ has 255 MB
+_STEP = 1 << 16  # bytes of a gzip file that are unzipped at a time
 _GZIP_START = b"\x1f\x8b"
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _PARTITIONS: dict[str, Split] = {"0": "train", "1": "val", "2": "test"}
+_JSON_START = re.compile(r'[\[{]\s*"')
 _CATEGORIES: dict[str, Split] = {"training": "train", "validation": "test"}
 
 
@@ -56,7 +58,7 @@ class TextFiles:
     def lines(self, path: Path) -> Iterator[tuple[int, str]]:
         """(number, line) of the non-empty lines, without surrounding blanks. Only a newline ends a line."""
         for number, line in enumerate(self.text(path).split("\n"), start=1):
-            if line := line.strip():
+            if line := line.replace("\ufeff", "").strip():  # files that were joined have byte order marks within
                 if control := re.search(r"[\x00\r]", line):
                     advice = "save it with Unix line ends" if control[0] == "\r" else "is it UTF-16? save it as UTF-8"
                     raise ValueError(
@@ -68,6 +70,10 @@ class TextFiles:
         """Captions, one per line; at least one."""
         captions = []
         for number, line in self.lines(path):
+            if _JSON_START.match(line):
+                raise ValueError(
+                    f"{shown(path)}, line {number}: found {_short(line)}, which is JSON; expected one plain caption per line"
+                )
             if len(line) > MOST_CAPTION_CHARACTERS:
                 raise ValueError(
                     f"{shown(path)}, line {number}: found a caption of {len(line):,} characters, expected at most "
@@ -83,9 +89,10 @@ class TextFiles:
         return _filled([_plain_name(line, path, number) for number, line in self.lines(path)], path)
 
     def partition(self, path: Path) -> dict[str, Split]:
-        """CelebA's list: file name to split, from `000001.jpg 0` or, with a header, `000001.jpg,0` (Kaggle)."""
+        """CelebA's list: file name to split, from `000001.jpg 0` or, with a header, `000001.jpg,0` (Kaggle; quotes are removed)."""
         partition: dict[str, Split] = {}
-        for number, line in self.lines(path):
+        for number, quoted in self.lines(path):
+            line = quoted.replace('"', "")
             if number == 1 and re.fullmatch(r"image_id\s*,\s*partition", line):
                 continue
             found = re.fullmatch(r"(.+?)(?:\s*,\s*|\s+)([012])", line)
@@ -186,21 +193,32 @@ def unzipped(data: bytes, path: Path, most: int) -> bytes:
         if path.suffix == ".gz" and not data:
             raise ValueError(f"{shown(path)} is an empty file, expected gzip; download it again")
         return data
-    parts, size, rest = [], 0, data
-    while rest.strip(b"\0"):  # a file may have several gzip members, with zeros after the last
-        engine = zlib.decompressobj(wbits=31)
+    end = len(data.rstrip(b"\0"))  # zeros may follow the last member; its own last bytes may be zeros too
+    found, start = bytearray(), 0
+    while start < end:  # a file may have several members: thousands, if it was compressed in blocks
         try:
-            part = engine.decompress(rest, most + 1 - size)
+            start = _unzip_member(data, start, found, most)
         except zlib.error as error:
             raise ValueError(f"{shown(path)} is not a complete gzip file ({error}); download it again") from error
-        size += len(part)
-        if size > most:
+        if len(found) > most:
             raise ValueError(f"{shown(path)} unzips to more than {most:,} bytes, expected fewer; is it another file?")
-        if not engine.eof:
-            raise ValueError(f"{shown(path)} is not a complete gzip file (it ends too early); download it again")
-        parts.append(part)
-        rest = engine.unused_data
-    return b"".join(parts)
+    return bytes(found)
+
+
+def _unzip_member(data: bytes, start: int, found: bytearray, most: int) -> int:
+    """Append the content of the gzip member at `start` to `found`, until it has more than `most` bytes; returns the end of the member.
+
+    Raises zlib.error where it is damaged or cut short.
+    """
+    engine = zlib.decompressobj(wbits=31)
+    while not engine.eof and len(found) <= most:
+        if start >= len(data):
+            raise zlib.error("it ends too early")
+        # In steps, because the engine copies what follows the member.
+        step = data[start : start + _STEP]
+        found += engine.decompress(step, most + 1 - len(found))
+        start += len(step) - len(engine.unused_data) - len(engine.unconsumed_tail)
+    return start
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

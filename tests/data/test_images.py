@@ -1,5 +1,6 @@
 """Every kind of bad image is named, and accepted images are decoded to the right pixels."""
 
+import io
 import os
 import pickle
 import struct
@@ -300,3 +301,12 @@ def test_the_size_is_read_from_the_header_only(tmp_path, jpeg):
     assert image_size(tmp_path / "cut.jpg") == (60, 40)
     with pytest.raises(BadImage, match="missing"):
         image_size(tmp_path / "gone.jpg")
+
+
+def test_an_icon_is_refused_because_what_it_contains_may_be_larger_than_it_says(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("L", (300, 300)).save(buffer, "PNG")
+    entry = struct.pack("<4B2H2I", 16, 16, 0, 0, 1, 32, buffer.tell(), 22)
+    (tmp_path / "a.png").write_bytes(struct.pack("<3H", 0, 1, 1) + entry + buffer.getvalue())
+    with pytest.raises(BadImage, match="ICO, a file of icons, which is not read here: convert it to PNG"):
+        read_image(tmp_path / "a.png", most_megapixels=1)

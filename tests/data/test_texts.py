@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from favae.data.dataset import PreparedSplit
 from favae.data.layouts import list_records
 from favae.data.mnist import read_images, read_labels
 from favae.data.prepare import prepare
-from favae.data.texts import MOST_CAPTION_CHARACTERS, TextFiles
+from favae.data.texts import MOST_CAPTION_CHARACTERS, TextFiles, unzipped
 
 
 @pytest.fixture
@@ -183,3 +184,44 @@ def test_a_missing_caption_of_a_users_folder_is_named(tmp_path):
     layout = {"kind": "folder", "root": "mine", "captions": "sidecar"}
     with pytest.raises(ValueError, match=r"train/a\.txt is missing"):
         list_records(DatasetConfig.model_validate({"layout": layout, "image_size": 8}), tmp_path)
+
+
+def test_gzip_members_and_the_zeros_after_them_are_read_in_time_proportional_to_their_size(tmp_path, monkeypatch):
+    pieces = [b"", b"a\0", bytes(500_000), b"", np.random.default_rng(0).bytes(200_000)]
+    data = b"".join(gzip.compress(piece, mtime=0) for piece in pieces) + bytes(1000)
+    assert unzipped(data, tmp_path, 1 << 20) == b"".join(pieces)
+    fed: list[int] = []
+    whole = zlib.decompressobj
+
+    class Counting:
+        def __init__(self, wbits: int) -> None:
+            self._inner = whole(wbits=wbits)
+
+        def decompress(self, step: bytes, most: int) -> bytes:
+            fed.append(len(step))
+            return self._inner.decompress(step, most)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._inner, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    blocks = gzip.compress(np.random.default_rng(0).bytes(20_000), mtime=0) * 200  # as bgzip writes
+    assert len(unzipped(blocks, tmp_path, 1 << 30)) == 4_000_000
+    assert sum(fed) < 5 * len(blocks)
+
+
+def test_a_partition_list_that_a_spreadsheet_wrote_is_read(file):
+    file.write_bytes(b'"image_id","partition"\r\n"000001.jpg","0"\r\n"000002.jpg",2\r\n')
+    assert TextFiles().partition(file) == {"000001.jpg": "train", "000002.jpg": "test"}
+
+
+def test_byte_order_marks_of_joined_files_are_no_part_of_a_caption(file):
+    file.write_text("\ufeffa face\n\ufeff\n\ufeffa cat\n", encoding="utf-8")
+    assert TextFiles().captions(file) == ("a face", "a cat")
+
+
+@pytest.mark.parametrize("text", ['["a face", "a cat"]', '{"caption": "a face"}'])
+def test_captions_in_json_are_refused(file, text):
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"list\.txt, line 1: found .* JSON; expected one plain caption per line"):
+        TextFiles().captions(file)
