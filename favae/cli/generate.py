@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+_MOST_SEED = 2**63 - 1  # of torch's generators
 _MODEL = typer.Option(help="Folder with model.safetensors and config.json.")
 
 
@@ -20,7 +21,7 @@ def translate(
         Literal["auto", "train", "eval"],
         typer.Option(help="train: batch statistics and dropout, as pix2pix is tested; eval: neither."),
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Seed of dropout.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Seed of dropout.")] = 0,
 ) -> None:
     """Generate an image from each of your label maps or edges with a trained pix2pix or SPADE, at the model's size.
 
@@ -47,7 +48,7 @@ def sample(
     model: Annotated[Path, _MODEL],
     n: Annotated[int, typer.Option("-n", min=1, help="Number of images.")] = 64,
     out: Annotated[Path, typer.Option(help="Folder for the images (PNG).")] = Path("samples"),
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="The same seed gives the same images.")] = 0,
     truncation: Annotated[float, typer.Option(help="1: no truncation; 0: every image is the average.")] = 1.0,
     single: Annotated[bool, typer.Option(help="Also write each image to its own file.")] = False,
 ) -> None:

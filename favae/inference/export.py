@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -34,7 +35,12 @@ def save_weights(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[st
 
 def read_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and weights of a model of a kind. Raises FileNotFoundError or ValueError with the folder."""
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file, expected the folder of a model, with {WEIGHTS} and {CONFIG}")
     try:
+        for file in (folder / CONFIG, folder / WEIGHTS):
+            if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
+                raise ValueError(f"{file.name} is not a regular file")
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8-sig"))
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
@@ -95,7 +101,7 @@ def refuse_misfit(folder: Path, build: Callable[[Mapping[str, Any]], nn.Module])
         FileNotFoundError: the weights are missing.
         ValueError: naming the file and the first tensor that differs.
     """
-    if not (folder / CONFIG).is_file():
+    if not (folder / CONFIG).is_file() or ((folder / WEIGHTS).exists() and not (folder / WEIGHTS).is_file()):
         return
     if not (folder / WEIGHTS).exists():
         raise FileNotFoundError(f"{folder}: no trained model here ({folder / WEIGHTS} is missing)")

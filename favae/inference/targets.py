@@ -67,7 +67,8 @@ def _inputs(images: Iterable[Path], out: Path, unused: Unused) -> list[_Input]:
     found: dict[Path, _Input] = {}
     for path in images:
         if _is(path.is_dir):
-            files = walk_images(path, unused, IMAGE_SUFFIXES | _FOREIGN_SUFFIXES, leave_out=out)
+            found_here = walk_images(path, unused, IMAGE_SUFFIXES | _FOREIGN_SUFFIXES, leave_out=out)
+            files = _without_results(found_here, path, out, unused)
             inputs = [_Input(file, file.relative_to(path).parent) for file in files]
             if not files:
                 unused.add("folder without images", str(path))
@@ -80,6 +81,20 @@ def _inputs(images: Iterable[Path], out: Path, unused: Unused) -> list[_Input]:
             f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in the folders given: {'; '.join(unused.lines())}"
         )
     return list(found.values())
+
+
+def _without_results(files: list[Path], folder: Path, out: Path, unused: Unused) -> list[Path]:
+    """`files`, found below `folder`, without those that this command wrote there: where `out` is `folder` or contains it, each
+    call would take the results of the one before as images."""
+    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(out)):
+        return files
+    kept = []
+    for file in files:
+        if file.suffix.lower() == ".png" and _made(file)[0] == MADE_BY:
+            unused.add("result of this command", file.relative_to(folder).as_posix())
+        else:
+            kept.append(file)
+    return kept
 
 
 def _distinct(inputs: Sequence[_Input]) -> list[Path]:
@@ -117,9 +132,20 @@ def _refuse_to_overwrite(planned: Sequence[Planned], model: Path) -> None:
                 f"{shown(source)} itself; give another folder as --out (nothing was written)"
             )
         refuse_to_replace(item.target, item.source, model)
-        above = next(folder for folder in item.target.parents if _is(folder.exists))
-        if not above.is_dir():
-            raise ValueError(f"{shown(above)} is a file, expected a folder for the reconstructions; give another --out")
+        _refuse_unwritable(item.target)
+
+
+def _refuse_unwritable(target: Path) -> None:
+    """Raise ValueError if a file cannot be created: otherwise every image would be computed before this is said."""
+    for folder in target.parents:
+        if _is(folder.exists):
+            break
+        if folder.is_symlink():
+            raise ValueError(f"{shown(folder)} is a link that leads nowhere; give another --out (nothing was written)")
+    if not folder.is_dir():
+        raise ValueError(f"{shown(folder)} is a file, expected a folder for the reconstructions; give another --out")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"nothing can be written in {shown(folder)}; give another --out, or correct its permissions")
 
 
 def _is(question: Callable[[], bool]) -> bool:

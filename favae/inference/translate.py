@@ -1,6 +1,7 @@
 """Images from a user's own label maps, edges or other conditions, with a trained pix2pix or SPADE."""
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -110,6 +111,8 @@ def sample_file(
     """
     if count < 1:
         raise ValueError(f"the number of images is {count}; expected at least 1")
+    if not math.isfinite(truncation):
+        raise ValueError(f"the truncation is {truncation}; expected a number")
     model = _trained(model_folder)
     if model.condition is not None:
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from conditions; use favae translate")

@@ -1,6 +1,7 @@
 """Files of a model that a user got from somewhere: named where they are missing, damaged or do not fit each other."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,3 +65,16 @@ def test_files_of_a_model_that_do_not_fit_each_other_are_named_before_memory_is_
     with pytest.raises(ValueError, match=message) as caught:
         list(reconstruct_files([image("a.png")], model, tmp_path / "out"))
     assert str(model) in str(caught.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_in_place_of_a_file_of_a_model_is_named_and_not_waited_for(model, image, tmp_path, name):
+    (model / name).unlink()
+    os.mkfifo(model / name)
+    with pytest.raises(ValueError, match=f"{name} is not a regular file"):
+        list(reconstruct_files([image("a.png")], model, tmp_path / "out"))
+
+
+def test_the_weights_given_in_place_of_their_folder_are_named(model, image, tmp_path):
+    with pytest.raises(ValueError, match=r"model\.safetensors is a file, expected the folder of a model"):
+        list(reconstruct_files([image("a.png")], model / "model.safetensors", tmp_path / "out"))
