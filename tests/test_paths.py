@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import favae
 from favae.runtime import paths
 
@@ -29,3 +31,8 @@ def test_no_other_module_joins_a_path_of_such_a_name() -> None:
     spelt = {str(file.relative_to(PACKAGE)): joined(file) & NAMES for file in PACKAGE.rglob("*.py")}
     del spelt["runtime/paths.py"]
     assert {file: names for file, names in spelt.items() if names} == {}
+
+
+def test_a_variable_that_is_set_to_nothing_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAVAE_RAW", "")
+    assert paths.raw_root() == Path("data/raw")

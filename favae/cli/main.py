@@ -47,13 +47,13 @@ def _options(
 
 
 def entry() -> None:
-    """Run the command line. An error is printed as one readable line; with `--debug`, as a traceback."""
+    """Run the command line. An error of any kind is printed as one readable line; with `--debug`, as a traceback."""
     for stream in (sys.stdout, sys.stderr):  # no name or sign that the terminal cannot show stops a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
-    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
+    except Exception as error:
         if _state["debug"]:
             raise
         print(f"favae: {_readable(error)}", file=sys.stderr)
@@ -64,6 +64,10 @@ def _readable(error: BaseException) -> str:
     """The error in words, with what to do where it does not say so by itself."""
     if is_full(error) and "make room" not in str(error):
         return f"{error}; make room and start again"
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error})"
+    if not isinstance(error, ValueError | OSError | RuntimeError | ArithmeticError):  # raised by no reader on purpose
+        return f"{type(error).__name__}: {error}; `favae --debug COMMAND` shows where: a file is damaged, or this is a fault of favae"
     if not isinstance(error, UnicodeEncodeError):
         return str(error)
     return f"{error.object!r}: the locale's encoding, {error.encoding}, lacks a character; set PYTHONUTF8=1"
@@ -111,7 +115,7 @@ def run(
     except CellBusy as busy:
         logging.getLogger(__name__).error("%s: %s", job.name, busy)
         raise typer.Exit(EXIT_INTERRUPTED if requeue() else 1) from None
-    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
+    except Exception as error:
         logging.getLogger(__name__).error("%s: %s", job.name, _readable(error), exc_info=_state["debug"])
         raise typer.Exit(1) from None
     logging.getLogger(__name__).info("%s: done, key %s", job.name, card.key[:12])
@@ -238,6 +242,5 @@ def _attempt(act: Callable[[], str], otherwise: str) -> None:
         said = act()
     except Exception as error:
         logging.getLogger(__name__).debug("", exc_info=True)
-        known = isinstance(error, ValueError | OSError | RuntimeError)
-        said = otherwise.format(_readable(error) if known else f"{type(error).__name__}: {error}")
+        said = otherwise.format(_readable(error))
     print(said, file=sys.stderr)

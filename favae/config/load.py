@@ -6,6 +6,7 @@ keys of results agree on what has changed.
 
 import json
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -97,7 +98,10 @@ def whole_numbers(value: Any) -> Any:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Content of a YAML file as plain dictionaries, lists and scalars. Raises ConfigError naming the file."""
     try:
-        mtime_ns = path.stat().st_mtime_ns
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # a pipe would be waited for
+            raise ConfigError(f"{path}: not a regular file; put a YAML file there")
+        mtime_ns = status.st_mtime_ns
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: file not found (run the command in the project's root folder)") from error
     except OSError as error:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from favae.config.base import Schema
 from favae.jobs.grid import Job
-from favae.runtime.files import write_text
+from favae.runtime.files import whole_file, write_text
 from favae.runtime.hash_memory import sha256_of
 from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
 
@@ -115,6 +115,6 @@ def text_of(card: Card) -> str:
 def read_card(path: Path) -> Card:
     """Read a card. Raises FileNotFoundError, or ValueError naming the file if it is not a valid card."""
     try:
-        return Card.model_validate_json(path.read_bytes())
+        return Card.model_validate_json(whole_file(path))
     except ValidationError as error:
         raise ValueError(f"{path}: not a valid card ({error.error_count()} problems); remove it") from error

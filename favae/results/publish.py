@@ -160,9 +160,9 @@ def _restore(job: Job, key: str, folder: Path) -> Card | None:
         with replacing(path) as temporary:
             source = folder / path
             if source.is_dir():
-                shutil.copytree(source, temporary, copy_function=os.link)
+                shutil.copytree(source, temporary, copy_function=_link_or_copy)
             else:
-                _link(source, temporary)
+                _link_or_copy(source, temporary)
     return card
 
 
@@ -201,6 +201,14 @@ def _link_copy(job: Job, card: Card, folder: Path) -> None:
     except OSError as error:
         log.debug("%s: no spare copy: %s", job.name, error)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A hard link, or a copy where they are on different file systems (`data/state` may have moved to another disk since)."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _link(source: Path, target: Path) -> None:

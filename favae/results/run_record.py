@@ -17,7 +17,7 @@ from favae.config.base import Schema
 from favae.fingerprint.job import Code
 from favae.results.git import read_git_record
 from favae.runtime import paths
-from favae.runtime.files import write_text
+from favae.runtime.files import whole_file, write_text
 from favae.runtime.hashes import sha256_file
 
 _PACKAGES = ("favae", "torch", "torchvision", "numpy", "scipy", "pillow", "snakemake", "dvc", "mlflow")
@@ -110,6 +110,8 @@ def read_run_record(scale: str, stage: str, cell: str) -> RunRecord | None:
 def read_record(path: Path) -> RunRecord | None:
     """A record, or None where there is none. Raises ValueError where it is not one."""
     try:
-        return RunRecord.model_validate_json(path.read_bytes()) if path.exists() else None
+        return RunRecord.model_validate_json(whole_file(path))
+    except FileNotFoundError:
+        return None
     except ValidationError as error:
         raise ValueError(f"{path}: not a valid run record ({error.error_count()} problems); remove it") from error

@@ -1,9 +1,11 @@
 """Atomic writing: a file is either complete or absent."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,12 +37,36 @@ def sync_tree(path: Path) -> None:
 
 
 def move_into_place(built: Path, destination: Path) -> None:
-    """Flush and rename a finished file or folder onto `destination` (same file system), replacing an existing one."""
+    """Flush and rename a finished file or folder onto `destination`, replacing an existing one.
+
+    If they are on different file systems (`data/state` may be a link to a scratch disk), it is copied beside `destination` first.
+    """
     sync_tree(built)
     if destination.is_dir():
         shutil.rmtree(destination)
-    built.replace(destination)
+    try:
+        built.replace(destination)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with replacing(destination) as beside:
+            _copy(built, beside)
+        _remove(built)
     _sync(destination.parent)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -53,10 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         move_into_place(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 @contextmanager
@@ -110,6 +133,24 @@ def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically, as UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def whole_file(path: Path) -> bytes:
+    """All bytes of a regular file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: something else is there (a folder, or a pipe, which would be waited for), or it cannot be read; the
+            message names it.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError(f"{path}: not a regular file; move it away")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def read_memory(path: Path) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def columns(key: str) -> Path:
 
 def raw_root() -> Path:
     """Folder of the raw data sets: `$FAVAE_RAW`, or `data/raw`."""
-    return Path(os.environ.get("FAVAE_RAW", DATA / "raw"))
+    return Path(os.environ.get("FAVAE_RAW") or DATA / "raw")
 
 
 def report_dir(scale: str, kind: str) -> Path:

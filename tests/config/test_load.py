@@ -1,5 +1,6 @@
 """Reading parameters: YAML 1.2, merging, and errors that name file, key and what was expected."""
 
+import os
 import re
 from collections.abc import Callable
 from copy import deepcopy
@@ -211,3 +212,9 @@ def test_a_grid_of_another_shape_is_named(
     (tmp_path / "params/grid.yaml").write_text(f"active: tiny\n{grid}\n")
     with pytest.raises(ConfigError, match=message):
         Grid()
+
+
+def test_a_pipe_in_place_of_a_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "own.yaml")
+    with pytest.raises(ConfigError, match=r"own\.yaml: not a regular file"):
+        read_yaml(tmp_path / "own.yaml")

@@ -1,10 +1,15 @@
-"""Folders that a user chose: only what was written there before is replaced."""
+"""Files are read and replaced whole, and of a folder that a user chose only what was written there before."""
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from favae.runtime.files import replacing_folder
+from favae.results.cards import read_card
+from favae.results.run_record import read_record
+from favae.runtime.files import move_into_place, replacing_folder, whole_file
 
 
 def write(folder: Path, *names: str) -> None:
@@ -58,3 +63,42 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing_folder(tmp_path / "out"):
         _ = 1 / 0
     assert names(tmp_path / "out") == {"a"} and [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_result_is_published_across_file_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_folder: bool
+) -> None:
+    """As where `data/state` is a link to a scratch disk."""
+    built, target = tmp_path / "scratch/shards", tmp_path / "data/shards"
+    built.parent.mkdir()
+    target.mkdir(parents=True)
+    (target / "old").touch()
+    if is_folder:
+        write(built, "a")
+    else:
+        built.write_text("a")
+        (target / "old").unlink()
+        target.rmdir()
+    rename = Path.replace
+
+    def within_one(self: Path, to: Path) -> Path:
+        if self.parent != to.parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "replace", within_one)
+    move_into_place(built, target)
+    assert (target / "a" if is_folder else target).read_text() == "a"
+    assert not built.exists() and [path.name for path in target.parent.iterdir()] == ["shards"]
+    assert not (target / "old").exists()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)])
+def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "card.json"
+    make(path)
+    for read in (whole_file, read_card, read_record):
+        with pytest.raises(ValueError, match=r"card\.json: (not a regular file|cannot be read)"):
+            read(path)
+    assert read_record(tmp_path / "none.json") is None
