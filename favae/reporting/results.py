@@ -19,6 +19,7 @@ from favae.results.naming import naming
 from favae.results.run_record import RunRecord, read_record
 from favae.results.trainings import SUMMARY, Training, training_behind
 from favae.runtime import paths
+from favae.runtime.files import whole_file
 
 FROM_PRIOR = ("drawn", "grid")  # decoded latents, without an original image
 KEY_DIGITS = 12  # printed digits of a content key
@@ -48,10 +49,14 @@ class Results:
         return f"{name}@{read_card(self.folders[name] / paths.CARD).key[:KEY_DIGITS]}"
 
     def metrics(self, name: str) -> dict[str, MetricResult]:
-        """`metrics.json` of an evaluation. Raises ValueError if it is not JSON."""
+        """`metrics.json` of an evaluation. Raises ValueError naming it if it holds no metrics."""
         path = self.folders[name] / paths.METRICS
         with naming(path):
-            return json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(whole_file(path))
+            for metric in found.values() if isinstance(found, dict) else [found]:
+                if not (isinstance(metric, dict) and isinstance(metric["value"], int | float | None)):
+                    raise TypeError(f"expected a value for each metric, found {str(metric)[:80]}")
+            return found
 
     def table(self, name: str, file: str) -> pd.DataFrame:
         """A CSV file of a result, ids as text."""

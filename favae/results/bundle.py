@@ -9,12 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from favae.config.base import Schema
 from favae.jobs.grid import Grid, Job
 from favae.results.cards import Output, describe, files_of, read_card
 from favae.runtime import paths
+from favae.runtime.files import whole_file
 
 MANIFEST = "manifest.json"
 CRATE, WORKFLOW = "ro-crate-metadata.json", "Snakefile"
@@ -91,10 +90,10 @@ class Bundle:
         """The list of files, or None where there is none. Raises ValueError naming the file when it is not such a list."""
         path = self.root / MANIFEST
         try:
-            return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+            return Manifest.model_validate_json(whole_file(path))
         except FileNotFoundError:
             return None
-        except (ValidationError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise ValueError(f"{path}: not a list of published files; restore it with `git checkout {path}`") from error
 
     def files(self) -> Iterator[Path]:

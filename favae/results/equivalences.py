@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from favae.config.base import Schema
 from favae.runtime import paths
-from favae.runtime.files import write_text
+from favae.runtime.files import whole_file, write_text
 
 
 class SameOutputs(Schema):
@@ -41,7 +41,7 @@ _File = TypeAdapter(list[Comparison])
 def read(path: Path = paths.SAME) -> list[Comparison]:
     """All comparisons, oldest first. Raises ValueError naming the file if it is not a list of them."""
     try:
-        return _File.validate_json(path.read_bytes())
+        return _File.validate_json(whole_file(path))
     except FileNotFoundError:
         return []
     except ValidationError as error:

@@ -46,8 +46,9 @@ def state_of(job: Job, *, check: Check = "remembered") -> tuple[State, str]:
         return State.CORRUPT, str(error)
     try:
         hashes = input_hashes(job)
-    except FileNotFoundError as error:
-        return State.STALE, f"input {error.filename} is missing"
+    except OSError as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        return State.STALE, f"input {error.filename} {what}"
     if card.key != content_key(job, hashes):
         return State.STALE, "parameters or an input changed"
     for name, output in card.outputs.items():

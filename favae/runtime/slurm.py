@@ -12,17 +12,17 @@ log = logging.getLogger(__name__)
 
 def describe_job() -> str | None:
     """Number, node and devices of the SLURM job, for the log; None outside of one."""
-    if "SLURM_JOB_ID" not in os.environ:
+    if not os.environ.get("SLURM_JOB_ID"):
         return None
     node = os.environ.get("SLURMD_NODENAME", "an unnamed node")
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     again = f", restarted {restarts} times" if restarts else ""
     return f"SLURM job {os.environ['SLURM_JOB_ID']} on {node}, GPUs {os.environ.get('CUDA_VISIBLE_DEVICES') or 'none'}{again}"
 
 
 def booked_gpus() -> str | None:
     """Numbers of the GPUs that SLURM gave this job on this node; None without a GPU or outside of SLURM."""
-    if "SLURM_JOB_ID" not in os.environ:
+    if not os.environ.get("SLURM_JOB_ID"):
         return None
     for name in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES"):
         if (found := os.environ.get(name)) and found != "NoDevFiles":  # said by old versions to jobs without a GPU
@@ -32,7 +32,7 @@ def booked_gpus() -> str | None:
 
 def job_number() -> int:
     """Number of the SLURM job; 0 outside of one."""
-    return int(os.environ.get("SLURM_JOB_ID", 0))
+    return int(os.environ.get("SLURM_JOB_ID") or 0)
 
 
 def allocated_nodes() -> list[str]:
@@ -40,7 +40,7 @@ def allocated_nodes() -> list[str]:
 
     Asked from SLURM, because Snakemake's plugin removes SLURM_JOB_NODELIST from the environment of its jobs.
     """
-    if "SLURM_JOB_ID" not in os.environ:
+    if not os.environ.get("SLURM_JOB_ID"):
         return []
     hosts = ask("squeue", "--noheader", "--jobs", os.environ["SLURM_JOB_ID"], "--format", "%N")
     return (ask("scontrol", "show", "hostnames", hosts) or "").split() if hosts else []
@@ -59,7 +59,7 @@ def requeue() -> bool:
     cancelled job stays cancelled. For Snakemake the job is still running, and no attempt is used up.
     """
     job = os.environ.get("SLURM_JOB_ID")
-    if job is None or os.environ.get("FAVAE_REQUEUE") != "allowed":
+    if not job or os.environ.get("FAVAE_REQUEUE") != "allowed":
         return False
     state = ask("squeue", "--noheader", "--jobs", job, "--format", "%T")
     if state != "RUNNING":

@@ -171,7 +171,7 @@ def _page_problems(grid: Grid, bundle: Bundle) -> Iterator[str]:
     for path, text in expected.items():
         if not path.is_file():
             yield f"{path}: missing"
-        elif not is_same_page(path.read_text(encoding="utf-8"), text):
+        elif not is_same_page(_text(path), text):
             yield f"{path}: does not agree with cards, metrics and run records"
 
 
@@ -226,9 +226,7 @@ def _differences(tables: Job, results: Results, folder: Path, outdated: Collecti
 
     expected = render(tables, results, outdated, costs=costs)
     summary = folder / "summary.md"
-    if (
-        not costs and summary.is_file() and COSTS in summary.read_text(encoding="utf-8")
-    ):  # copied from published results
+    if not costs and summary.is_file() and COSTS in _text(summary):  # copied from published results
         expected = render(tables, results, outdated, costs=True)
     files = folder.iterdir() if folder.is_dir() else ()
     there = {path.name for path in files if not path.name.startswith(".")}  # Snakemake leaves a hidden one
@@ -238,12 +236,23 @@ def _differences(tables: Job, results: Results, folder: Path, outdated: Collecti
         file = folder / name
         if name not in there:
             yield f"{file}: missing"
-        elif file.read_text(encoding="utf-8") != text:
+        elif not file.is_file():
+            yield f"{file}: not a file; remove it, and type `favae adopt`, then `snakemake`"
+        elif _text(file) != text:
             yield from _different_numbers(file, text) if file.suffix == ".csv" else _different_line(file, text)
 
 
+def _text(file: Path) -> str:
+    """A table as text; a byte that is not UTF-8 is a difference, no error."""
+    return file.read_text(encoding="utf-8", errors="backslashreplace")
+
+
 def _different_numbers(file: Path, expected: str) -> Iterator[str]:
-    ours, theirs = (list(csv.DictReader(io.StringIO(text))) for text in (expected, file.read_text(encoding="utf-8")))
+    try:
+        ours, theirs = (list(csv.DictReader(io.StringIO(text))) for text in (expected, _text(file)))
+    except csv.Error as error:  # a field of 131,073 characters, for example
+        yield f"{file}: is no table ({error}); remove it, and type `favae adopt`, then `snakemake`"
+        return
     if ours and theirs and ours[0].keys() != theirs[0].keys():
         odd = ", ".join(str(name) for name in ours[0] if name not in theirs[0]) or "none"
         yield f"{file}: has other columns than the results give; missing: {odd}"
@@ -258,7 +267,7 @@ def _different_numbers(file: Path, expected: str) -> Iterator[str]:
 
 
 def _different_line(file: Path, expected: str) -> Iterator[str]:
-    ours, theirs = expected.splitlines(), file.read_text(encoding="utf-8").splitlines()
+    ours, theirs = expected.splitlines(), _text(file).splitlines()
     pairs = enumerate(zip(ours, theirs, strict=False), 1)
     line = next((number for number, (mine, found) in pairs if mine != found), min(len(ours), len(theirs)) + 1)
     yield f"{file}: line {line} does not agree with the results"

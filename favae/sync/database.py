@@ -112,6 +112,8 @@ def _connect(path: Path, mode: Mode) -> sqlite3.Connection:
 
 def damage(path: Path, mode: Mode) -> str | None:
     """Why a database must be replaced, such as "is damaged (...)", or None for a complete one."""
+    if path.exists() and not path.is_file():
+        return "is not a file"
     try:
         with closing(_connect(path, mode)) as database:
             (said,) = database.execute("pragma quick_check(1)").fetchone()

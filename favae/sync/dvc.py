@@ -18,12 +18,14 @@ from favae.jobs.grid import Job, load_grid
 from favae.results.publish import keep_copies
 from favae.results.status import State, statuses
 from favae.runtime import paths
+from favae.runtime.files import move_into_place
 from favae.sync.dvc_entries import LOCK, Recorded, recover, without_other_entries
 from favae.sync.dvc_yaml import CHECK, renew
 
 log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _NAMED = 5  # refused cells in a message
+_LINKED = "; DVC follows no link: keep data/ here and let only data/state and data/raw be links to another disk"
 _AT_A_TIME = 15  # DVC starts once for so many entries; what each costs grows with their number
 
 
@@ -86,10 +88,10 @@ def _commit(recorded: Recorded, new: dict[str, str], valid: list[Job]) -> None:
         with without_other_entries():
             done = dvc("commit", "--force", "--no-relink", *part)
             if done.returncode and not _is_cut_short(done.stderr):
-                raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}")
+                raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}{_LINKED * ('outside of' in done.stderr)}")
         if done.returncode:
             log.warning("dvc.lock is damaged (DVC was killed while writing it); it is made again from the results")
-            LOCK.replace(paths.STATE / f"{LOCK.name}.damaged")
+            move_into_place(LOCK, paths.STATE / f"{LOCK.name}.damaged")
             recorded = Recorded(recorded.grid)
             return _commit(recorded, recorded.new(valid), valid)
         recorded.remember(part)

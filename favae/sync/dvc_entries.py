@@ -23,7 +23,7 @@ from favae.config.errors import ConfigError
 from favae.config.load import read_yaml
 from favae.jobs.grid import Grid, Job
 from favae.runtime import paths
-from favae.runtime.files import read_memory, write_text
+from favae.runtime.files import move_into_place, read_memory, write_text
 from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
 from favae.sync.dvc_yaml import CHECK, render_stage, resolved
 
@@ -59,7 +59,7 @@ def recover() -> None:
     """Undo a recording that was killed or failed: what was recorded before is in `dvc.lock` again. Only with the DVC lock held."""
     before = paths.dvc_lock_before()
     if before.exists():
-        before.replace(LOCK)
+        move_into_place(before, LOCK)
         if not LOCK.stat().st_size:  # there was none
             LOCK.unlink()
 

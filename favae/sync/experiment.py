@@ -25,6 +25,10 @@ _QUICK = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
 }
+_OTHER_VERSION = (
+    "it was made by another version of MLflow: install that one, upgrade the database where it is an older one, or move the file "
+    "away and type `favae mlflow-sync`, which makes it again from the results"
+)
 _LOCK_PATIENCE = 600.0  # seconds; another process may be showing a whole scale
 
 
@@ -61,6 +65,8 @@ def open_experiment(scale: str, uri: str) -> Iterator[Experiment]:
         # MLflow, SQLAlchemy, urllib3 and requests raise many unrelated kinds. None is chained: they tell the password.
         log.debug("%s", without_secrets(traceback.format_exc(), uri))
         said = without_secrets(f"{type(error).__name__}: {error}", uri)
+        if "database schema" in said:
+            said += f"; {_OTHER_VERSION}"
         unreachable = Unreachable(f"{shown(uri)}: {said}")
         unreachable.passing = _passes(error)
         raise unreachable from None

@@ -13,14 +13,19 @@ from tests_support import call, write_params
 
 from favae.data.digest import RAW_TABLE
 from favae.jobs.grid import Job, load_grid
+from favae.reporting.results import Results
+from favae.results import equivalences
 from favae.results.code_state import MIXED
 from favae.results.git import read_git_record
 from favae.results.live import look
 from favae.results.run_record import read_run_record
 from favae.results.status import State, statuses
 from favae.runtime import paths
+from favae.runtime.slurm import allocated_nodes, booked_gpus, describe_job, job_number
+from favae.runtime.slurm import requeue as requeue_job
 from favae.stages.failures import cause_of
 from favae.stages.runner import run_job
+from favae.sync.audit import _different_numbers
 
 DATA = ("prepare_dataset", "scientific")
 READER = ("compute_reference_statistics", "scientific")
@@ -194,3 +199,43 @@ def test_what_dvc_keeps_is_made_again_where_it_is_damaged(project: Path) -> None
     call(project, "favae", "lock", check=False)
     assert (project / "dvc.lock").read_bytes() == whole
     assert "not recorded" not in call(project, "favae", "status", check=False).stderr
+
+
+def test_a_folder_in_place_of_a_card_makes_one_cell_corrupt_and_its_readers_stale(prepared: Path) -> None:
+    run_job(job(*READER), threads=1)
+    card = job(*DATA).card
+    card.unlink()
+    card.mkdir()
+    found = {one.name: (state, reason) for one, state, reason in statuses("tiny", check="sizes")}
+    assert found["/".join(DATA)] == (State.CORRUPT, f"{card}: not a regular file; move it away")
+    assert found["/".join(READER)] == (State.STALE, f"input {card} cannot be read (Is a directory)")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_in_place_of_the_list_of_equal_versions_is_named(tmp_path: Path, make) -> None:
+    make(tmp_path / "same.json")
+    with pytest.raises(ValueError, match=r"same\.json: not a regular file"):
+        equivalences.read(tmp_path / "same.json")
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "7", '{"psnr_test": 3}', '{"psnr_test": {}}', '{"psnr_test": {"value": "high"}}']
+)
+def test_metrics_of_another_shape_are_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / paths.METRICS).write_text(content)
+    with pytest.raises(ValueError, match=r"metrics\.json: damaged.*favae adopt"):
+        Results("tiny", {"e/x": tmp_path}).metrics("e/x")
+
+
+def test_a_table_with_a_field_without_end_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("row,metric\n" + "x" * 200_000)
+    (said,) = _different_numbers(tmp_path / "t.csv", "row,metric\na,b\n")
+    assert "t.csv: is no table" in said and "`favae adopt`" in said
+
+
+def test_empty_variables_of_slurm_are_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_GPUS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("FAVAE_REQUEUE", "allowed")
+    assert (describe_job(), booked_gpus(), job_number(), allocated_nodes()) == (None, None, 0, [])
+    assert not requeue_job()

@@ -96,6 +96,14 @@ def test_a_broken_database_is_set_aside_and_made_anew(database: Path, broken) ->
     assert not database.with_name("mlflow.db.aside-2").exists()
 
 
+def test_a_folder_in_place_of_the_database_is_set_aside(database: Path) -> None:
+    database.mkdir()
+    with pytest.raises(Unreachable, match=r"it is not a file; `favae mlflow-sync` makes a new one"):
+        read_runs("tiny", URI)
+    assert opened().returncode == 0
+    assert database.is_file() and database.with_name("mlflow.db.aside-1").is_dir()
+
+
 def test_an_audit_names_what_the_database_lacks_and_changes_nothing(database: Path) -> None:
     _after("drop table trace_info")(database)
     content = database.read_bytes()
@@ -136,7 +144,9 @@ def test_a_whole_database_that_another_version_made_is_never_set_aside(database:
         old.execute("insert into runs (run_uuid, experiment_id, lifecycle_stage) values ('r', 1, 'active')")
         old.execute("update alembic_version set version_num = '451aebb31d03'")
     with (
-        pytest.raises(Unreachable, match="out-of-date") as caught,
+        pytest.raises(
+            Unreachable, match=r"out-of-date.*another version of MLflow: install that one.*mlflow-sync"
+        ) as caught,
         open_experiment("tiny", f"sqlite:///{database.absolute()}"),
     ):
         pass
