@@ -9,6 +9,8 @@ def entry() -> None:
         from favae.cli.main import entry as run
 
         run()
+    except KeyboardInterrupt:  # while modules are imported; later, typer ends a command in the same way
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if (error.name or "favae").startswith("favae"):
             raise

@@ -26,7 +26,8 @@ def translate(
     """Generate an image from each of your label maps or edges with a trained pix2pix or SPADE, at the model's size.
 
     Inputs are resized to that size. A label map holds class indices (a grey or palette PNG), or colours for a model of Facades.
-    Files that cannot be used are reported at the end, with exit code 1.
+    Files that cannot be used are reported at the end, with exit code 1. No file is replaced but the image of the same input,
+    model and options.
 
     Example: favae translate labels/ --model data/ffl-gan-small/train_generator/pix2pix-facades-s0 --out out
     """
@@ -53,6 +54,8 @@ def sample(
     single: Annotated[bool, typer.Option(help="Also write each image to its own file.")] = False,
 ) -> None:
     """Draw images from a trained StyleGAN2 into a grid, OUT/seed-SEED.png.
+
+    No file is replaced but one that was drawn with the same model and options.
 
     Example: favae sample --model data/ffl-gan-small/train_generator/stylegan2-faces-n8-s0 -n 64 --truncation 0.7
     """

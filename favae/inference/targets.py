@@ -42,7 +42,7 @@ class _Input:
         return [self.below / stem, self.below / long, above / self.below / stem, above / self.below / long]
 
 
-def plan(images: Iterable[Path], out: Path, model: Path) -> tuple[list[Planned], Unused]:
+def plan(images: Iterable[Path], out: Path, model: Path, options: str = "") -> tuple[list[Planned], Unused]:
     """The images among files and folders, in order, each with a unique file in `out`, and the files in the folders that
     are not used.
 
@@ -51,7 +51,8 @@ def plan(images: Iterable[Path], out: Path, model: Path) -> tuple[list[Planned],
 
     Raises:
         ValueError: two images would still share a file, or a target is one of the images, is a file that this command
-            did not write from the same image with the same model, or cannot be created. Nothing is written in these cases.
+            did not write from the same image with the same model and `options`, or cannot be created. Nothing is written
+            in these cases.
     """
     unused = Unused()
     inputs = _inputs(images, out, unused)
@@ -59,7 +60,7 @@ def plan(images: Iterable[Path], out: Path, model: Path) -> tuple[list[Planned],
         Planned(i.path, i.below, out / f"{name.as_posix()}.png")
         for i, name in zip(inputs, _distinct(inputs), strict=True)
     ]
-    _refuse_to_overwrite(planned, model)
+    _refuse_to_overwrite(planned, model, options)
     return planned, unused
 
 
@@ -119,7 +120,7 @@ def _distinct(inputs: Sequence[_Input]) -> list[Path]:
                 level[number] += 1
 
 
-def _refuse_to_overwrite(planned: Sequence[Planned], model: Path) -> None:
+def _refuse_to_overwrite(planned: Sequence[Planned], model: Path, options: str) -> None:
     names = {_folded(Path(os.path.realpath(p.source))): p.source for p in planned}
     identities = {_identity(p.source): p.source for p in planned if _is(p.source.exists)}
     for item in planned:
@@ -131,7 +132,7 @@ def _refuse_to_overwrite(planned: Sequence[Planned], model: Path) -> None:
                 f"{shown(item.target)}, where the reconstruction of {shown(item.source)} would be written, is the image "
                 f"{shown(source)} itself; give another folder as --out (nothing was written)"
             )
-        refuse_to_replace(item.target, item.source, model)
+        refuse_to_replace(item.target, item.source, model, options=options)
         _refuse_unwritable(item.target)
 
 
@@ -156,28 +157,34 @@ def _is(question: Callable[[], bool]) -> bool:
         return False
 
 
-def refuse_to_replace(path: Path, *origin: Path) -> None:
-    """Raise ValueError if `path` exists, unless one of these commands wrote it from the same image and model (`origin`)."""
+def refuse_to_replace(path: Path, *origin: Path, options: str = "") -> None:
+    """Raise ValueError if `path` exists, unless one of these commands wrote it from the same image and model (`origin`) with
+    the same `options`."""
     if not (_is(path.exists) or _is(path.is_symlink)):
         return
     program, digest = _made(path)
-    if program != MADE_BY or digest != _digest(origin):
-        how = "was not written by this command" if program != MADE_BY else "was made from another image or model"
+    if program != MADE_BY or digest != _digest(origin, options):
+        how = (
+            "was not written by this command"
+            if program != MADE_BY
+            else "was made from another image or model, or with other options"
+        )
         raise ValueError(
             f"{shown(path)} exists and {how}; move it, or give another folder as --out (nothing was written)"
         )
 
 
-def made_from(*origin: Path) -> PngInfo:
-    """What a PNG says of itself: that one of these commands wrote it, and a hash of the paths that it was made from."""
+def made_from(*origin: Path, options: str = "") -> PngInfo:
+    """What a PNG says of itself: that one of these commands wrote it, and a hash of the paths and options that it was made from."""
     said = PngInfo()
     said.add_text("Software", MADE_BY)
-    said.add_text(_MADE_FROM, _digest(origin))
+    said.add_text(_MADE_FROM, _digest(origin, options))
     return said
 
 
-def _digest(origin: Iterable[Path]) -> str:
-    return hashlib.sha256(b"\0".join(os.fsencode(os.path.realpath(path)) for path in origin)).hexdigest()[:16]
+def _digest(origin: Iterable[Path], options: str) -> str:
+    parts = [os.fsencode(os.path.realpath(path)) for path in origin]
+    return hashlib.sha256(b"\0".join([*parts, options.encode()] if options else parts)).hexdigest()[:16]
 
 
 def _made(path: Path) -> tuple[str | None, str | None]:

@@ -57,17 +57,18 @@ def translate_files(
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from latents; use favae sample")
     if isinstance(condition, LabelsConditionConfig) and condition.edges and instances is None:
         raise ValueError(f"{model_folder}: the model was trained with borders of instances; give --instances FOLDER")
-    planned, unused = plan(list(images), out, model_folder)
+    test_mode = ("train" if model.model["kind"] == "pix2pix" else "eval") if mode == "auto" else mode
+    options = f"{test_mode}, seed {seed}, instances {instances.resolve() if instances else 'none'}"
+    planned, unused = plan(list(images), out, model_folder, options)
     for line in unused.lines():
         log.warning("%s", line)
-    test_mode = ("train" if model.model["kind"] == "pix2pix" else "eval") if mode == "auto" else mode
     for item in planned:
         try:
             beside = instances / item.below / item.source.name if instances else None
             stored = _stored(item.source, model, beside)
             torch.manual_seed(seed)
             pixels = to_uint8(model.translate(torch.from_numpy(stored)[None], test_mode))[0].numpy()
-            _save(pixels, item.target, made_from(item.source, model_folder))
+            _save(pixels, item.target, made_from(item.source, model_folder, options=options))
         except BadImage as error:
             yield Reconstructed(item.source, None, error.reason)
         except OSError as error:
@@ -117,12 +118,13 @@ def sample_file(
     if model.condition is not None:
         raise ValueError(f"{model_folder}: a {model.model['kind']} makes images from conditions; use favae translate")
     files = [out / f"seed-{seed}.png", *(out / f"seed-{seed}-{n:04d}.png" for n in range(count if single else 0))]
+    options = f"{count} images, truncation {truncation}"
     for path in files:
-        refuse_to_replace(path, model_folder)
+        refuse_to_replace(path, model_folder, options=options)
     drawn = [to_uint8(part) for part in model.draw(count, 16, seed, truncation, noise="fixed")]
     pixels = torch.cat(drawn).numpy()
     for path, image in zip(files, [grid_of(pixels), *pixels], strict=False):
-        _save(image, path, made_from(model_folder))
+        _save(image, path, made_from(model_folder, options=options))
     return files
 
 

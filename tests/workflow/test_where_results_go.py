@@ -1,12 +1,18 @@
 """Folders for reconstructions that contain the images, lead nowhere or cannot be written: decided before anything is computed."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from favae.inference.reconstruct import reconstruct_files
 from favae.inference.targets import plan
+from favae.inference.translate import sample_file, translate_files
 
 
 @pytest.mark.parametrize("out", ["in", "", "link"])
@@ -34,3 +40,44 @@ def test_a_folder_that_cannot_be_written_is_refused_before_an_image_is_computed(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and allowed(path, mode))
     with pytest.raises(ValueError, match=r"nothing can be written in .*locked; give another --out"):
         plan([image("a.png")], locked / "new", tmp_path)
+
+
+def test_what_was_drawn_with_other_options_is_not_replaced(tmp_path, monkeypatch):
+    def draw(count, batch, seed, truncation, noise):
+        yield torch.full((count, 3, 8, 8), truncation)
+
+    model = SimpleNamespace(condition=None, model={"kind": "stylegan2"}, draw=draw)
+    monkeypatch.setattr("favae.inference.translate._trained", lambda folder: model)
+    for _ in range(2):
+        (grid,) = sample_file(tmp_path / "model", tmp_path / "out", 4)
+    before = grid.read_bytes()
+    for options in ({"truncation": 0.5}, {"count": 9}):
+        with pytest.raises(ValueError, match=r"seed-0\.png exists and was made from .* or with other options"):
+            sample_file(tmp_path / "model", tmp_path / "out", **{"count": 4, **options})
+    with pytest.raises(ValueError, match="the truncation is nan; expected a number"):
+        sample_file(tmp_path / "model", tmp_path / "out", 4, truncation=float("nan"))
+    assert grid.read_bytes() == before
+
+
+def test_what_was_translated_with_other_options_is_not_replaced(image, tmp_path, monkeypatch):
+    source = image("a.png")
+    drawn = SimpleNamespace(condition=object(), model={"kind": "spade"}, size=(8, 8))
+    drawn.translate = lambda stored, mode: torch.zeros(1, 3, 8, 8)
+    monkeypatch.setattr("favae.inference.translate._trained", lambda folder: drawn)
+    monkeypatch.setattr("favae.inference.translate._stored", lambda *_: np.zeros((3, 8, 8), np.uint8))
+    for _ in range(2):
+        (done,) = translate_files([source], tmp_path / "model", tmp_path / "out")
+        assert done.target == tmp_path / "out" / "a.png"
+    for options in ({"seed": 1}, {"mode": "train"}):
+        with pytest.raises(ValueError, match=r"a\.png exists and was made from .* or with other options"):
+            list(translate_files([source], tmp_path / "model", tmp_path / "out", **options))
+
+
+def test_an_interrupt_while_modules_are_imported_ends_a_command_without_a_traceback():
+    code = (
+        "import sys\nclass Interrupt:\n    def find_spec(self, name, *_):\n"
+        "        if name == 'favae.cli.main': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\nfrom favae.cli import entry\nentry()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
