@@ -23,11 +23,21 @@ def cause_of(job: Job, error: Exception) -> Exception | None:
         return None if "make room" in said else OSError(f"there is no space left below {paths.DATA} ({said}); {stays}")
     damaged = next(_damaged(job), None)
     if damaged is None:
-        return None
+        return _without_a_file(error, said)
     path, card = damaged
     return ValueError(
         f"{path}, an input, is not what {card} says: it was damaged or changed after it was made ({said}); "
         "`favae adopt`, then `snakemake` makes it again"
+    )
+
+
+def _without_a_file(error: Exception, said: str) -> OSError | None:
+    """An error of the system that names no file: of a write beyond a limit, or to a disk that went away."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is not None:
+        return None
+    return OSError(
+        f"a file below {paths.DATA} or {paths.raw_root()} cannot be written or read ({said}); what was saved before stays: check "
+        "the disk and the limit of a file's size (`ulimit -f`), and start again"
     )
 
 

@@ -95,6 +95,15 @@ def test_a_full_disk_is_said_as_such_whichever_library_meets_it(prepared: Path, 
     assert cause_of(job(*READER), OSError("x cannot be written (No space left on device); make room")) is None
 
 
+def test_an_error_of_the_system_without_a_file_says_where_and_what_to_do(prepared: Path) -> None:
+    said = str(cause_of(job(*READER), OSError(27, "File too large")))
+    assert said.startswith(
+        "a file below data or data/raw cannot be written or read (OSError: [Errno 27] File too large)"
+    )
+    assert "`ulimit -f`" in said
+    assert cause_of(job(*READER), OSError(13, "Permission denied", "data/x")) is None
+
+
 def test_unfinished_work_whose_code_is_not_known_any_more_counts_as_of_changed_code(
     prepared: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from favae.results.cards import read_card
 from favae.results.run_record import read_record
-from favae.runtime.files import move_into_place, replacing_folder, whole_file
+from favae.runtime.files import move_into_place, replacing_folder, whole_file, write_text
 
 
 def write(folder: Path, *names: str) -> None:
@@ -102,3 +104,18 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path, make: Cal
         with pytest.raises(ValueError, match=r"card\.json: (not a regular file|cannot be read)"):
             read(path)
     assert read_record(tmp_path / "none.json") is None
+
+
+def test_a_file_that_does_not_fit_is_named_and_the_one_before_stays(tmp_path: Path) -> None:
+    path = tmp_path / "card.json"
+    write_text(path, "before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        with pytest.raises(OSError, match=r"File too large: .*card\.json"):
+            write_text(path, "x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_text() == "before" and [p.name for p in tmp_path.iterdir()] == ["card.json"]
