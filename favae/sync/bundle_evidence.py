@@ -146,13 +146,13 @@ def _means(path: Path) -> dict[str, float]:
     """Mean of each metric over images; empty if the values per image are not published."""
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
         return (
             {name: math.fsum(float(row[name]) for row in rows) / len(rows) for name in rows[0] if name != "id"}
             if rows
             else {}
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, csv.Error):
         return {}  # the comparison with the card reports the changed file

@@ -26,6 +26,7 @@ from favae.runtime.slurm import requeue as requeue_job
 from favae.stages.failures import cause_of
 from favae.stages.runner import run_job
 from favae.sync.audit import _different_numbers
+from favae.sync.bundle_evidence import _means
 
 DATA = ("prepare_dataset", "scientific")
 READER = ("compute_reference_statistics", "scientific")
@@ -248,3 +249,12 @@ def test_empty_variables_of_slurm_are_no_job(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("FAVAE_REQUEUE", "allowed")
     assert (describe_job(), booked_gpus(), job_number(), allocated_nodes()) == (None, None, 0, [])
     assert not requeue_job()
+
+
+@pytest.mark.parametrize(
+    "content", [b"id,psnr\n1,\xff\n", b"id,psnr\n1," + b"9" * 200_000, b"id,psnr\n1\n", b"", b"\0"]
+)
+def test_damaged_values_of_images_give_no_mean_to_an_audit(tmp_path: Path, content: bytes) -> None:
+    """Their comparison with the card names the file."""
+    (tmp_path / paths.IMAGES).write_bytes(content)
+    assert _means(tmp_path / paths.IMAGES) == {}
