@@ -88,7 +88,8 @@ def _commit(recorded: Recorded, new: dict[str, str], valid: list[Job]) -> None:
         with without_other_entries():
             done = dvc("commit", "--force", "--no-relink", *part)
             if done.returncode and not _is_cut_short(done.stderr):
-                raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}{_LINKED * ('outside of' in done.stderr)}")
+                advice = _LINKED if "outside of" in done.stderr else ""
+                raise RuntimeError(f"dvc commit failed: {done.stderr.strip()}{advice}")
         if done.returncode:
             log.warning("dvc.lock is damaged (DVC was killed while writing it); it is made again from the results")
             move_into_place(LOCK, paths.STATE / f"{LOCK.name}.damaged")

@@ -1,9 +1,9 @@
 """Recording results in `dvc.lock`, where DVC gets to see only the entries that it writes."""
 
-import errno
 from pathlib import Path
 
 import pytest
+from disk_support import separate_disks
 from ruamel.yaml import YAML
 
 from favae.runtime import paths
@@ -90,13 +90,6 @@ def test_a_record_that_is_damaged_or_not_of_this_form_is_left_to_dvc(text: str) 
 
 
 def test_a_failure_leaves_what_was_recorded_where_the_state_is_on_another_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    rename = Path.replace
-
-    def within_one(self: Path, to: Path) -> Path:
-        if self.parent != to.parent:
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
-        return rename(self, to)
-
-    monkeypatch.setattr(Path, "replace", within_one)
+    separate_disks(monkeypatch)
     test_a_failure_leaves_what_was_recorded(HEAD + entry("s@a"))
     assert not paths.dvc_lock_before().exists()

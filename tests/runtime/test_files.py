@@ -1,6 +1,5 @@
 """Files are read and replaced whole, and of a folder that a user chose only what was written there before."""
 
-import errno
 import os
 import resource
 import signal
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from disk_support import separate_disks
 
 from favae.results.cards import read_card
 from favae.results.run_record import read_record
@@ -82,14 +82,7 @@ def test_a_result_is_published_across_file_systems(
         built.write_text("a")
         (target / "old").unlink()
         target.rmdir()
-    rename = Path.replace
-
-    def within_one(self: Path, to: Path) -> Path:
-        if self.parent != to.parent:
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
-        return rename(self, to)
-
-    monkeypatch.setattr(Path, "replace", within_one)
+    separate_disks(monkeypatch)
     move_into_place(built, target)
     assert (target / "a" if is_folder else target).read_text() == "a"
     assert not built.exists() and [path.name for path in target.parent.iterdir()] == ["shards"]
