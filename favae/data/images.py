@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from favae.data.walk import shown
 
@@ -232,6 +232,8 @@ def _decode(
             image = _open(io.BytesIO(data), path, most_megapixels)
         changes = ["first of several frames"] if getattr(image, "is_animated", False) else []
         image.load()
+        if _has_other_colours(image.info.get("icc_profile")):
+            changes.append("colour profile ignored")
         if exif == "apply" and image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
             return ImageOps.exif_transpose(image), [*changes, "EXIF rotation"]
     except BadImage:
@@ -239,6 +241,17 @@ def _decode(
     except _DECODER_ERRORS as error:
         raise BadImage(path, f"truncated or corrupt: {error}") from None
     return image, changes
+
+
+def _has_other_colours(profile: object) -> bool:
+    """Whether an ICC profile gives the values of pixels another meaning than sRGB, or cannot be read. As in the papers' code,
+    values are used as they are stored."""
+    if not isinstance(profile, bytes) or not profile:
+        return False
+    try:
+        return "srgb" not in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).lower()
+    except (ImageCms.PyCMSError, *_DECODER_ERRORS):
+        return True
 
 
 def _open(file: BinaryIO, path: str, most_megapixels: int) -> Image.Image:

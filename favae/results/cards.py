@@ -115,6 +115,11 @@ def text_of(card: Card) -> str:
 def read_card(path: Path) -> Card:
     """Read a card. Raises FileNotFoundError, or ValueError naming the file if it is not a valid card."""
     try:
-        return Card.model_validate_json(whole_file(path))
+        card = Card.model_validate_json(whole_file(path))
     except ValidationError as error:
         raise ValueError(f"{path}: not a valid card ({error.error_count()} problems); remove it") from error
+    try:
+        canonical_json([card.summary, card.parameters])
+    except ValueError as error:  # pydantic takes NaN and infinity for JSON
+        raise ValueError(f"{path}: not a valid card ({error}); remove it") from error
+    return card

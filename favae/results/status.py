@@ -55,8 +55,11 @@ def state_of(job: Job, *, check: Check = "remembered") -> tuple[State, str]:
         path = Path(name)
         if not path.exists():
             return State.MISSING, f"{name} is missing"
-        if _differs(path, output, check):
-            return State.CORRUPT, f"{name} does not match its card"
+        try:
+            if _differs(path, output, check):
+                return State.CORRUPT, f"{name} does not match its card"
+        except OSError as error:
+            return State.CORRUPT, f"{error.filename} cannot be read ({error.strerror})"
     return State.OK, ""
 
 

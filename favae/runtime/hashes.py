@@ -1,5 +1,6 @@
 """Canonical JSON of a value, and SHA-256 hashes."""
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -17,6 +18,8 @@ def sha256_text(text: str) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Hexadecimal SHA-256 of a file's content. Raises OSError, also for a pipe, which would be waited for."""
+    if not (path.is_file() or path.is_dir()) and path.exists():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

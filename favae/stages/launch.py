@@ -19,14 +19,13 @@ from torch.distributed.run import get_args_parser
 from favae.config.training import TrainingConfig
 from favae.jobs.grid import Job
 from favae.results.publish import Outcome
-from favae.runtime.early import noted_signal
+from favae.runtime.early import SIGNALS, noted_signal
 from favae.runtime.files import write_text
 from favae.runtime.slurm import address_of, allocated_nodes, job_number
 from favae.stages.context import Context, run_stage
 from favae.training.loop import Interrupted
 
 log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 _REPORT = "report.json"
 # torchrun leaves SIGTERM, SIGUSR1 and SIGINT to the ranks, who save and end; it takes its place among the nodes from PET_NODE_RANK.
 _SPARED = ("bash", "-c", "trap '' TERM USR1 INT; PET_NODE_RANK=${SLURM_NODEID:-0} exec \"$@\"", "bash")
@@ -48,7 +47,7 @@ def train_on_ranks(job: Job, context: Context, training: TrainingConfig) -> Outc
         env=os.environ | {"OMP_NUM_THREADS": str(training.threads)},
     )
     log.info("%s: %d processes on %s", job.name, training.ranks, ", ".join(nodes) or "this machine")
-    previous = {number: signal.signal(number, _pass_on) for number in _SIGNALS}
+    previous = {number: signal.signal(number, _pass_on) for number in SIGNALS}
     try:
         process.wait()
     finally:

@@ -35,12 +35,12 @@ class Ranks:
 def start_ranks(threads: int) -> Ranks:
     """Join the process group that `torchrun` describes in the environment, and choose the device."""
     use_cpu_for_training(threads)
-    local = int(os.environ.get("LOCAL_RANK", 0))
+    local = int(os.environ.get("LOCAL_RANK") or 0)
     device = torch.device("cuda", local) if uses_cuda() else torch.device("cpu")
-    world_size = int(os.environ.get("WORLD_SIZE", 1))
+    world_size = int(os.environ.get("WORLD_SIZE") or 1)
     if world_size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Ranks(int(os.environ.get("RANK", 0)), world_size, device)
+    return Ranks(int(os.environ.get("RANK") or 0), world_size, device)
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

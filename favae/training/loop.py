@@ -17,7 +17,7 @@ from favae.config.cat import AdamWConfig
 from favae.config.favae import FavaeOptimizerConfig
 from favae.config.training import TrainingConfig
 from favae.runtime import paths
-from favae.runtime.early import noted_signal
+from favae.runtime.early import SIGNALS, noted_signal
 from favae.runtime.files import replacing
 from favae.runtime.progress import Progress
 from favae.training.checkpoint import (
@@ -37,7 +37,6 @@ from favae.training.distributed import Ranks, any_rank, average
 from favae.training.task import Task
 
 log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Interrupted(Exception):
@@ -145,7 +144,7 @@ class Loop:
         if self.ranks.is_main:
             self.curves.cut(self.step)
         progress = Progress(self.title, self.plan.length, self.step)
-        previous = {s: signal.signal(s, self._on_signal) for s in _SIGNALS}
+        previous = {s: signal.signal(s, self._on_signal) for s in SIGNALS}
         if early := noted_signal():
             self._on_signal(early, None)
         try:

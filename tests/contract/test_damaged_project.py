@@ -15,11 +15,12 @@ from favae.data.digest import RAW_TABLE
 from favae.jobs.grid import Job, load_grid
 from favae.reporting.results import Results
 from favae.results import equivalences
+from favae.results.cards import read_card
 from favae.results.code_state import MIXED
 from favae.results.git import read_git_record
 from favae.results.live import look
 from favae.results.run_record import read_run_record
-from favae.results.status import State, statuses
+from favae.results.status import Check, State, state_of, statuses
 from favae.runtime import paths
 from favae.runtime.slurm import allocated_nodes, booked_gpus, describe_job, job_number
 from favae.runtime.slurm import requeue as requeue_job
@@ -219,6 +220,23 @@ def test_a_folder_in_place_of_a_card_makes_one_cell_corrupt_and_its_readers_stal
     found = {one.name: (state, reason) for one, state, reason in statuses("tiny", check="sizes")}
     assert found["/".join(DATA)] == (State.CORRUPT, f"{card}: not a regular file; move it away")
     assert found["/".join(READER)] == (State.STALE, f"input {card} cannot be read (Is a directory)")
+
+
+@pytest.mark.timeout(60)  # the pipe is never waited for
+@pytest.mark.parametrize("check", ["remembered", "bytes"])
+def test_a_pipe_in_place_of_an_output_makes_it_corrupt(prepared: Path, check: Check) -> None:
+    name = next(iter(read_card(job(*DATA).card).outputs))
+    shutil.rmtree(name)
+    os.mkfifo(name)
+    assert state_of(job(*DATA), check=check) == (State.CORRUPT, f"{name} cannot be read (not a regular file)")
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity"])
+def test_a_card_with_a_fact_that_is_no_number_is_no_card(prepared: Path, value: str) -> None:
+    card = job(*DATA).card
+    card.write_text(card.read_text().replace('"summary": {', f'"summary": {{"images_per_class": [{value}], ', 1))
+    state, reason = state_of(job(*DATA))
+    assert state is State.CORRUPT and reason.startswith(f"{card}: not a valid card (")
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from favae.data.images import BadImage, binarize, image_size, read_image, resize, to_array
 from favae.runtime.torchvision import ensure_torchvision
@@ -152,6 +152,23 @@ def test_of_several_frames_the_first_is_read_and_this_is_counted(tmp_path, suffi
     decoded = read_image(path)
     assert "first of several frames" in decoded.changes
     assert decoded.image.getpixel((4, 3))[0] > 200
+
+
+@pytest.mark.parametrize(
+    ("profile", "is_ignored"),
+    [
+        (None, False),
+        (ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), False),
+        (ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes(), True),
+        (b"damaged", True),
+    ],
+)
+def test_a_colour_profile_that_changes_colours_is_not_applied_and_this_is_counted(tmp_path, noise, profile, is_ignored):
+    x = noise(8, 6, 3)
+    Image.fromarray(x).save(tmp_path / "x.png", icc_profile=profile)
+    decoded = read_image(tmp_path / "x.png")
+    assert np.array_equal(to_array(decoded.image), x)
+    assert decoded.changes == (("colour profile ignored",) if is_ignored else ())
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])

@@ -62,9 +62,12 @@ def test_a_finished_run_started_again_trains_no_step(tmp_path: Path) -> None:
     assert_same(again.exported, first.exported)
 
 
-def test_one_process_unless_torchrun_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", [None, ""])
+def test_one_process_unless_torchrun_says_otherwise(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
     ranks = start_ranks(1)
     assert (ranks.rank, ranks.world_size, ranks.is_main) == (0, 1, True)
     assert not torch.distributed.is_initialized()
