@@ -5,6 +5,7 @@
 #   snakemake --config scale=paper -n  the jobs of the full reproduction, without running them
 #   snakemake --profile slurm          the full reproduction on a cluster
 
+import atexit
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from favae.sync.dvc_entries import refuse_conflict
 from favae.sync.dvc_repro import restore_deleted, run_together
 from favae.sync.dvc_yaml import renew
 from favae.sync.snakemake import (
+    finish_killed_run,
     made_from_other_raw_data,
     refuse_foreign,
     take_back_future_times,
@@ -51,6 +53,9 @@ except ConfigError as error:
 if workflow.is_main_process:
     restore_deleted(GRID)
     run_together(GRID)
+    atexit.register(
+        finish_killed_run, workflow, GRID.scale
+    )  # no hook runs where nothing is to be done
 
 
 report: "workflow/report/workflow.rst"

@@ -216,9 +216,14 @@ def rank(
 @internal.command()
 def start() -> None:
     """Before the first job: record the git commit and uncommitted files."""
+    import os
+
     from favae.results.git import write_git_record
+    from favae.runtime import paths
 
     write_git_record()
+    if "DVC_STAGE" not in os.environ:
+        paths.unfinished_run().touch()
 
 
 @internal.command()
@@ -226,14 +231,18 @@ def finish(scale: Scale = None) -> None:
     """After a successful run: record valid results in DVC and update MLflow."""
     import os
 
+    from favae.runtime import paths
     from favae.sync.dvc import lock_results
     from favae.sync.mlflow import sync
 
-    if "DVC_STAGE" not in os.environ:  # inside `dvc repro`, DVC records the stage itself
+    alone = "DVC_STAGE" not in os.environ  # inside `dvc repro`, DVC records the stage itself
+    if alone:
         _attempt(
             lambda: lock_results(scale).message, "results not recorded in DVC ({}); when that is mended: favae lock"
         )
     _attempt(lambda: sync(scale), "mlflow: could not be updated ({}); when that is mended: favae mlflow-sync")
+    if alone:
+        paths.unfinished_run().unlink(missing_ok=True)
 
 
 def _attempt(act: Callable[[], str], otherwise: str) -> None:

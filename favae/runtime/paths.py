@@ -97,6 +97,11 @@ def project_lock() -> Path:
     return STATE / "workflow.lock"
 
 
+def unfinished_run() -> Path:
+    """Exists from the start of a Snakemake's jobs until their results are recorded in DVC and MLflow."""
+    return STATE / "unfinished"
+
+
 def dvc_lock() -> Path:
     """DVC lock, held while results are recorded in `dvc.lock`."""
     return STATE / "lock.lock"

@@ -5,6 +5,7 @@ Snakemake records parameters and times of its own results in `.snakemake/`, whic
 is not current but that it would leave as it is loses its card.
 """
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -14,13 +15,15 @@ from base64 import urlsafe_b64encode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.results.model_card import exports_model, model_card_path, write_model_cards
-from favae.results.project_lock import project_held
+from favae.results.project_lock import ProjectBusy, project_held
 from favae.results.raw_data import RawMemory
 from favae.results.status import State, state_of, statuses
+from favae.runtime import paths
 
 log = logging.getLogger(__name__)
 _ADOPTING = "FAVAE_ADOPTING"  # set in the Snakemake that `adopt` starts
@@ -85,6 +88,20 @@ def take_back_future_times(inputs: Collection[str]) -> None:
             len(late),
             late[0],
         )
+
+
+def finish_killed_run(workflow: Any, scale: str) -> None:
+    """When a Snakemake that had nothing to do ends: record the results of a run that was killed before it recorded them.
+
+    With nothing to do, Snakemake calls no hook. `workflow` is its object of this name.
+    """
+    was_executed = workflow.executor_plugin is not None and workflow.dag is not None
+    if not was_executed or workflow.dryrun or len(workflow.dag) or workflow.execution_settings.no_hooks:
+        return
+    if _ADOPTING in os.environ or "DVC_STAGE" in os.environ or not paths.unfinished_run().exists():
+        return
+    with contextlib.suppress(ProjectBusy), project_held():
+        subprocess.run(["favae", "internal", "finish", "--scale", scale], check=False)
 
 
 def _older_than_an_input(job: Job) -> bool:

@@ -22,11 +22,11 @@ def start(project: Path, *command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=project, env=environment(), start_new_session=True, **quiet)
 
 
-def job_of(parent: subprocess.Popen[bytes]) -> psutil.Process | None:
-    """The running `favae run` of a workflow, or None."""
+def command_of(parent: subprocess.Popen[bytes], *words: str) -> psutil.Process | None:
+    """The running `favae WORDS` that a workflow started, or None."""
     try:
         below = psutil.Process(parent.pid).children(recursive=True)
-        return next((child for child in below if child.cmdline()[2:3] == ["run"]), None)
+        return next((child for child in below if tuple(child.cmdline()[2 : 2 + len(words)]) == words), None)
     except psutil.NoSuchProcess:
         return None
 
@@ -42,7 +42,7 @@ def wait_for(what: Callable[[], object], seconds: float = 120) -> object:
 def test_a_job_that_outlives_its_snakemake_is_not_run_again(results: Path) -> None:
     edit(results, "figures.yaml", "dpi: 160", "dpi: 90")
     workflow = start(results, "snakemake")
-    job = wait_for(lambda: job_of(workflow))
+    job = wait_for(lambda: command_of(workflow, "run"))
     assert isinstance(job, psutil.Process)
     job.suspend()
     second = call(results, "snakemake", check=False)
@@ -74,6 +74,20 @@ def test_two_locks_at_once(results: Path) -> None:
     assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
 
+def test_results_of_a_run_killed_before_it_recorded_them_are_recorded_by_the_next(results: Path) -> None:
+    edit(results, "figures.yaml", "dpi: 160", "dpi: 90")
+    workflow = start(results, "snakemake")
+    wait_for(lambda: command_of(workflow, "internal", "finish"))
+    os.killpg(workflow.pid, signal.SIGKILL)
+    workflow.wait()
+    assert planned(results) == set()
+    assert "check_parameters" in call(results, "dvc", "status").stdout
+    said = call(results, "snakemake").stderr
+    assert "Nothing to be done" in said and "locked 18 of 18 cells" in said
+    assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert "locked" not in call(results, "snakemake").stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_a_workflow_killed_at_random_moments_ends_with_the_same_results(results: Path) -> None:
@@ -87,8 +101,8 @@ def test_a_workflow_killed_at_random_moments_ends_with_the_same_results(results:
         _kill(results, victim, chance.uniform(0.5, 12))
         command = {"dvc": ("dvc", "repro"), "lock": ("favae", "lock")}.get(victim, ("snakemake",))
         wait_for(lambda command=command: _goes_on(results, *command), 300)
-        call(results, "snakemake")
-        where = f"attempt {attempt}, {victim}"
+        said = call(results, "snakemake").stderr
+        where = f"attempt {attempt}, {victim}:\n{said}"
         assert call(results, "favae", "status").returncode == 0, where
         assert call(results, "dvc", "status").stdout.strip() == "Data and pipelines are up to date.", where
         assert planned(results) == set(), where
@@ -102,7 +116,9 @@ def _kill(project: Path, victim: str, delay: float) -> None:
     command = {"dvc": ("dvc", "repro"), "lock": ("favae", "lock")}.get(victim, ("snakemake",))
     running = start(project, *command)
     if victim == "job":
-        if isinstance(job := wait_for(lambda: job_of(running) or running.poll() is not None), psutil.Process):
+        if isinstance(
+            job := wait_for(lambda: command_of(running, "run") or running.poll() is not None), psutil.Process
+        ):
             time.sleep(delay / 4)
             if job.is_running():
                 job.send_signal(signal.SIGKILL)
