@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 _ADOPTING = "FAVAE_ADOPTING"  # set in the Snakemake that `adopt` starts
 
 
+def _is_inner() -> bool:
+    """Whether `favae adopt` or `dvc repro` started this Snakemake; they see to results themselves."""
+    return _ADOPTING in os.environ or "DVC_STAGE" in os.environ
+
+
 def refuse_foreign(grid: Grid) -> None:
     """Stop where results of other parameters lie here that Snakemake would leave as they are ("nothing to be done").
 
@@ -38,7 +43,7 @@ def refuse_foreign(grid: Grid) -> None:
     Raises:
         ConfigError: naming one, and what to type.
     """
-    if _ADOPTING in os.environ or "DVC_STAGE" in os.environ:
+    if _is_inner():
         return
     foreign = [job for job in grid if job.card.exists() and not _has_record(job) and not _older_than_an_input(job)]
     stale = [job.name for job in foreign if state_of(job, check="sizes")[0] is not State.OK]
@@ -98,7 +103,7 @@ def finish_killed_run(workflow: Any, scale: str) -> None:
     was_executed = workflow.executor_plugin is not None and workflow.dag is not None
     if not was_executed or workflow.dryrun or len(workflow.dag) or workflow.execution_settings.no_hooks:
         return
-    if _ADOPTING in os.environ or "DVC_STAGE" in os.environ or not paths.unfinished_run().exists():
+    if _is_inner() or not paths.unfinished_run().exists():
         return
     with contextlib.suppress(ProjectBusy), project_held():
         subprocess.run(["favae", "internal", "finish", "--scale", scale], check=False)
