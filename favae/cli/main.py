@@ -165,7 +165,7 @@ def reconstruct(
     cannot be read are reported at the end, with exit code 1.
 
     To limit memory, an image of more than 512 x 512 pixels (256 x 256 for a model that down-samples by 2) is cut into
-    overlapping tiles of 64 x 64 latent positions (at most 512 x 512 pixels), which are blended. Normalisation and
+    overlapping tiles of 48 x 48 latent positions (at most 512 x 512 pixels), which are blended. Normalisation and
     attention then see one tile instead of the whole image, so the values differ from those of an undivided image.
 
     Example: favae reconstruct photo.jpg --model data/demo/train_autoencoder/natural-f4-favae --out out

@@ -22,7 +22,8 @@ from favae.models import FAVAE
 # positions: the cost of attention grows with the square of their number.
 WHOLE_SIDE = 512
 WHOLE_LATENT = 128
-_TILE_LATENT = 64
+# Smaller tiles spend less on attention, and more on their overlap.
+TILE_LATENT = 48
 _MOST_TILE = 512
 # Shares of a tile's side. The margin at the inner borders of a tile is left out, because the zero padding of
 # convolutions affects it.
@@ -74,7 +75,7 @@ def tilings(model: FAVAE, height: int, width: int) -> tuple[Tiling, Tiling]:
     """Tiles down and across: one of each for an image that is reconstructed in one piece."""
     factor = model.downsampling_factor
     whole = height * width <= min(WHOLE_SIDE, WHOLE_LATENT * factor) ** 2
-    side = max(height, width) + factor if whole else min(_TILE_LATENT * factor, max(_MOST_TILE, factor))
+    side = max(height, width) + factor if whole else min(TILE_LATENT * factor, max(_MOST_TILE, factor))
     return Tiling.of(height, side, factor), Tiling.of(width, side, factor)
 
 

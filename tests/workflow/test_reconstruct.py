@@ -18,7 +18,14 @@ from favae.data.pixels import to_float, to_uint8
 from favae.inference.export import load_autoencoder
 from favae.inference.reconstruct import reconstruct_files
 from favae.inference.targets import plan
-from favae.inference.tiling import Tiling, reconstruct_any_size, reconstruct_pixels, tilings
+from favae.inference.tiling import (
+    TILE_LATENT,
+    WHOLE_SIDE,
+    Tiling,
+    reconstruct_any_size,
+    reconstruct_pixels,
+    tilings,
+)
 from favae.models import FAVAE
 
 MODEL_FOLDER = Path("model")
@@ -297,8 +304,9 @@ def test_an_image_up_to_the_documented_size_is_reconstructed_in_one_piece(size):
     x = torch.tensor(pixels).permute(2, 0, 1)[None]
     expected = to_uint8(reconstruct_any_size(model, to_float(x)))[0].numpy()
     assert np.array_equal(reconstruct_pixels(model, pixels), expected)
-    help_text = call(ROOT, "favae", "reconstruct", "--help").stdout
-    assert "more than 512 x 512 pixels" in " ".join(help_text.split())
+    help_text = " ".join(call(ROOT, "favae", "reconstruct", "--help").stdout.split())
+    assert f"more than {WHOLE_SIDE} x {WHOLE_SIDE} pixels" in help_text
+    assert f"tiles of {TILE_LATENT} x {TILE_LATENT} latent positions" in help_text
 
 
 def _smooth(height: int, width: int) -> np.ndarray:
