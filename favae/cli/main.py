@@ -236,20 +236,20 @@ def finish(scale: Scale = None) -> None:
     from favae.sync.mlflow import sync
 
     alone = "DVC_STAGE" not in os.environ  # inside `dvc repro`, DVC records the stage itself
-    if alone:
-        _attempt(
-            lambda: lock_results(scale).message, "results not recorded in DVC ({}); when that is mended: favae lock"
-        )
-    _attempt(lambda: sync(scale), "mlflow: could not be updated ({}); when that is mended: favae mlflow-sync")
-    if alone:
+    recorded = not alone or _attempt(
+        lambda: lock_results(scale).message, "results not recorded in DVC ({}); when that is mended: favae lock"
+    )
+    shown = _attempt(lambda: sync(scale), "mlflow: could not be updated ({}); when that is mended: favae mlflow-sync")
+    if alone and recorded and shown:  # else the next `snakemake` tries again
         paths.unfinished_run().unlink(missing_ok=True)
 
 
-def _attempt(act: Callable[[], str], otherwise: str) -> None:
-    """Print what `act` says. The results are there, whatever happens in it: an error of any kind fails no run."""
+def _attempt(act: Callable[[], str], otherwise: str) -> bool:
+    """Print what `act` says; false if it failed. The results are there, whatever happens in it: an error fails no run."""
     try:
-        said = act()
+        print(act(), file=sys.stderr)
     except Exception as error:
         logging.getLogger(__name__).debug("", exc_info=True)
-        said = otherwise.format(_readable(error))
-    print(said, file=sys.stderr)
+        print(otherwise.format(_readable(error)), file=sys.stderr)
+        return False
+    return True

@@ -180,7 +180,9 @@ def test_a_file_name_that_is_not_utf_8_does_not_stop_a_run(project: Path) -> Non
 
 
 def test_a_dvc_configuration_that_cannot_be_read_is_named_and_fails_no_finished_run(project: Path) -> None:
+    call(project, "favae", "internal", "start")
     call(project, "favae", "run", *DATA)
+    config = (project / ".dvc/config").read_bytes()
     with (project / ".dvc/config").open("a") as file:
         file.write("<<<<<<< HEAD\n")
     for command in (("lock",), ("status",)):
@@ -190,6 +192,11 @@ def test_a_dvc_configuration_that_cannot_be_read_is_named_and_fails_no_finished_
         assert "Traceback" not in done.stderr
     finish = call(project, "favae", "internal", "finish")
     assert "results not recorded in DVC (.dvc/config cannot be read" in finish.stderr
+    unfinished = project / "data/state/unfinished"
+    assert unfinished.exists(), "the next snakemake would not try again"
+    (project / ".dvc/config").write_bytes(config)
+    call(project, "favae", "internal", "finish")
+    assert not unfinished.exists()
 
 
 def test_what_dvc_keeps_is_made_again_where_it_is_damaged(project: Path) -> None:
