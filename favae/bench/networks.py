@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 
@@ -19,7 +19,7 @@ from favae.training.autoencoder import AutoencoderTask, build_networks
 from favae.training.companions import VaeTask
 from favae.training.distributed import Ranks
 
-_RECIPE, _PAPER, _DEMO = ("table2", "r12-conv"), ("paper", "f16-celebahq"), ("demo", "f4")
+_RECIPE, _PAPER = ("table2", "r12-conv"), ("paper", "f16-celebahq")
 _TOY = {
     "model": {
         "image_size": 32,
@@ -44,10 +44,10 @@ def training_spec(quick: bool, **changes: Any) -> FavaeConfig:
     return _spec(_PAPER, _TOY if quick else {}, changes)
 
 
-def demo_model(quick: bool) -> FAVAE:
-    """The demo's f = 4 model, or a toy version, with random weights, in evaluation mode."""
+def demo_model(quick: bool, factor: Literal[2, 4] = 4) -> FAVAE:
+    """The demo's model of f = `factor`, or a toy version, with random weights, in evaluation mode."""
     torch.manual_seed(0)
-    return build_networks(_spec(_DEMO, _TOY if quick else {})).model.eval()
+    return build_networks(_spec(("demo", f"f{factor}"), _TOY if quick else {})).model.eval()
 
 
 def _spec(numbers: tuple[str, str], *changes: dict[str, Any]) -> FavaeConfig:
