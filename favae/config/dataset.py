@@ -231,6 +231,8 @@ class DatasetConfig(Schema):
       (pix2pix: 286 and 256). Images of val and test are stored with `image_size`.
     - `filter` is Pillow's filter for resizing, always antialiased; label maps are sampled at the nearest pixel.
     - An image of more than `most_megapixels` million pixels is a bad image, rejected before it is decoded.
+    - `more_training` is a folder of further images, relative to the raw-data folder and searched recursively. All are `train`,
+      and none becomes `val`.
     """
 
     layout: LayoutConfig
@@ -248,6 +250,7 @@ class DatasetConfig(Schema):
     image_width: Side | None = None
     train_size: Side | None = None
     filter: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    more_training: str | None = None
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -257,12 +260,19 @@ class DatasetConfig(Schema):
             raise ValueError(f"train_size {self.train_size} is below image_size {self.image_size}; make it larger")
         if isinstance(self.layout, PairsLayoutConfig) and (self.channels, self.binarize) != (3, "none"):
             raise ValueError("pairs are stored as RGB images: remove channels and binarize")
+        if self.more_training is not None and isinstance(self.layout, PairsLayoutConfig | TilesLayoutConfig):
+            raise ValueError(f"more_training: images cannot be added to {self.layout.kind}; remove it")
         return self
 
     def stored_size(self, split: Split) -> tuple[int, int]:
         """Height and width of the stored images of a split."""
         side = self.train_size if self.train_size and split == "train" else self.image_size
         return side, self.image_width or side
+
+    @property
+    def roots(self) -> list[str]:
+        """Folders below the raw-data folder that are read: the layout's first. Empty for the shipped photographs."""
+        return [root for root in (getattr(self.layout, "root", None), self.more_training) if root is not None]
 
     @property
     def planes(self) -> dict[str, int]:

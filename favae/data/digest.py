@@ -122,7 +122,7 @@ def _table(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
 
 
 def stamp(config: DatasetConfig, raw_root: Path) -> str:
-    """Hash of names, sizes and times of everything below the data set's folder, without reading a file.
+    """Hash of names, sizes and times of everything below the data set's folders, without reading a file.
 
     As long as it is the same, `raw_changes` need not be computed again. Only folders are looked at after the first
     250,000 files.
@@ -131,7 +131,7 @@ def stamp(config: DatasetConfig, raw_root: Path) -> str:
     lists = getattr(config.layout, "lists", None)
     outside = [raw_root / lists.train, raw_root / lists.test] if lists else []
     left = _MOST_STAMPED
-    inside = walk_all(raw_root / getattr(config.layout, "root", ""))
+    inside = chain.from_iterable(walk_all(raw_root / root) for root in config.roots)
     for path, is_folder in chain(((path, False) for path in outside), inside):
         left -= not is_folder
         if is_folder or left >= 0:
@@ -145,9 +145,8 @@ def stamp(config: DatasetConfig, raw_root: Path) -> str:
 
 
 def is_there(config: DatasetConfig, raw_root: Path) -> bool:
-    """Whether the folder of the data set is on this machine; always for the shipped photographs."""
-    root = getattr(config.layout, "root", None)
-    return root is None or (raw_root / root).is_dir()
+    """Whether the folders of the data set are on this machine; always for the shipped photographs."""
+    return all((raw_root / root).is_dir() for root in config.roots)
 
 
 def write_raw_files(path: Path, files: Iterable[RawFile]) -> None:

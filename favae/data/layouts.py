@@ -85,6 +85,8 @@ def list_records(config: DatasetConfig, raw_root: Path, raw: RawFiles | None = N
     else:
         records = _READERS[layout.kind](layout, Path(raw_root), raw or RawFiles())
         records = carve_validation(records, getattr(layout, "val_from_train", 0))
+        if config.more_training is not None:
+            records += _more_training(config.more_training, Path(raw_root), raw or RawFiles())
     check_names(records)
     check_unique(records)
     check_counts(records, config.expected_counts)
@@ -232,6 +234,13 @@ def mnist_records(layout: MNISTLayoutConfig, raw_root: Path, raw: RawFiles) -> l
             for i, value in enumerate(values)
         )
     return records
+
+
+def _more_training(folder: str, raw_root: Path, raw: RawFiles) -> list[ImageRecord]:
+    """All images below `folder`; their names are relative to the raw-data folder, as no other root has them."""
+    paths = raw.images(existing_folder(raw_root / folder))
+    names = [path.relative_to(raw_root).as_posix() for path in paths]
+    return [ImageRecord(name, path, name, "train") for name, path in zip(names, paths, strict=True)]
 
 
 _READERS: dict[str, Callable[[Any, Path, RawFiles], list[ImageRecord]]] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from favae.config.cat import CatConfig, ClipTextConfig, GenerateConfig
 from favae.config.companions import CompanionConfig
+from favae.config.dataset import DatasetConfig
 from favae.config.evaluation import EvaluationConfig, LpipsNet, ReferenceConfig
 from favae.config.gan import GeneratorTrainingConfig
 from favae.config.training import AutoencoderTrainingConfig
@@ -50,13 +51,12 @@ def needs(jobs: list[Job]) -> Iterator[Need]:
 
 def _blocking(jobs: list[Job]) -> Iterator[Need]:
     for job in jobs:
-        layout = job.parameters.get("layout", {})
-        if layout.get("kind", "tiles") == "tiles" or job.card.exists():
+        if not isinstance(job.config, DatasetConfig) or job.card.exists():
             continue
-        folder = paths.raw_root() / layout.get("root", layout["kind"])
-        if not folder.is_dir():
-            text = f"raw data {folder} for {job.name}: put the data set there, or set FAVAE_RAW to the folder above it"
-            yield Need(text, blocks=True)
+        for folder in (paths.raw_root() / root for root in job.config.roots):
+            if not folder.is_dir():
+                text = f"raw data {folder} for {job.name}: put the data set there, or set FAVAE_RAW to the folder above it"
+                yield Need(text, blocks=True)
     for found, name, more in _missing_weights(jobs, _weights_of_training):
         yield Need(f"{found.reason} (without it {name}{more} cannot run)", blocks=True)
     yield from _missing_packages()

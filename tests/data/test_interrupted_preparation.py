@@ -163,6 +163,19 @@ def test_raw_files_that_changed_are_named(image_folder, tmp_path):
     ]
 
 
+def test_a_change_in_the_folder_of_more_training_images_is_named(image_folder, tmp_path):
+    raw = tmp_path / "raw"
+    shutil.copytree(image_folder / "train", raw / "more")
+    config = _config({**FOLDER, "captions": "none"}, more_training="more")
+    _whole(config, raw, tmp_path / "out")
+    before = stamp(config, raw)
+    (raw / "more" / "01.png").unlink()
+    assert stamp(config, raw) != before
+    assert raw_changes(config, tmp_path / "out", raw) == ["removed: more/01.png"]
+    shutil.rmtree(raw / "more")
+    assert raw_changes(config, tmp_path / "out", raw) == []  # not on this machine
+
+
 def test_a_list_of_the_same_size_with_other_content_is_detected(image_folder, tmp_path):
     config, raw = _config(FOLDER), tmp_path / "raw"
     _whole(config, raw, tmp_path / "out")

@@ -51,6 +51,19 @@ def test_celebahq_is_split_by_its_source_image_in_celeba(celebahq):
     assert len(_records(celebahq, kind="celebahq", files="present")) == 3
 
 
+def test_a_folder_of_more_images_is_all_training_and_leaves_val_and_test_as_they_are(celebahq):
+    _touch(celebahq / "faces" / "part", "a.png", "b.jpg")
+    alone = _records(celebahq, kind="celebahq")
+    more = _records(celebahq, {"more_training": "faces"}, kind="celebahq")
+    assert _splits(more) == {**_splits(alone), "faces/part/a.png": "train", "faces/part/b.jpg": "train"}
+    assert [r.source for r in more if r.id not in _splits(alone)] == ["faces/part/a.png", "faces/part/b.jpg"]
+    assert [r.split for r in more] == sorted((r.split for r in more), key=["train", "val", "test"].index)
+    with pytest.raises(ValueError, match=r"the raw-data folder .*elsewhere does not exist"):
+        _records(celebahq, {"more_training": "elsewhere"}, kind="celebahq")
+    with pytest.raises(ValidationError, match="images cannot be added to tiles"):
+        _records(celebahq, {"more_training": "faces"}, kind="tiles", images=["coffee"], windows=[0.5])
+
+
 def test_celebahq_captions_missing_or_empty_are_named(celebahq):
     path = celebahq / "celebahq" / "celeba-caption" / "2.txt"
     path.write_text("\n")
