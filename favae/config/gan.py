@@ -62,7 +62,7 @@ class GeneratorTrainingConfig(Schema):
         training = self.training
         if training.selection == "best":
             raise ValueError("training.selection: no loss says which generator is best; set it to last")
-        only = {"precision": "fp32", "compile": "off", "memory_format": "contiguous", "accumulation": 1}
+        only = {"precision": "fp32", "compile": False, "memory_format": "contiguous", "accumulation": 1}
         for name, value in {**only, "recompute_activations": "none"}.items():
             if getattr(training, name) != value:
                 raise ValueError(f"training.{name} is not supported for a generator; remove it")

@@ -229,7 +229,12 @@ def _sentence(schema: type[BaseModel], keys: Keys, problem: ErrorDetails) -> str
         return f"found {context['tag']!r}; {closest(context['tag'], _quoted(context['expected_tags']))}"
     if kind == "literal_error" and isinstance(problem["input"], str) and (choices := _quoted(context["expected"])):
         return f"found {problem['input']!r}; {closest(problem['input'], choices)}"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = (
+        problem["msg"]
+        .removeprefix("Value error, ")
+        .replace("Input should be", "expected")
+        .replace("a valid boolean", "true or false")
+    )
     return message + ("" if isinstance(problem["input"], dict) else f" (found {json.dumps(problem['input'])})")
 
 

@@ -167,14 +167,14 @@ class ClaimConfig(Schema):
 class TableConfig(Schema):
     """One table. `published_columns` maps a metric of ours to the published column shown beside it.
 
-    `comparable: no` shows no differences, because data, sizes or protocol are not those of the published rows; `note`
+    `comparable: false` shows no differences, because data, sizes or protocol are not those of the published rows; `note`
     gives the reason.
     """
 
     id: Name
     title: str
     note: str = ""
-    comparable: Literal["yes", "no"]
+    comparable: bool
     columns: Annotated[list[str], Field(min_length=1)]
     published_columns: dict[str, Name] = Field(default_factory=dict)
     rows: Annotated[list[TableRowConfig], Field(min_length=1)]
@@ -187,8 +187,8 @@ class TableConfig(Schema):
         for values, what in ((self.columns, "columns"), ([row.label for row in self.rows], "labels of rows")):
             if len(set(values)) != len(values):
                 raise ValueError(f"{what} have duplicates: {values}")
-        if self.comparable == "no" and not self.note:
-            raise ValueError("comparable: no needs a reason; give it in note")
+        if not self.comparable and not self.note:
+            raise ValueError("comparable: false needs a reason; give it in note")
         for row in self.rows:
             if not row.measured_by and row.published is None:
                 raise ValueError(f"the row {row.label!r} has neither a cell nor a published row")

@@ -25,7 +25,7 @@ class SegmenterConfig(Schema):
 
     @model_validator(mode="after")
     def _supported(self) -> Self:
-        if (self.training.precision, self.training.compile, self.training.accumulation) != ("fp32", "off", 1):
+        if (self.training.precision, self.training.compile, self.training.accumulation) != ("fp32", False, 1):
             raise ValueError("training: a segmenter has no precision, compile or accumulation; remove them")
         return self
 

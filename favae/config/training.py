@@ -20,7 +20,7 @@ class TrainingConfig(Schema):
     selection: Literal["best", "last"] = "best"  # the best step on val (never on test), or the last step
     augment: Literal["none", "flip"] = "none"
     precision: Literal["fp32", "bf16"] = "fp32"
-    compile: Literal["off", "default"] = "off"
+    compile: bool = False
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     accumulation: Positive = 1  # parts into which each batch is split, to need less memory
     recompute_activations: Literal["none", "last_level"] = "none"  # autoencoder: less memory, a fifth more time

@@ -55,7 +55,9 @@ def _blocking(jobs: list[Job]) -> Iterator[Need]:
             continue
         for folder in (paths.raw_root() / root for root in job.config.roots):
             if not folder.is_dir():
-                text = f"raw data {folder} for {job.name}: put the data set there, or set FAVAE_RAW to the folder above it"
+                text = (
+                    f"raw data {folder} for {job.name}: put the data set there, or set FAVAE_RAW to the folder above it"
+                )
                 yield Need(text, blocks=True)
     for found, name, more in _missing_weights(jobs, _weights_of_training):
         yield Need(f"{found.reason} (without it {name}{more} cannot run)", blocks=True)

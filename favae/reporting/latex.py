@@ -62,7 +62,7 @@ def latex_table(
     """A floating table, its numbers aligned and the best of each column in bold, with notes below it in small print."""
     names = slugs([row.label for row in table.rows])
     reported = {entry.metric for entry in entries if entry.reported is not None}
-    differences = table.comparable == "yes"
+    differences = table.comparable
     notes = _Notes()
     lines = []
     for row in table.rows:

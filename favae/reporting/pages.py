@@ -211,7 +211,7 @@ def _at_a_glance(table: TableConfig, entries: list[Entry], scale: str) -> str:
     """Scale, comparability and noise of a table in one place."""
     runs = sorted({len(entry.runs) for entry in entries if entry.runs})
     parts = [f"scale {scale}"] if scale else []
-    parts += [f"comparable with the published rows: {table.comparable}"]
+    parts += [f"comparable with the published rows: {'yes' if table.comparable else 'no'}"]
     parts += [f"trainings per row: {' or '.join(map(str, runs)) if runs else 'none, not run'}"]
     spreads = _largest(entries, lambda entry: entry.spread)
     single = "not known from one training per row, so no difference between rows is shown to be more than noise"

@@ -95,7 +95,7 @@ def _entry(table: TableConfig, row: TableRowConfig, metric: str, published: Publ
         reported=reported,
         reported_source=row.published,
         values=tuple(values) if len(values) == len(measured) else (),
-        comparable=table.comparable == "yes",
+        comparable=table.comparable,
         n=first["n"] or None,
         runs=tuple(results.run(cell) for cell in row.measured_by),
         note=first["note"],

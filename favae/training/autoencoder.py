@@ -119,7 +119,7 @@ class AutoencoderTask:
         # Omega needs two gradients with respect to the last convolution. The backward pass of a compiled network cannot be run
         # in part, so that convolution is not compiled.
         most = self.model.unfinished
-        self.unfinished = torch.compile(most) if config.training.compile == "default" else most
+        self.unfinished = torch.compile(most) if config.training.compile else most
         self.optimizers: Mapping[str, Optimizer] = self._optimizers()
 
     def _optimizers(self) -> dict[str, Optimizer]:

@@ -30,7 +30,7 @@ class CatTask:
             "cat": AdamW(groups, lr=self.rate, betas=optimizer.betas, fused=True)
         }
         cat_loss = self.model.cat.loss
-        self.loss = torch.compile(cat_loss) if config.training.compile == "default" else cat_loss
+        self.loss = torch.compile(cat_loss) if config.training.compile else cat_loss
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
 
     def _autocast(self) -> torch.autocast:

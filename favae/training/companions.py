@@ -69,7 +69,7 @@ class VaeTask:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.terms = nn.ModuleDict(build_terms(config.objective.terms, data_range(config))).to(ranks.device)
         self.modules: Mapping[str, nn.Module] = {"model": self.model}
-        self.forward = torch.compile(self.model) if config.training.compile == "default" else self.model
+        self.forward = torch.compile(self.model) if config.training.compile else self.model
         adam = Adam(
             self.model.parameters(),
             lr=learning_rate(config.optimizer.schedule, 0),

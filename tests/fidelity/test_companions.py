@@ -163,7 +163,7 @@ TABLES = {
         {
             "id": "table1",
             "title": "A table",
-            "comparable": "yes",
+            "comparable": True,
             "columns": ["psnr_test", "ssim_test"],
             "published_columns": {"psnr_test": "psnr", "ssim_test": "ssim"},
             "rows": [{"label": "L2", "published": "stft-table1/l2", "cells": SEEDS}],

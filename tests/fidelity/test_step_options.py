@@ -151,7 +151,7 @@ def test_compiling_changes_rounding_only(
     plain = task_of(tiny_spec(), val)
     expected = [step(plain, images) for _ in range(2)]
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    compiled = task_of(tiny_spec(training={"compile": "default"}), val)
+    compiled = task_of(tiny_spec(training={"compile": True}), val)
     for losses in expected:
         torch.testing.assert_close(step(compiled, images), losses, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(compiled.model.quantizer.codebook, plain.model.quantizer.codebook)
@@ -175,7 +175,7 @@ def test_the_backward_pass_of_a_compiled_network_runs_once_in_a_step(
 
     backend = aot_autograd(fw_compiler=lambda graph, _: make_boxed_func(graph.forward), bw_compiler=counted)
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
-    compiled = task_of(tiny_spec(training={"compile": "default"}), val)
+    compiled = task_of(tiny_spec(training={"compile": True}), val)
     for _ in range(2):
         passes.clear()
         assert "adaptive_weight" in step(compiled, images)
@@ -187,7 +187,7 @@ def test_compiled_cat_has_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None
     torch.manual_seed(2)
     expected = plain.train_step(_Codes.batch, 0)
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    compiled = _Codes.task(1, "default")
+    compiled = _Codes.task(1, True)
     torch.manual_seed(2)
     torch.testing.assert_close(compiled.train_step(_Codes.batch, 0), expected)
 
@@ -281,7 +281,7 @@ class _Codes:
     """The parts of a text-to-image model that `CatTask` needs: a network, and text embeddings of captions."""
 
     @staticmethod
-    def task(accumulation: int, compile_: str = "off") -> Any:
+    def task(accumulation: int, compile_: bool = False) -> Any:
         from favae.models import CAT
         from favae.training.cat import CatTask
 

@@ -20,7 +20,7 @@ PSNR = "reconstruction/FA-VAE, f = 4/psnr_test"
 SEEDS = """\
     - id: seeds
       title: "Two trainings each"
-      comparable: no
+      comparable: false
       note: "For the test."
       columns: [psnr_test]
       rows:

@@ -34,7 +34,7 @@ def test_reported_reproduced_and_difference(entries: Callable[..., list[Entry]])
 
 
 def test_no_difference_where_not_comparable(entries: Callable[..., list[Entry]]) -> None:
-    both = entries(comparable="no", note="other data")[0]
+    both = entries(comparable=False, note="other data")[0]
     assert (both.reported, both.difference) == (21.703, None)
     assert both.reproduced is not None
 
@@ -100,7 +100,7 @@ def test_missing_numbers_are_replaced_by_words(entries: Callable[..., list[Entry
     assert cells_of(text, "theirs only")[2:5] == ["20.15", "not run", "–"]
     assert "- [a] not measured: weights pt_inception" in text
     other = make_page(
-        table(comparable="no", note="Other data."), published, entries(comparable="no", note="Other data.")
+        table(comparable=False, note="Other data."), published, entries(comparable=False, note="Other data.")
     )
     assert cells_of(markdown(other), "both")[4] == "not comparable"
     assert "- Other data." in markdown(other)
@@ -194,7 +194,7 @@ def test_a_row_can_be_added_in_yaml_only(job: Callable[[str], Job], edit: Callab
         ),
         ("{fid_test: fid}", "{rfid_test: fid}", "published_columns has 'rfid_test', which is not in columns"),
         (", guidance: 1.0}", "}", "guidance must be given exactly for cells of generate_images"),
-        ("comparable: no", "comparable: perhaps", "comparable: found 'perhaps'; did you mean 'yes'"),
+        ("comparable: false", "comparable: no", 'comparable: expected true or false (found "no")'),
         ("id: zero_shot", "id: reconstruction", "two tables have the id 'reconstruction'"),
     ],
 )

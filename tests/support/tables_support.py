@@ -16,7 +16,7 @@ def table(**changes: Any) -> TableConfig:
     content = {
         "id": "t",
         "title": "A table",
-        "comparable": "yes",
+        "comparable": True,
         "columns": ["psnr_test", "rfid_test"],
         "published_columns": {"psnr_test": "psnr", "rfid_test": "fid"},
         "rows": [

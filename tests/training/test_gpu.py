@@ -137,9 +137,9 @@ def task_on(device: torch.device, data: TrainingData | None = None, **changes: A
     [
         ({}, 1e-4, 1e-3),
         ({"training": {"memory_format": "channels_last"}}, 1e-4, 1e-3),
-        ({"training": {"compile": "default"}}, 1e-4, 1e-3),
+        ({"training": {"compile": True}}, 1e-4, 1e-3),
         (FAST, 3e-2, None),
-        ({"training": FAST["training"] | {"compile": "default"}}, 3e-2, None),
+        ({"training": FAST["training"] | {"compile": True}}, 3e-2, None),
     ],
     ids=["fp32", "channels_last", "compiled", "bf16", "bf16 compiled"],
 )

@@ -131,7 +131,7 @@ PARAMS: dict[str, Any] = {
                 {
                     "id": "pairs",
                     "title": "Pairs",
-                    "comparable": "no",
+                    "comparable": False,
                     "note": "none",
                     "columns": [
                         "psnr_test",
@@ -150,7 +150,7 @@ PARAMS: dict[str, Any] = {
                 {
                     "id": "drawn",
                     "title": "Drawn",
-                    "comparable": "no",
+                    "comparable": False,
                     "note": "none",
                     "columns": ["variance_ratio_test", "mean_distance_test", "set_spectrum_error_high_test"],
                     "rows": [{"each": "evaluate_generator/stylegan2-*"}],

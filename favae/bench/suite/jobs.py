@@ -32,7 +32,7 @@ from favae.training.task import Task
 
 _BF16 = {"training": {"precision": "bf16"}}
 _FAST = {"training": {"precision": "bf16", "memory_format": "channels_last"}}
-_COMPILED = {"training": _FAST["training"] | {"compile": "default"}}
+_COMPILED = {"training": _FAST["training"] | {"compile": True}}
 # Scale, stage, cell, changes, words for them.
 _JOBS: tuple[tuple[str, str, str, dict[str, Any], str], ...] = (
     ("paper", "train_autoencoder", "celebahq-f16-r12-conv", {}, "fp32, as planned"),

@@ -105,7 +105,7 @@ SECTION = Section(
     _rows,
     "FA-VAE f = 16 with discriminator and LPIPS-VGG: on a CPU at half the paper's width (64 channels), each row in its own process, "
     "median of two steps; on a GPU at the full width, median of eight. Memory is what a step takes in addition to weights, gradients "
-    "and Adam. `compile: default` is in the training step above.",
+    "and Adam. `compile: true` is in the training step above.",
 )
 
 

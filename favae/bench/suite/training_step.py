@@ -15,7 +15,7 @@ _COMPARED = ("l1", "lpips", "image_ffl", "spectrum", "commitment", "adversarial"
 _OF_THE_IMAGE = ("l1", "lpips", "image_ffl")
 _ROUNDING = 5e-2  # of a loss in 16 bits, which also gives some latents to other codes
 _BATCH = 8
-FAST = {"precision": "bf16", "memory_format": "channels_last", "compile": "default"}
+FAST = {"precision": "bf16", "memory_format": "channels_last", "compile": True}
 
 
 def official(task: AutoencoderTask, config: FavaeConfig) -> OfficialStep:
