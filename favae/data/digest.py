@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from favae.config.dataset import DatasetConfig
 from favae.data.layouts import RawFiles, list_records
+from favae.data.pair import joined_hash
 from favae.data.records import ImageRecord
 from favae.data.shipped import SHIPPED_IMAGES
 from favae.data.walk import shown, walk_all
@@ -102,13 +103,11 @@ def _rewritten(records: Iterable[ImageRecord], prepared: Path) -> set[str]:
     if not touched or size > _MOST_HASHED:
         return set()
     before = dict(_table(prepared / paths.INDEX, ("source", "sha256")))
-    return {name for name, files in touched.items() if name in before and _content(files) != before[name]}
-
-
-def _content(files: Sequence[Path]) -> str:
-    """SHA-256 as in the index: of one file, or of the hashes of all files of a pair."""
-    hashes = [sha256_of(path) for path in files]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    return {
+        name
+        for name, files in touched.items()
+        if name in before and joined_hash([*map(sha256_of, files)]) != before[name]
+    }
 
 
 def _table(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:

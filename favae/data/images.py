@@ -232,7 +232,8 @@ def _decode(
             image = _open(io.BytesIO(data), path, most_megapixels)
         changes = ["first of several frames"] if getattr(image, "is_animated", False) else []
         image.load()
-        if _has_other_colours(image.info.get("icc_profile")):
+        profile = image.info.get("icc_profile")
+        if isinstance(profile, bytes) and profile and _has_other_colours(profile):
             changes.append("colour profile ignored")
         if exif == "apply" and image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
             return ImageOps.exif_transpose(image), [*changes, "EXIF rotation"]
@@ -243,11 +244,10 @@ def _decode(
     return image, changes
 
 
-def _has_other_colours(profile: object) -> bool:
+@functools.lru_cache(maxsize=32)  # parsing takes a millisecond, and most images of a data set have the same profile
+def _has_other_colours(profile: bytes) -> bool:
     """Whether an ICC profile gives the values of pixels another meaning than sRGB, or cannot be read. As in the papers' code,
     values are used as they are stored."""
-    if not isinstance(profile, bytes) or not profile:
-        return False
     try:
         return "srgb" not in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).lower()
     except (ImageCms.PyCMSError, *_DECODER_ERRORS):

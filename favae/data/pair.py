@@ -1,5 +1,7 @@
 """A pair: an image, and the input from which it is generated, as files."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,3 +43,8 @@ class Pair:
         """All files of the pair, the image first, each once."""
         others = self.parts or (self.condition.path,)
         return list(dict.fromkeys([self.image.path, *others, *([self.instances] if self.instances else [])]))
+
+
+def joined_hash(hashes: Sequence[str]) -> str:
+    """SHA-256 of a record's files, given that of each: the only one, or the hash of all, one per line."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()

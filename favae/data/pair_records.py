@@ -23,7 +23,7 @@ from favae.data.label_maps import (
     read_label_map,
     resize_map,
 )
-from favae.data.pair import Half, Pair
+from favae.data.pair import Half, Pair, joined_hash
 from favae.data.paired import (
     ade20k_pairs,
     celebamask_pairs,
@@ -121,9 +121,4 @@ def _instances(pair: Pair, size: tuple[int, int]) -> np.ndarray:
 
 
 def _hash(pair: Pair, decoded: Decoded) -> str:
-    """SHA-256 of the image file if it holds the whole pair, otherwise of the hashes of all files."""
-    files = pair.files()
-    if len(files) == 1:
-        return decoded.sha256
-    others = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files[1:]]
-    return hashlib.sha256("\n".join([decoded.sha256, *others]).encode()).hexdigest()
+    return joined_hash([decoded.sha256, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in pair.files()[1:])])

@@ -14,10 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from favae.models import CAT, FAVAE, Autoencoder, build_autoencoder
+from favae.runtime.paths import MODEL_CONFIG, WEIGHTS
 from favae.text import TextEncoder, build_text_encoder
 
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
 _FLOAT, _WHOLE = "floating-point", "integer"
 
 
@@ -28,29 +27,31 @@ T = TypeVar("T")
 def save_weights(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
     """Write weights and configuration into `folder`, with the permissions of the umask."""
     text = json.dumps(dict(config), indent=1, sort_keys=True) + "\n"
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    (folder / MODEL_CONFIG).write_text(text, encoding="utf-8")
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
-    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors creates files that only the owner can read
+    shutil.copymode(folder / MODEL_CONFIG, folder / WEIGHTS)  # safetensors creates files that only the owner can read
 
 
 def read_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and weights of a model of a kind. Raises FileNotFoundError or ValueError with the folder."""
     if folder.is_file():
-        raise ValueError(f"{folder} is a file, expected the folder of a model, with {WEIGHTS} and {CONFIG}")
+        raise ValueError(f"{folder} is a file, expected the folder of a model, with {WEIGHTS} and {MODEL_CONFIG}")
     try:
-        for file in (folder / CONFIG, folder / WEIGHTS):
+        for file in (folder / MODEL_CONFIG, folder / WEIGHTS):
             if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
                 raise ValueError(f"{file.name} is not a regular file")
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8-sig"))
+        config = json.loads((folder / MODEL_CONFIG).read_text(encoding="utf-8-sig"))
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{folder}: no trained model here ({error.filename} is missing)") from None
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ValueError(f"{folder}: the model's files are damaged ({error}); fetch or train it again") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
-        raise ValueError(f"{folder / CONFIG}: expected an object with `kind` and `model`; fetch or train it again")
+        raise ValueError(
+            f"{folder / MODEL_CONFIG}: expected an object with `kind` and `model`; fetch or train it again"
+        )
     if config.get("kind") != kind:
-        raise ValueError(f"{folder / CONFIG}: contains a {config.get('kind')!r}, expected a {kind!r}")
+        raise ValueError(f"{folder / MODEL_CONFIG}: contains a {config.get('kind')!r}, expected a {kind!r}")
     return config, tensors
 
 
@@ -83,7 +84,7 @@ def naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Conca
                 raise
             reason = " ".join(str(error).split())
             raise ValueError(
-                f"{folder}: {CONFIG} does not describe a model, or not that of {WEIGHTS} ({type(error).__name__}: "
+                f"{folder}: {MODEL_CONFIG} does not describe a model, or not that of {WEIGHTS} ({type(error).__name__}: "
                 f"{reason[:300]}); fetch or train it again"
             ) from error
 
@@ -101,12 +102,12 @@ def refuse_misfit(folder: Path, build: Callable[[Mapping[str, Any]], nn.Module])
         FileNotFoundError: the weights are missing.
         ValueError: naming the file and the first tensor that differs.
     """
-    if not (folder / CONFIG).is_file() or ((folder / WEIGHTS).exists() and not (folder / WEIGHTS).is_file()):
+    if not (folder / MODEL_CONFIG).is_file() or ((folder / WEIGHTS).exists() and not (folder / WEIGHTS).is_file()):
         return
     if not (folder / WEIGHTS).exists():
         raise FileNotFoundError(f"{folder}: no trained model here ({folder / WEIGHTS} is missing)")
     try:
-        model = json.loads((folder / CONFIG).read_text(encoding="utf-8-sig"))["model"]
+        model = json.loads((folder / MODEL_CONFIG).read_text(encoding="utf-8-sig"))["model"]
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, SafetensorError):
@@ -118,7 +119,7 @@ def refuse_misfit(folder: Path, build: Callable[[Mapping[str, Any]], nn.Module])
         here, there = (_in_words(kinds.get(name)) for kinds in (found, expected))
         if here != there:
             raise ValueError(
-                f"{folder / WEIGHTS}: {name} is {here}, by {CONFIG} it must be {there}; fetch or train it again"
+                f"{folder / WEIGHTS}: {name} is {here}, by {MODEL_CONFIG} it must be {there}; fetch or train it again"
             )
 
 

@@ -95,7 +95,7 @@ class Stage:
 
 def _training(*outputs: StageOutput, plot: str) -> tuple[StageOutput, ...]:
     """Outputs of a training: model, configuration, learning curves and `outputs`."""
-    files = StageOutput("model.safetensors", feeds=True), StageOutput("config.json", feeds=True)
+    files = StageOutput(paths.WEIGHTS, feeds=True), StageOutput(paths.MODEL_CONFIG, feeds=True)
     return (*files, *outputs, StageOutput("curves", where="curves", plot=plot))
 
 

@@ -25,13 +25,12 @@ from favae.runtime.hashes import sha256_file
 log = logging.getLogger(__name__)
 Locate = Callable[[Path], Path]  # where a file of `data/` lies, where that is elsewhere (`Bundle.locate`)
 UNKNOWN = "unknown"
-_WEIGHTS = "model.safetensors"
 _PATIENCE = 60.0  # seconds; evaluations of one model may end at the same time
 
 
 def exports_model(job: Job) -> bool:
     """Whether a job writes the weights of a trained model."""
-    return any(output.name == _WEIGHTS for output in job.stage.outputs)
+    return any(output.name == paths.WEIGHTS for output in job.stage.outputs)
 
 
 def model_card_path(job: Job) -> Path:
@@ -81,7 +80,7 @@ def _lines(grid: Grid, job: Job, card: Card, record: RunRecord | None, locate: L
     yield f"# {job.cell}"
     yield f"Made by `favae run {job.stage.name} {job.cell} --scale {job.scale}`: {job.stage.purpose}."
     for name, output in card.outputs.items():
-        if name.endswith(_WEIGHTS):
+        if name.endswith(paths.WEIGHTS):
             yield f"- Weights: `{name}`, {output.size:,} bytes, SHA-256 `{output.sha256}`"
     yield f"- Checkpoint: {facts.text if facts else UNKNOWN}"
     terms = f" ({terms_of(grid, dataset).licence})" if dataset else ""

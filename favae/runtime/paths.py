@@ -20,6 +20,8 @@ SHARDS = "shards"  # of a prepared data set
 STATISTICS = "statistics"  # of reference images
 # Files:
 CARD = "card.json"
+WEIGHTS = "model.safetensors"  # of a trained model
+MODEL_CONFIG = "config.json"  # what it was built with
 MODEL_CARD = "README.md"  # beside the weights of a trained model; no output of the job
 INDEX = "index.csv"  # in `SHARDS`: one row per image
 PLANES = "planes.json"  # in `SHARDS` of a paired data set: what the bytes of a pixel hold

@@ -21,10 +21,11 @@ from favae.config.load import read_yaml
 from favae.data.images import image_size, read_image
 from favae.data.mnist import check_md5, read_images, read_labels
 from favae.data.texts import TextFiles
-from favae.inference.export import CONFIG, WEIGHTS, load_any_autoencoder, save_weights
+from favae.inference.export import load_any_autoencoder, save_weights
 from favae.models import FAVAE
 from favae.results.cards import read_card
 from favae.results.run_record import read_record
+from favae.runtime.paths import MODEL_CONFIG, WEIGHTS
 
 MODEL = {
     "image_size": 8,
@@ -109,21 +110,26 @@ def test_any_bytes_as_raw_data_give_a_value_or_an_error_that_names_the_file(
 def model_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, bytes]:
     folder = tmp_path_factory.mktemp("model")
     save_weights(folder, FAVAE(**MODEL).state_dict(), {"kind": "autoencoder", "model": MODEL})
-    return folder, (folder / CONFIG).read_bytes(), (folder / WEIGHTS).read_bytes()
+    return folder, (folder / MODEL_CONFIG).read_bytes(), (folder / WEIGHTS).read_bytes()
 
 
 @quick
-@given(at=st.integers(0, 999), data=st.binary(max_size=12), cut=st.booleans(), which=st.sampled_from([CONFIG, WEIGHTS]))
+@given(
+    at=st.integers(0, 999),
+    data=st.binary(max_size=12),
+    cut=st.booleans(),
+    which=st.sampled_from([MODEL_CONFIG, WEIGHTS]),
+)
 def test_a_damaged_model_loads_or_gives_an_error_that_names_the_file(
     model_files: tuple[Path, bytes, bytes], at: int, data: bytes, cut: bool, which: str
 ) -> None:
     folder, config, weights = model_files
-    (folder / CONFIG).write_bytes(config)
+    (folder / MODEL_CONFIG).write_bytes(config)
     (folder / WEIGHTS).write_bytes(weights)
-    whole = config if which == CONFIG else weights[:2000]
+    whole = config if which == MODEL_CONFIG else weights[:2000]
     place = at * len(whole) // 1000
-    rest = b"" if cut else (config if which == CONFIG else weights)[place + len(data) :]
-    (folder / which).write_bytes((config if which == CONFIG else weights)[:place] + data + rest)
+    rest = b"" if cut else (config if which == MODEL_CONFIG else weights)[place + len(data) :]
+    (folder / which).write_bytes((config if which == MODEL_CONFIG else weights)[:place] + data + rest)
     with nothing_unpickled():
         try:
             load_any_autoencoder(folder)
@@ -144,7 +150,7 @@ def test_a_model_configuration_of_another_shape_gives_an_error_that_names_the_fi
         config[key] = value
     else:
         config["model"][key] = value
-    (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    (folder / MODEL_CONFIG).write_text(json.dumps(config), encoding="utf-8")
     (folder / WEIGHTS).write_bytes(weights)
     try:
         load_any_autoencoder(folder)
@@ -154,4 +160,4 @@ def test_a_model_configuration_of_another_shape_gives_an_error_that_names_the_fi
 
 def test_weights_are_readable_as_the_umask_says(tmp_path: Path) -> None:
     save_weights(tmp_path, {"x": torch.zeros(1)}, {})
-    assert (tmp_path / WEIGHTS).stat().st_mode == (tmp_path / CONFIG).stat().st_mode
+    assert (tmp_path / WEIGHTS).stat().st_mode == (tmp_path / MODEL_CONFIG).stat().st_mode

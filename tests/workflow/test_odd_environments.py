@@ -16,10 +16,10 @@ import torch
 from tests_support import call, environment
 
 from favae.config.evaluation import WeightsConfig
-from favae.inference.export import CONFIG, WEIGHTS, load_any_autoencoder
+from favae.inference.export import load_any_autoencoder
 from favae.pretrained.weights import load_weights
 from favae.runtime.hashes import sha256_file
-from favae.runtime.paths import MODEL_CARD
+from favae.runtime.paths import MODEL_CARD, MODEL_CONFIG, WEIGHTS
 from favae.training.checkpoint import load_whole
 
 CELL = "train_autoencoder/natural-f4-favae"
@@ -121,7 +121,7 @@ def test_no_file_of_a_model_runs_code(
     folder.mkdir()
     data = pack({"step": 1, "modules": _Runs(target)}, protocol)
     file.write_bytes(data)
-    (folder / CONFIG).write_text('{"kind": "autoencoder", "model": {}}')
+    (folder / MODEL_CONFIG).write_text('{"kind": "autoencoder", "model": {}}')
     (folder / WEIGHTS).write_bytes(data)
     declared = {"purpose": "test", "files": [{"file": "x.pt", "sha256": sha256_file(file), "source": "none"}]}
     catalogue = WeightsConfig.model_validate({"folder": str(tmp_path), "weights": {"net": declared}})
