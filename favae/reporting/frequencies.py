@@ -1,6 +1,6 @@
 """Figures of errors and powers over spatial frequency."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -46,6 +46,8 @@ def _over_frequency(
 ) -> tuple[Figure, list[tuple[Axes, list[Line2D]]]]:
     """One panel of curves per panel of the figure, with the lines in it; with `zero`, a line at 0 below them."""
     panels = list(dict.fromkeys(series.panel for series in config.series))
+    labels = dict.fromkeys(series.label for series in config.series)
+    colours = {label: f"C{i}" for i, label in enumerate(labels)}  # the same in each panel
     figure = new_figure(style.width, _HEIGHT, config.title)
     note = f"{about_steps(config, results)} {about_bands(config)}".strip()
     write_below(figure, note, style.width, style.font_size)
@@ -58,21 +60,24 @@ def _over_frequency(
         axes.set_xlabel("spatial frequency (Nyquist = 1)")
         if zero:
             axes.axhline(0, color=GREY, lw=1)
-        lines = _curves(axes, chosen, results, height)
+        lines = _curves(axes, chosen, results, height, colours)
         _shade_bands(axes, results.table(chosen[0].run, paths.SPECTRUM))
         drawn.append((axes, lines))
     return figure, drawn
 
 
-def _curves(axes: Axes, chosen: list[SeriesConfig], results: Results, height: Height) -> list[Line2D]:
+def _curves(
+    axes: Axes, chosen: list[SeriesConfig], results: Results, height: Height, colours: Mapping[str, str]
+) -> list[Line2D]:
     lines = []
     for i, series in enumerate(chosen):
         tables = [results.table(cell, paths.SPECTRUM) for cell in series.runs]
         tables = [table.assign(height=height(table)) for table in tables]
         curve = mean_of([table[["radius", "height"]] for table in tables], "radius")
         width = _WIDEST - (_WIDEST - _NARROWEST) * i / max(1, len(chosen) - 1)
-        lines += axes.plot(curve["radius"], curve["height"], color=f"C{i}", lw=width, label=series.label)
-        draw_band(axes, tables, "radius", "height", f"C{i}")
+        colour = colours[series.label]
+        lines += axes.plot(curve["radius"], curve["height"], color=colour, lw=width, label=series.label)
+        draw_band(axes, tables, "radius", "height", colour)
     return lines
 
 

@@ -109,6 +109,14 @@ def test_spectrum_error_shows_every_ring_and_names_the_images(axes_of: Callable[
     assert {"low", "mid", "high", "VQ-GAN, f = 4", "FA-VAE, f = 2"} <= {t.get_text() for t in photographs.texts}
 
 
+def test_a_label_has_one_colour_in_all_panels(edit: Callable[..., None], axes_of: Callable[[str], list[Axes]]) -> None:
+    first = '- {label: "VQ-GAN, f = 4", panel: Zero-shot, cell: evaluate_reconstruction/natural-f4-vqgan-on-scientific}'
+    edit("figures", first, "")  # so the same labels have other places in the second panel
+    one, other = ({line.get_label(): line.get_color() for line in axes.lines} for axes in axes_of("spectrum_error"))
+    assert {label: one[label] for label in other} == other
+    assert len(set(one.values())) == len(one)
+
+
 def test_several_trainings_of_a_row_are_their_mean_with_its_interval(
     edit: Callable[..., None], axes_of: Callable[[str], list[Axes]]
 ) -> None:
