@@ -77,21 +77,37 @@ class CatConfig(Schema):
     training: TrainingConfig
 
 
-class GenerateConfig(Schema):
+class SamplingConfig(Schema):
+    """How codes are drawn from a trained CAT."""
+
+    seed: Seed
+    top_k: Positive | None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
+    temperature: NonNegative = left_to_constructor()
+    batch_size: Positive
+
+
+class GenerateConfig(SamplingConfig):
     """Sampling from a trained CAT and comparing with real images.
 
     `captions: first` samples for the first captions of each image, `random` for a seeded choice of them. `against` selects
     the real images: those of the protocol's `split` (`fid_test`), or additionally the whole data set (`fid_vs_all_test`).
     """
 
-    seed: Seed
     guidance: list[NonNegative]
-    top_k: Positive | None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None
-    temperature: NonNegative = left_to_constructor()
-    batch_size: Positive
     captions: Literal["first", "random"] = "first"
     captions_per_image: Positive = 1
     against: Literal["split", "split_and_all"] = "split"
     examples: Positive = 8
     protocol: EvaluationConfig
+
+
+class CaptionTestConfig(SamplingConfig):
+    """Whether a thing named in a caption changes what the images show, for data sets with `captions: label_maps`.
+
+    For each of the first `n` images of `split` (or `all`), its caption is sampled with and without each thing.
+    """
+
+    guidance: NonNegative
+    split: Literal["train", "val", "test"] = "test"
+    n: Positive | Literal["all"] = "all"

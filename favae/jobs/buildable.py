@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _TRAININGS = ("train_autoencoder", "train_generator")
+_SAMPLING = ("generate_images", "evaluate_captions")
 
 
 def training_of(grid: "Grid", job: "Job") -> "Job":
@@ -141,18 +142,35 @@ def _misfits(grid: "Grid", job: "Job") -> Iterator[str]:
                 yield at(("model", name), text, model.where, model.sources)
     if job.stage.name == "train_generator":
         yield from _uneven_groups(job, sizes.get("group", 1))
-    if job.stage.name in ("tokenize_images", "train_cat", "generate_images") and not sizes["codes"]:
+    if job.stage.name in ("tokenize_images", "train_cat", *_SAMPLING) and not sizes["codes"]:
         yield f"{job.where}: model {model.cell!r} has no codebook and so no tokens; use an FA-VAE or VQ-GAN"
     protocol = job.config
     if isinstance(protocol, EvaluationConfig) and protocol.synthesis == "prior" and not sizes["latent"]:
         text = f"prior needs a variational autoencoder, which model {model.cell!r} is not; set it to none"
         yield at(("synthesis",), text, job.where, job.sources)
-    if job.stage.name == "generate_images":
+    if job.stage.name in _SAMPLING:
         tokens = model_facts(grid, grid.job("train_cat", job.roles["cat"])).sizes
         if [tokens.get(n) for n in ("codes", "latent_size")] != [sizes[n] for n in ("codes", "latent_size")]:
             text = f"{tokens.get('codes')} codes in a grid of side {tokens.get('latent_size')}"
             mine = f"{sizes['codes']} in one of side {sizes['latent_size']}"
             yield f"{job.where}: CAT {job.roles['cat']!r} writes {text}, model {model.cell!r} reads {mine}"
+
+    if job.stage.name == "evaluate_captions":
+        yield from _unfit_captions(grid, job)
+
+
+def _unfit_captions(grid: "Grid", job: "Job") -> Iterator[str]:
+    """A data set whose captions do not say what label maps have, or a segmenter of other classes."""
+    from favae.data.label_maps import CELEBAMASK_PARTS
+
+    layout = grid.job("prepare_dataset", job.roles["dataset"]).parameters["layout"]
+    if layout.get("captions") != "label_maps":
+        yield f"{job.where}: data set {job.roles['dataset']!r} has no captions from label maps (captions: label_maps)"
+    config, wanted = grid.job("train_segmenter", job.roles["segmenter"]).config, len(CELEBAMASK_PARTS) + 1
+    assert isinstance(config, SegmenterConfig)
+    if config.model.classes != wanted:
+        text = f"finds {config.model.classes} classes, expected the {wanted} of CelebAMask-HQ"
+        yield f"{job.where}: segmenter {job.roles['segmenter']!r} {text}"
 
 
 def segmenter_facts(grid: "Grid", job: "Job") -> Facts:

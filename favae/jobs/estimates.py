@@ -6,10 +6,10 @@ rate, and no step is shorter than `STEP_SECONDS`. GPU memory is what training ke
 plus a quarter for temporaries.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from favae.config.cat import CatConfig, GenerateConfig, TokenizeConfig
+from favae.config.cat import CaptionTestConfig, CatConfig, GenerateConfig, SamplingConfig, TokenizeConfig
 from favae.config.dataset import DatasetConfig
 from favae.config.evaluation import EvaluationConfig, GeneratorEvaluationConfig, ReferenceConfig
 from favae.config.gan import GeneratorTrainingConfig
@@ -114,7 +114,14 @@ def estimate(grid: Grid, job: Job, sizes: Mapping[str, Sizes]) -> Estimate:
         return _tokens(config, model, sum(size[s] for s in config.splits))
     if isinstance(config, GenerateConfig):
         cat = cat_facts(grid, grid.job("train_cat", job.roles["cat"]))
-        return _generation(config, cat, model, _count(config.protocol, size))
+        return _generation(
+            cat, model, config, _count(config.protocol, size) * config.captions_per_image, config.guidance
+        )
+    if isinstance(config, CaptionTestConfig):
+        from favae.data.mask_captions import THINGS
+
+        cat, images = cat_facts(grid, grid.job("train_cat", job.roles["cat"])), _count(config, size)
+        return _generation(cat, model, config, 2 * len(THINGS) * images, [config.guidance])
     if isinstance(config, ReferenceConfig):
         return _reference(config, size)
     if isinstance(config, SegmentationConfig):
@@ -142,7 +149,7 @@ def captions_of(grid: Grid, dataset: str) -> int:
     return _MM_CELEBA_CAPTIONS if named else 1
 
 
-def _count(protocol: EvaluationConfig | SegmentationConfig, size: Sizes) -> int:
+def _count(protocol: EvaluationConfig | SegmentationConfig | CaptionTestConfig, size: Sizes) -> int:
     there = size[protocol.split]
     return there if protocol.n == "all" else min(protocol.n, there)
 
@@ -245,15 +252,15 @@ def _evaluation(protocol: EvaluationConfig, model: Facts, images: int) -> Estima
     return Estimate(images, None, flops, hours, _inference_bytes(cost, protocol.batch_size))
 
 
-def _generation(config: GenerateConfig, cat: Facts, model: Facts, images: int) -> Estimate:
+def _generation(cat: Facts, model: Facts, config: SamplingConfig, samples: int, guidance: Sequence[float]) -> Estimate:
     """With a key-value cache each token passes the network once, so sampling costs as much as one teacher-forced pass."""
-    decoder, samples = model.cost("decoder"), images * config.captions_per_image
-    passes = sum(1 if scale == 1 else 2 for scale in config.guidance)  # guided: with and without text
+    decoder = model.cost("decoder")
+    passes = sum(1 if scale == 1 else 2 for scale in guidance)  # guided: with and without text
     drawing = 2.0 * samples * passes * cat.cost("cat", "text").macs
-    decoding = 2.0 * samples * len(config.guidance) * decoder.macs
+    decoding = 2.0 * samples * len(guidance) * decoder.macs
     hours = _hours(drawing, "token by token", "fp32") + _hours(decoding, "autoencoder", "fp32")
     memory = _inference_bytes(decoder, config.batch_size) + 4 * cat.cost("cat").parameters
-    return Estimate(samples * len(config.guidance), None, drawing + decoding, hours, memory)
+    return Estimate(samples * len(guidance), None, drawing + decoding, hours, memory)
 
 
 def _training_bytes(parameters: float) -> float:

@@ -1,10 +1,9 @@
 """Stage `generate_images`: sample CAT for held-out captions, decode, compare with real images."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from favae.config.cat import GenerateConfig
@@ -12,9 +11,8 @@ from favae.data.dataset import PreparedSplit, example_rows
 from favae.data.pixels import to_uint8
 from favae.data.records import name_hash
 from favae.evaluation.evaluators import GenerationEvaluator
-from favae.inference.export import TextToImage
+from favae.inference.text_to_image import sample_images
 from favae.jobs.grid import Job
-from favae.models import FAVAE
 from favae.results.publish import Outcome
 from favae.runtime.cpu import choose_device, device_name
 from favae.runtime.progress import Progress
@@ -28,14 +26,12 @@ def run(job: Job, context: Context) -> Outcome:
     config, inputs = config_of(job, GenerateConfig), Inputs(job)
     device = choose_device(context.threads)
     cat, decoder = inputs.text_to_image(device), inputs.tokenizer(device)
-    if decoder.quantizer.codes != cat.cat.codes:
-        counts = f"CAT has {cat.cat.codes} codes but the decoder {decoder.quantizer.codes}"
-        raise ValueError(f"{job.where}: {counts}; both must come from the same FA-VAE")
     split = inputs.split(config.protocol.split)
     prompts = prompts_of(split, config)
+    captions = [caption for _, caption in prompts]
     shown = _shown(split, prompts, config.examples)
     examples: dict[str, list[Any]] = {
-        "caption": [prompts[i][1] for i in shown],
+        "caption": [captions[i] for i in shown],
         "real": [split.images([prompts[i][0]])[0].permute(1, 2, 0).numpy() for i in shown],
     }
     reference = inputs.reference(config.protocol.split)
@@ -45,7 +41,7 @@ def run(job: Job, context: Context) -> Outcome:
     for guidance in config.guidance:
         evaluator = GenerationEvaluator(config.protocol, device, reference=reference)
         samples: list[np.ndarray] = []
-        for first, image in _samples(cat, decoder, [caption for _, caption in prompts], guidance, config, device):
+        for first, image in sample_images(cat, decoder, captions, guidance, config, device):
             evaluator.update_generated(image)
             samples += _chosen(image, first, shown)
             progress.advance(len(image))
@@ -69,20 +65,6 @@ def _shown(split: PreparedSplit, prompts: list[tuple[int, str]], wanted: int) ->
     """Indices of the prompts that figures show, in order: the first prompt of each example image."""
     rows = example_rows(split, len({row for row, _ in prompts}), wanted)
     return sorted({next(i for i, (row, _) in enumerate(prompts) if row == example) for example in rows})
-
-
-def _samples(
-    cat: TextToImage,
-    decoder: FAVAE,
-    captions: list[str],
-    guidance: float,
-    config: GenerateConfig,
-    device: torch.device,
-) -> Iterator[tuple[int, Tensor]]:
-    """(index of the first caption, images [B,C,H,W]) of each batch of captions, from one stream of random numbers."""
-    generator = torch.Generator(device).manual_seed(config.seed)
-    for first in range(0, len(captions), config.batch_size):
-        yield first, _sample(cat, decoder, captions[first : first + config.batch_size], guidance, config, generator)
 
 
 def _chosen(image: Tensor, first: int, shown: Collection[int]) -> list[np.ndarray]:
@@ -109,26 +91,3 @@ def _captions(split: PreparedSplit, row: int, config: GenerateConfig) -> list[st
     if config.captions == "random":
         order.sort(key=lambda number: name_hash(f"{config.seed}/{split.ids[row]}/{number}"))
     return [captions[number] for number in order[: config.captions_per_image]]
-
-
-@torch.inference_mode()
-def _sample(
-    cat: TextToImage,
-    decoder: FAVAE,
-    captions: list[str],
-    guidance: float,
-    config: GenerateConfig,
-    generator: torch.Generator,
-) -> Tensor:
-    text, mask = cat.embed(captions)
-    indices = cat.cat.generate(
-        text,
-        mask,
-        guidance=guidance,
-        top_k=config.top_k,
-        top_p=config.top_p,
-        generator=generator,
-        **({"temperature": config.temperature} if "temperature" in config.model_fields_set else {}),
-    )
-    side = decoder.latent_size
-    return decoder.decode_indices(indices.view(-1, side, side))

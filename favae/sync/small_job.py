@@ -37,6 +37,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "evaluate_generator": {"n": 8},  # sets of other people's images are as small
     "evaluate_segmentation": {"n": 32},
     "generate_images": {"protocol": {"n": 8}},
+    "evaluate_captions": {"n": 8},
 }
 _SHIPPED = "natural"  # row of params/datasets.yaml whose images are part of Python packages
 _LARGE = 500_000_000  # bytes of a prepared data set

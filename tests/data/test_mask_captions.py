@@ -9,7 +9,7 @@ from PIL import Image
 from favae.config.dataset import DatasetConfig
 from favae.data.label_maps import CELEBAMASK_PARTS
 from favae.data.layouts import RawFiles, list_records
-from favae.data.mask_captions import face_caption
+from favae.data.mask_captions import WORN, Face, class_shares
 
 
 def with_classes(**shares: float) -> np.ndarray:
@@ -35,7 +35,23 @@ def with_classes(**shares: float) -> np.ndarray:
     ],
 )
 def test_a_caption_names_the_classes_that_are_present(shares: dict[str, float], caption: str) -> None:
-    assert face_caption(with_classes(**shares)) == caption
+    face = Face.of(class_shares(with_classes(**shares)))
+    assert face.caption == caption and Face.parse(caption) == face
+
+
+def test_every_caption_is_read_as_it_was_written_and_no_other_is() -> None:
+    for hair in ("much", "some", "little"):
+        for number in range(2 ** len(WORN)):
+            face = Face(hair, frozenset(part for i, part in enumerate(WORN) if number >> i & 1))
+            assert Face.parse(face.caption) == face
+    for other in (
+        "",
+        "a face",
+        "a face with much hair, wearing a crown",
+        "a face with much hair, wearing a hat and glasses",
+    ):
+        with pytest.raises(ValueError, match="does not come from a label map"):
+            Face.parse(other)
 
 
 def test_images_get_the_captions_of_their_maps_and_keep_their_splits(tmp_path: Path) -> None:
