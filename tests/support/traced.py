@@ -11,7 +11,9 @@ from favae.fingerprint.job import code_of
 from favae.jobs.grid import Job
 from favae.stages.context import Context, run_stage
 
+# Stages that the scale of the test suite does not have; their tests have scales of their own.
 GENERATOR_STAGES = ("train_generator", "evaluate_generator", "train_segmenter", "evaluate_segmentation")
+CAPTION_STAGE = "evaluate_captions"
 # What planning and reading parameters give is recorded by value: parameters and inputs. `run_stage` is what a test calls.
 _NOT_OF_THE_JOB = (
     "favae.jobs.",

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 from torch import Tensor, nn
+from traced import CAPTION_STAGE, unrecorded
 from typer.testing import CliRunner
 
 from favae.cli.main import app
@@ -175,6 +176,7 @@ def test_the_stage_measures_each_thing_for_each_caption(project: Path) -> None:
         assert found[f"caption_{name}_test"]["n"] == 5
     assert Image.open(folder / "samples.png").size == (5 * 24, 2 * len(THINGS) * 24)
     assert found["caption_earring_real_test"]["note"] == "not measured: captions name it in no image, or in all"
+    assert not unrecorded(grid.job(CAPTION_STAGE, "cat"), project / "traced")
 
 
 @pytest.mark.parametrize(
