@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,8 @@ def _readable(error: BaseException) -> str:
         return f"there is not enough memory ({error})"
     if not isinstance(error, ValueError | OSError | RuntimeError | ArithmeticError):  # raised by no reader on purpose
         return f"{type(error).__name__}: {error}; `favae --debug COMMAND` shows where: a file is damaged, or this is a fault of favae"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
     if not isinstance(error, UnicodeEncodeError):
         return str(error)
     return f"{error.object!r}: the locale's encoding, {error.encoding}, lacks a character; set PYTHONUTF8=1"
@@ -85,8 +88,6 @@ def run(
 
     Example: favae run train_autoencoder natural-f4-favae --scale demo
     """
-    import os
-
     from favae.jobs.grid import load_grid
     from favae.runtime.early import note_signals
 
@@ -199,8 +200,6 @@ def rank(
     log_file: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """One rank of a training in several processes, started by torchrun."""
-    import os
-
     from favae.runtime.early import note_signals
 
     note_signals()
@@ -216,8 +215,6 @@ def rank(
 @internal.command()
 def start() -> None:
     """Before the first job: record the git commit and uncommitted files."""
-    import os
-
     from favae.results.git import write_git_record
     from favae.runtime import paths
 
@@ -229,8 +226,6 @@ def start() -> None:
 @internal.command()
 def finish(scale: Scale = None) -> None:
     """After a successful run: record valid results in DVC and update MLflow."""
-    import os
-
     from favae.runtime import paths
     from favae.sync.dvc import lock_results
     from favae.sync.mlflow import sync

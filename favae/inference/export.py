@@ -18,6 +18,7 @@ from favae.runtime.paths import MODEL_CONFIG, WEIGHTS
 from favae.text import TextEncoder, build_text_encoder
 
 _FLOAT, _WHOLE = "floating-point", "integer"
+_COMMANDS = {"autoencoder": "favae reconstruct", "generator": "favae translate or favae sample"}  # by kind of model
 
 
 P = ParamSpec("P")
@@ -50,9 +51,14 @@ def read_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
         raise ValueError(
             f"{folder / MODEL_CONFIG}: expected an object with `kind` and `model`; fetch or train it again"
         )
-    if config.get("kind") != kind:
-        raise ValueError(f"{folder / MODEL_CONFIG}: contains a {config.get('kind')!r}, expected a {kind!r}")
+    _refuse_other_kind(config, kind, folder)
     return config, tensors
+
+
+def _refuse_other_kind(config: Mapping[str, Any], kind: str, folder: Path) -> None:
+    if (found := config.get("kind")) != kind:
+        advice = f"; use {_COMMANDS[found]}" if found in _COMMANDS else ""
+        raise ValueError(f"{folder} holds the weights of kind {found!r}, expected {kind!r}{advice}")
 
 
 def refuse_not_finite(model: nn.Module, folder: Path) -> None:
@@ -92,26 +98,28 @@ def naming_the_folder(load: Callable[Concatenate[Path, P], T]) -> Callable[Conca
 
 
 @naming_the_folder
-def refuse_misfit(folder: Path, build: Callable[[Mapping[str, Any]], nn.Module]) -> None:
-    """Refuse a user's model whose files do not fit each other, before it takes any memory.
+def refuse_misfit(folder: Path, kind: str, build: Callable[[Mapping[str, Any]], nn.Module]) -> None:
+    """Refuse a user's model of another kind, or whose files do not fit each other, before it takes any memory.
 
     The network of `config.json`, made by `build` without memory, is compared with the names, shapes and types of the weights. What
     cannot be read at all is left to the function that loads the model.
 
     Raises:
         FileNotFoundError: the weights are missing.
-        ValueError: naming the file and the first tensor that differs.
+        ValueError: naming the kind of the model, or the file and the first tensor that differs.
     """
     if not (folder / MODEL_CONFIG).is_file() or ((folder / WEIGHTS).exists() and not (folder / WEIGHTS).is_file()):
         return
     if not (folder / WEIGHTS).exists():
         raise FileNotFoundError(f"{folder}: no trained model here ({folder / WEIGHTS} is missing)")
     try:
-        model = json.loads((folder / MODEL_CONFIG).read_text(encoding="utf-8-sig"))["model"]
+        config = json.loads((folder / MODEL_CONFIG).read_text(encoding="utf-8-sig"))
+        model, _ = config["model"], config["kind"]
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, SafetensorError):
         return
+    _refuse_other_kind(config, kind, folder)
     with torch.device("meta"):
         state = build(model).state_dict()
     expected = {name: (tuple(t.shape), _FLOAT if t.is_floating_point() else _WHOLE) for name, t in state.items()}

@@ -48,7 +48,7 @@ def reconstruct_files(images: Iterable[Path], model_folder: Path, out: Path) -> 
     for line in unused.lines():
         log.warning("%s", line)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    refuse_misfit(model_folder, build_autoencoder)
+    refuse_misfit(model_folder, "autoencoder", build_autoencoder)
     model = load_autoencoder(model_folder, device)
     refuse_not_finite(model, model_folder)
     threads = torch.get_num_threads()

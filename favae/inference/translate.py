@@ -129,7 +129,7 @@ def sample_file(
 
 
 def _trained(folder: Path) -> TrainedGenerator:
-    refuse_misfit(folder, build_generator)
+    refuse_misfit(folder, "generator", build_generator)
     model = load_generator(folder, "cuda" if torch.cuda.is_available() else "cpu")
     refuse_not_finite(model.network, folder)
     return model

@@ -71,13 +71,20 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, for a file or a folder. It is renamed to `path` on success, removed on an error."""
+    """Yield a temporary path beside `path`, for a file or a folder. It is renamed to `path` on success, removed on an error.
+
+    An OSError about the temporary path names `path` instead.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.name if len(os.fsencode(path.name)) < _LONG else hashlib.sha256(os.fsencode(path.name)).hexdigest()
     temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
     try:
         yield temporary
         move_into_place(temporary, path)
+    except OSError as error:
+        if not str(error.filename).startswith(str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(error.filename).replace(str(temporary), str(path), 1)) from error
     finally:
         _remove(temporary)
 

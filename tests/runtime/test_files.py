@@ -11,7 +11,7 @@ from disk_support import separate_disks
 
 from favae.results.cards import read_card
 from favae.results.run_record import read_record
-from favae.runtime.files import move_into_place, replacing_folder, whole_file, write_text
+from favae.runtime.files import move_into_place, replacing, replacing_folder, whole_file, write_text
 
 
 def write(folder: Path, *names: str) -> None:
@@ -112,3 +112,13 @@ def test_a_file_that_does_not_fit_is_named_and_the_one_before_stays(tmp_path: Pa
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
     assert path.read_text() == "before" and [p.name for p in tmp_path.iterdir()] == ["card.json"]
+
+
+def test_an_error_about_the_temporary_file_names_the_file_itself(tmp_path: Path) -> None:
+    for inside in ("", "/part"):
+        with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "page") as temporary:
+            Path(f"{temporary}{inside}").read_bytes()
+        assert caught.value.filename == f"{tmp_path / 'page'}{inside}"
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "page"):
+        (tmp_path / "other").read_bytes()
+    assert caught.value.filename == str(tmp_path / "other")

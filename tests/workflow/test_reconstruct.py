@@ -1,5 +1,6 @@
 """`favae reconstruct`: a user's own images of any size and mode; the user's files are safe, and no image stops the others."""
 
+import json
 import logging
 import os
 import re
@@ -96,6 +97,25 @@ def test_errors_are_one_line(model: Path, tmp_path: Path, images: str, damage: s
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_model_of_another_kind_is_named_with_the_command_that_takes_it(model, image, tmp_path):
+    photo, out = image("a.png"), tmp_path / "out"
+    done = call(ROOT, "favae", "translate", str(photo), "--model", str(model), "--out", str(out), check=False)
+    assert done.returncode == 1 and done.stderr.splitlines() == [
+        f"favae: {model} holds the weights of kind 'autoencoder', expected 'generator'; use favae reconstruct"
+    ]
+    config = model / "config.json"
+    for kind, advice in (("generator", "; use favae translate or favae sample\n"), ("cat", "expected 'autoencoder'\n")):
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"kind": kind}))
+        assert _run(model, out, photo, code=1).stderr.endswith(advice)
+
+
+def test_a_folder_that_cannot_be_made_is_named_in_words(model, image, tmp_path):
+    done = _run(model, Path("/proc/nowhere"), image("a.png"), code=1)
+    assert "a.png: /proc/nowhere/a.png cannot be written: No such file or directory" in done.stderr
+    asked = call(ROOT, "favae", "study-result", str(tmp_path / "none.json"), check=False)
+    assert asked.stderr == f"favae: {tmp_path / 'none.json'}: No such file or directory\n"
 
 
 def test_the_command_refuses_to_replace_an_image_by_its_reconstruction(model, image):
