@@ -83,15 +83,25 @@ def effects_of(faces: Sequence[Face], draw: Draw, segmenter: Segmenter) -> tuple
 
     Also an image for people: a row per thing, without and with it in turn.
     """
-    columns, shown = {}, []
+    columns: dict[str, np.ndarray] = {}
+    shown: list[Tensor] = []
     for part, name in THINGS.items():
-        found = []
-        for captions in (_with(faces, part, named=False), _with(faces, part, named=True)):
-            batches = list(draw(captions))
-            found.append(np.concatenate([_found(segmenter, images)[part] for images in batches]))
-            shown.append(torch.cat(batches)[:_SHOWN].cpu())
-        columns[f"caption_{name}"] = found[1] - found[0]
+        without, including = (
+            _seen(draw(_with(faces, part, named=named)), part, segmenter, shown) for named in (False, True)
+        )
+        columns[f"caption_{name}"] = including - without
     return pd.DataFrame(columns), side_by_side(shown)
+
+
+def _seen(batches: Iterable[Tensor], part: str, segmenter: Segmenter, shown: list[Tensor]) -> np.ndarray:
+    """What the segmenter finds of a thing in each image; the first images are added to `shown`."""
+    found: list[np.ndarray] = []
+    first: list[Tensor] = []
+    for images in batches:
+        found.append(_found(segmenter, images)[part])
+        first += list(images[: _SHOWN - len(first)].cpu())
+    shown.append(torch.stack(first))
+    return np.concatenate(found)
 
 
 def real_effects(faces: Sequence[Face], images: Iterable[Tensor], segmenter: Segmenter) -> dict[str, float | None]:
