@@ -19,6 +19,7 @@ class SameOutputs(Schema):
     present: str
     outputs: dict[str, str]  # file -> SHA-256, of every file that the recorded code wrote
     added: tuple[str, ...] = ()  # files that only the present code writes
+    like: str = ""  # the cell whose small job ran: the same code and parameters, but for seeds
 
 
 class Comparison(Schema):

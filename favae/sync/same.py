@@ -3,12 +3,13 @@
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from favae.config.errors import ConfigError, closest
-from favae.fingerprint.job import changed_units, code_of, digest_of
+from favae.fingerprint.job import SETTINGS, Units, changed_units, code_of, digest_of
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.results.bundle import Bundle
 from favae.results.cards import Card, read_card
@@ -18,10 +19,12 @@ from favae.results.git import working_tree
 from favae.results.past import package_at
 from favae.results.run_record import RunRecord, now, read_record
 from favae.runtime import paths
+from favae.runtime.hashes import canonical_json
 from favae.sync.file_differences import difference
 from favae.sync.small_job import NUMBERS, Side, hashes, is_large, run_both, sides
 
 Say = Callable[[str], None]
+_Likeness = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ def same(targets: Sequence[str], scale: str | None, say: Say, *, again: bool = F
     """Compare every result of a scale that other code made, or those of `targets`: stages, or `stage/cell`.
 
     Results are those of `data/<scale>` and of `reports/<scale>`. Cells whose files are the same are added to
-    `reports/same.json`. With `again`, what that file says was shown before is compared once more, by who does not believe it.
+    `reports/same.json`. For results that differ only in their seeds, the small job of the first runs for all.
+    With `again`, what that file says was shown before is compared once more, by who does not believe it.
 
     Raises:
         ConfigError: a target that does not exist, or invalid parameters.
@@ -65,19 +69,25 @@ def same(targets: Sequence[str], scale: str | None, say: Say, *, again: bool = F
     """
     grid, report = load_grid(scale), Report()
     groups: dict[tuple[str, str], list[_Result]] = {}
+    alike: dict[_Likeness, list[_Result]] = {}
     for found in _results(grid, targets):
         current = found.state.is_current and not (again and found.state.shown)
         commit = None if current or found.state.unknown else _commit(found)
         if current:
             report.current += 1
         elif commit is not None:
-            groups.setdefault((commit, found.where), []).append(found)
+            alike.setdefault(_likeness(grid, found), []).append(found)
         else:
             reason = found.state.unknown or "no commit has the code that made it; make it again"
             report.not_compared.append(found.job.name)
             say(f"{found.job.name}: not compared: {reason}")
+    for first, *_ in alike.values():
+        commit = _commit(first)
+        assert commit is not None
+        groups.setdefault((commit, first.where), []).append(first)
+    others = {(first.where, first.job.name): rest for first, *rest in alike.values()}
     for (commit, _), results in groups.items():
-        _compare(grid, commit, results, report, say)
+        _compare(grid, commit, results, others, report, say)
     return report
 
 
@@ -118,8 +128,42 @@ def _commit(found: _Result) -> str | None:
     return commit if package is not None and not changed_units(units, found.job, package) else None
 
 
-def _compare(grid: Grid, commit: str, results: list[_Result], report: Report, say: Say) -> None:
-    """Run what is needed for some results of one commit on both sides, and compare their files."""
+def _likeness(grid: Grid, found: _Result) -> _Likeness:
+    """What the small job of a result depends on: both versions of the code, and all parameters but seeds, inputs too."""
+    code = found.record.code if found.record else None
+    recorded = _without_settings(code.units) if code else found.recorded
+    present = _without_settings(code_of(found.job).units)
+    alone = found.job.name if found.job.stage.name == "prepare_dataset" else ""
+    return found.where, alone, recorded, present, canonical_json(_parameters(grid, found.job))
+
+
+def _without_settings(units: Units) -> str:
+    return digest_of({module: inner for module, inner in units.items() if module != SETTINGS})
+
+
+def _parameters(grid: Grid, job: Job) -> list[Any]:
+    read = {role: _parameters(grid, grid.job(job.stage.inputs[role], cell)) for role, cell in job.roles.items()}
+    return [job.stage.name, _without_seeds(job.parameters), read]
+
+
+def _without_seeds(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_seeds(inner) for key, inner in value.items() if key != "seed"}
+    return [_without_seeds(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _compare(
+    grid: Grid,
+    commit: str,
+    results: list[_Result],
+    others: Mapping[tuple[str, str], list[_Result]],
+    report: Report,
+    say: Say,
+) -> None:
+    """Run what is needed for some results of one commit on both sides, and compare their files.
+
+    `others` are results of which the small job would be the same, by place and name of the one that runs.
+    """
     wanted = {found.job.name: found for found in results}
     needed = _with_inputs(grid, [found.job for found in results])
     shipped = {found.job.name for found in results if is_large(found.job, _size(found.card))}
@@ -131,34 +175,48 @@ def _compare(grid: Grid, commit: str, results: list[_Result], report: Report, sa
             if name in shipped:
                 report.not_compared.append(name)
                 say(f"{name}: not compared: its raw data are not here, or too large for a small job")
-            elif shown := _compare_cell(found, both, report, say):
-                cells[name] = shown
-                report.same.append(name)
+            else:
+                cells |= _compare_cell(found, others[found.where, name], both, report, say)
     if cells:
         add(_comparison(grid, commit, cells))
 
 
-def _compare_cell(found: _Result, both: tuple[Side, Side], report: Report, say: Say) -> SameOutputs | None:
-    """The evidence that both sides wrote the same files; None otherwise, and the reason is reported."""
+def _compare_cell(
+    found: _Result, alike: list[_Result], both: tuple[Side, Side], report: Report, say: Say
+) -> dict[str, SameOutputs]:
+    """The evidence that both sides wrote the same files, for a result and for those that differ from it in seeds only; nothing
+    otherwise, and the reason is reported."""
     name = found.job.name
+    names = [name, *(like.job.name for like in alike)]
+    too = f"; so are {len(alike)} with other seeds" if alike else ""
     for side, whose in zip(both, ("recorded", "present"), strict=True):
         if side.problems.get(name):
-            report.not_compared.append(name)
-            say(f"{name}: not compared: the {whose} code failed: {side.problems[name]}")
-            return None
+            report.not_compared += names
+            say(f"{name}: not compared: the {whose} code failed: {side.problems[name]}{too}")
+            return {}
     old, new = (side.files(found.job) for side in both)
     before, after = hashes(old), hashes(new)
     problems = [f"{file} is not written any more" for file in before if file not in after]
     odd = [file for file in before if file in after and before[file] != after[file]]
     problems += [f"{file}: {difference(old[file], new[file])}" for file in odd]
     if problems:
-        report.different.append(name)
-        say("\n".join([f"{name}: different:", *(f"  {problem}" for problem in problems)]))
-        return None
+        report.different += names
+        say("\n".join([f"{name}: different{too}:", *(f"  {problem}" for problem in problems)]))
+        return {}
     added = tuple(sorted(after.keys() - before.keys()))
     also = f"; new: {', '.join(added)}" if added else ""
-    say(f"{name}: the same, {len(before)} files{also}")
-    return SameOutputs(recorded=found.recorded, present=found.present, outputs=before, added=added)
+    say(f"{name}: the same, {len(before)} files{also}{too}")
+    report.same += names
+    return {
+        each.job.name: SameOutputs(
+            recorded=each.recorded,
+            present=each.present,
+            outputs=before,
+            added=added,
+            like="" if each is found else name,
+        )
+        for each in [found, *alike]
+    }
 
 
 def _comparison(grid: Grid, commit: str, cells: dict[str, SameOutputs]) -> Comparison:

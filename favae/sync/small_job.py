@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,16 +182,20 @@ def run_both(grid: Grid, both: Iterable[Side], jobs: Sequence[Job], shipped: set
             _replace(pair, job)
     for side in pair:
         side.shrink(grid)
-        side.run(grid.scale, [job.name for job in data])
+    _run(pair, grid.scale, [job.name for job in data])
     for job in data:
         if job.name not in shipped and any(side.problems[job.name] for side in pair):
             shipped.add(job.name)
             _replace(pair, job)
-            for side in pair:
-                side.run(grid.scale, [job.name])
+            _run(pair, grid.scale, [job.name])
         done.add(job.name)
-    for side in pair:
-        side.run(grid.scale, [job.name for job in jobs if job.name not in done])
+    _run(pair, grid.scale, [job.name for job in jobs if job.name not in done])
+
+
+def _run(pair: Sequence[Side], scale: str, cells: Sequence[str]) -> None:
+    """Both sides at a time, each in a process of one thread."""
+    with ThreadPoolExecutor(len(pair)) as pool:
+        list(pool.map(lambda side: side.run(scale, cells), pair))
 
 
 def _replace(pair: Iterable[Side], job: Job) -> None:

@@ -99,6 +99,40 @@ def test_a_renamed_variable_and_a_moved_function_are_shown_to_be_the_same(
 
 
 @pytest.mark.slow
+def test_one_small_job_is_run_for_results_that_differ_only_in_their_seeds(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (project / "params/tiny.yaml").open("a") as file:
+        file.write("f4-s1: {model: {<<: *model, channel_multipliers: [1, 1, 1]}, objective: *objective, ")
+        file.write("optimizer: *optimizer, training: {<<: *training, seed: 1}}\n")
+    path, other = project / "params/grid.yaml", "train_autoencoder/natural-other"
+    row = "    - {recipe: table2, rows: baseline, numbers: f4-s1, dataset: natural, name: natural-other}\n"
+    path.write_text(
+        path.read_text().replace("  compute_reference_statistics:\n", f"{row}  compute_reference_statistics:\n", 1)
+    )
+    git("commit", "-qam", "a seed more")
+    load_grid.cache_clear()
+    shutil.rmtree(project / "data")
+    for name in (DATA, MODEL, other):
+        write_result(load_grid("tiny").job(*name.split("/")))
+        record = read_run_record("tiny", *name.split("/"))
+        assert record is not None
+        write_run_record(record.model_copy(update={"git_commit": git("rev-parse", "HEAD")}))
+    edit(project, monkeypatch, "training/autoencoder.py", ("_SAMPLES", "_MANY"))
+    ran: list[str] = []
+    run = small_job.Side.run
+    monkeypatch.setattr(small_job.Side, "run", lambda *args: (ran.extend(args[2]), run(*args)))
+    report, said = compare()
+    assert sorted(report.same) == sorted([MODEL, other]), said
+    assert sorted(ran) == sorted(2 * [DATA, MODEL])  # by both versions
+    shown = equivalences.read()[0].cells
+    assert (shown[MODEL].like, shown[other].like) == ("", MODEL)
+    assert shown[MODEL].recorded != shown[other].recorded  # their seeds are in it
+    assert shown[MODEL].outputs == shown[other].outputs
+    assert all(state is State.OK for state in states().values())
+
+
+@pytest.mark.slow
 def test_a_changed_equation_is_different_and_stays_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The baseline measures this loss on val, and trains without it.
     edit(project, monkeypatch, "losses/frequency.py", ("return self.weight * ", "return 7 * self.weight * "))
