@@ -69,23 +69,25 @@ def same(targets: Sequence[str], scale: str | None, say: Say, *, again: bool = F
     """
     grid, report = load_grid(scale), Report()
     groups: dict[tuple[str, str], list[_Result]] = {}
-    alike: dict[_Likeness, list[_Result]] = {}
+    firsts: dict[_Likeness, tuple[str, str]] = {}
+    others: dict[tuple[str, str], list[_Result]] = {}
     for found in _results(grid, targets):
         current = found.state.is_current and not (again and found.state.shown)
         commit = None if current or found.state.unknown else _commit(found)
         if current:
             report.current += 1
         elif commit is not None:
-            alike.setdefault(_likeness(grid, found), []).append(found)
+            place = found.where, found.job.name
+            first = firsts.setdefault(_likeness(grid, found), place)
+            if first == place:
+                groups.setdefault((commit, found.where), []).append(found)
+                others[place] = []
+            else:
+                others[first].append(found)
         else:
             reason = found.state.unknown or "no commit has the code that made it; make it again"
             report.not_compared.append(found.job.name)
             say(f"{found.job.name}: not compared: {reason}")
-    for first, *_ in alike.values():
-        commit = _commit(first)
-        assert commit is not None
-        groups.setdefault((commit, first.where), []).append(first)
-    others = {(first.where, first.job.name): rest for first, *rest in alike.values()}
     for (commit, _), results in groups.items():
         _compare(grid, commit, results, others, report, say)
     return report

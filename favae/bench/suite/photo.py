@@ -32,8 +32,9 @@ def _rows(settings: Settings) -> Iterator[Row]:
     """Raises RuntimeError with the message of a command that fails."""
     with TemporaryDirectory() as name:
         for factor, width, height in ((4, 700, 600),) if settings.quick else _PHOTOGRAPHS:
-            folder, photo = Path(name, f"f{factor}-{width}"), Path(name, f"{width}.jpg")
-            _save_model(folder, settings.quick, factor)
+            folder, photo = Path(name, f"f{factor}"), Path(name, f"{width}.jpg")
+            if not folder.exists():
+                _save_model(folder, settings.quick, factor)
             smooth = np.random.default_rng(0).integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
             Image.fromarray(smooth).resize((width, height)).save(photo)
             seconds, usage = _reconstruct(photo, folder, Path(name, f"out-f{factor}"), settings.threads)
