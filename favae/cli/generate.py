@@ -29,7 +29,7 @@ def translate(
     Files that cannot be used are reported at the end, with exit code 1. No file is replaced but the image of the same input,
     model and options.
 
-    Example: favae translate labels/ --model data/ffl-gan-small/train_generator/pix2pix-facades-s0 --out out
+    Example: favae translate labels/ --model data/ffl-pix2pix-small/train_generator/pix2pix-facades-s0 --out out
     """
     from favae.data.walk import shown
     from favae.inference.translate import translate_files
@@ -57,7 +57,7 @@ def sample(
 
     No file is replaced but one that was drawn with the same model and options.
 
-    Example: favae sample --model data/ffl-gan-small/train_generator/stylegan2-faces-n8-s0 -n 64 --truncation 0.7
+    Example: favae sample --model data/ffl-stylegan2-small/train_generator/stylegan2-faces-n8-s0 -n 64 --truncation 0.7
     """
     from favae.data.walk import shown
     from favae.inference.translate import sample_file

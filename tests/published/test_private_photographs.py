@@ -13,8 +13,8 @@ from favae.sync.publish import is_private, offered, private_figures
         ("demo", "generate_images/natural-f4-cat", False),
         ("stft", "evaluate_reconstruction/mnist-l2-s0-on-mnist", False),
         ("ffl-small", "evaluate_reconstruction/celeba-ae-on-celeba", True),
-        ("ffl-gan-small", "evaluate_generator/pix2pix-facades-s0-on-facades", True),
-        ("ffl-gan-small", "train_generator/spade-masks-s0", True),
+        ("ffl-pix2pix-small", "evaluate_generator/pix2pix-facades-s0-on-facades", True),
+        ("ffl-spade-small", "train_generator/spade-masks-s0", True),
         ("official-outputs", "evaluate_generator/official-faces-spade", True),
     ],
 )
