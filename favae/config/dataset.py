@@ -23,12 +23,13 @@ UpToOne = Annotated[float, Field(gt=0, le=1)]
 class DatasetTerms(Schema):
     """Terms of a data set (`_terms` of its parameter file). No result depends on them, only what is shown to others.
 
-    `publish` says whether photographs of the data set, and reconstructions of them, may appear on pages for others.
+    `publish` says which images may appear on pages for others: `all`; `generated`, conditions (label maps, edges) and what is
+    generated from them; `nothing`, neither photographs of the data set nor reconstructions of them.
     """
 
     licence: str
     source: str = ""
-    publish: bool
+    publish: Literal["all", "generated", "nothing"]
 
 
 class ListFilesConfig(Schema):

@@ -1,4 +1,4 @@
-"""Terms of the data sets: under which licence they are, and whether their photographs may be shown to others."""
+"""Terms of the data sets: under which licence they are, and which images may be shown to others."""
 
 from favae.config.dataset import DatasetTerms
 from favae.jobs.grid import Grid
@@ -6,12 +6,14 @@ from favae.jobs.groups import said_of_rows
 from favae.runtime import paths
 
 _STAGE = "prepare_dataset"
+ORIGINALS = ("original", "real")  # arrays of `examples.npz` that hold photographs
+_FROM_TEXT = "guidance_"  # arrays that no photograph shows through
 
 
 def unstated(dataset: str) -> DatasetTerms:
     """The terms that are assumed where none are stated: nothing may be published."""
     return DatasetTerms(
-        licence=f"not stated: add {dataset} to _terms in {paths.params_file('datasets')}", publish=False
+        licence=f"not stated: add {dataset} to _terms in {paths.params_file('datasets')}", publish="nothing"
     )
 
 
@@ -20,6 +22,13 @@ def terms_of(grid: Grid, dataset: str) -> DatasetTerms:
     cell = grid.cells_by_stage[_STAGE].get(dataset)
     known = stated(cell.recipe) if cell else {}
     return known.get(cell.row, unstated(cell.row)) if cell else unstated(dataset)
+
+
+def shows(terms: DatasetTerms, array: str) -> bool:
+    """Whether the images of an array of `examples.npz` may be shown to others."""
+    if terms.publish == "generated":
+        return array not in ORIGINALS
+    return terms.publish == "all" or array.startswith(_FROM_TEXT)
 
 
 def stated(recipe: str) -> dict[str, DatasetTerms]:

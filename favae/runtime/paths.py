@@ -32,6 +32,7 @@ METRICS = "metrics.json"
 IMAGES = "images.csv"  # metrics of each image
 SPECTRUM = "spectrum.csv"
 EXAMPLES = "examples.npz"
+GENERATED = "generated.npz"  # in a bundle: the same without photographs
 
 
 def params_file(name: str) -> Path:

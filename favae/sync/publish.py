@@ -1,6 +1,7 @@
 """Publish the results of a scale: copy them from `data/` to `reports/`, which git tracks, completely or not at all."""
 
 import contextlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -8,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from favae.config.reporting import OF_PHOTOGRAPHS, FiguresConfig
 from favae.fingerprint.job import code_of
 from favae.jobs.estimates import dataset_of
 from favae.jobs.grid import Grid, Job, load_grid
-from favae.jobs.terms import terms_of
+from favae.jobs.terms import shows, terms_of
 from favae.reporting.results import Results
 from favae.results.bundle import CRATE, MANIFEST, WORKFLOW, Bundle, Manifest
 from favae.results.cards import Output, content_key, describe, files_of, read_card, size_of, text_of
@@ -55,8 +58,9 @@ def publish(scale: str | None, limit: int = LIMIT) -> PublishedBundle:
     Without results in `data/`, except prepared data sets, only the published tables and pages are written again, from the published
     metrics and records, and data sets are described whose bytes are those of the published card.
 
-    Values per image, curves and examples are added up to `limit` bytes, small files first. Outputs that other stages read (weights,
-    shards) are never added. Hand-written pages in the folder are kept.
+    Values per image, curves and examples are added up to `limit` bytes, small files first. Where the terms of a data set forbid its
+    photographs, the examples are published without them. Outputs that other stages read (weights, shards) are never added.
+    Hand-written pages in the folder are kept.
 
     Raises:
         ValueError: a result is not ok, or what would be published does not pass its audit; nothing is changed then.
@@ -180,6 +184,10 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
             break
         _copy(path, draft)
         needed.add(path)
+    for job in grid:
+        content = without_photographs(grid, job, paths.result_dir(job.scale, job.stage.name, job.cell) / paths.EXAMPLES)
+        if content and (room := room - len(content)) >= 0:
+            draft.locate(job.card).with_name(paths.GENERATED).write_bytes(content)
     for cell in grid.cells("make_tables"):
         _render_tables(grid.job("make_tables", cell), draft)
     absent = {name: output for name, output in outputs.items() if Path(name) not in needed}
@@ -221,10 +229,24 @@ def offered(grid: Grid, job: Job) -> Iterator[Path]:
             yield output.path(job.scale, job.stage.name, job.cell)
 
 
+def without_photographs(grid: Grid, job: Job, examples: Path) -> bytes:
+    """`examples.npz` of a result whose photographs may not be shown, without these; empty where nothing is left to show."""
+    if not is_private(grid, job) or not examples.exists():
+        return b""
+    terms = terms_of(grid, dataset_of(grid, job))
+    with np.load(examples, allow_pickle=False) as arrays:
+        kept = {name: arrays[name] for name in arrays.files if arrays[name].ndim < 4 or shows(terms, name)}
+    if not any(array.ndim == 4 for array in kept.values()):
+        return b""
+    found = io.BytesIO()
+    np.savez_compressed(found, allow_pickle=False, **kept)
+    return found.getvalue()
+
+
 def is_private(grid: Grid, job: Job) -> bool:
     """Whether the terms of the data set of a job forbid showing its photographs."""
     linked = job.stage.name != "prepare_dataset" and {"dataset", "tokens"} & set(job.roles)
-    return bool(linked) and not terms_of(grid, dataset_of(grid, job)).publish
+    return bool(linked) and terms_of(grid, dataset_of(grid, job)).publish != "all"
 
 
 def private_figures(grid: Grid) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """The gallery: example images of each evaluation beside their originals, written as PNG files, with their metrics.
 
-Each image comes as it is, as its difference from the original, and as its log-power spectrum. Where the terms of a data set forbid
-publishing, photographs, their reconstructions and differences are left out; spectra and metrics stay.
+Each image comes as it is, as its difference from the original, and as its log-power spectrum. Images that the terms of a data set
+forbid to publish are left out, and differences from them; spectra and metrics stay.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ import pandas as pd
 from matplotlib import colormaps
 from PIL import Image
 
+from favae.config.dataset import DatasetTerms
 from favae.evaluation.protocol import describe
-from favae.jobs.terms import terms_of
+from favae.jobs.terms import ORIGINALS, shows, terms_of
 from favae.reporting.images import log_power
 from favae.reporting.page.source import Source
 from favae.reporting.results import FROM_PRIOR
@@ -23,9 +24,7 @@ from favae.results.naming import naming
 from favae.runtime import paths
 from favae.runtime.names import slug
 
-ORIGINALS = ("original", "real")  # arrays of `examples.npz` that others are compared with
-SHARED = (*ORIGINALS, "condition")  # arrays that no model made: the same for all, shown once
-GENERATED = "guidance_"  # arrays that no photograph shows through
+_SHARED = (*ORIGINALS, "condition")  # arrays that no model made: the same for all, shown once
 DIFFERENCE_PEAK = 64  # levels at which the colour of a difference ends
 _PALETTE = {
     name: (np.asarray(colormaps[name](np.arange(256)))[:, :3] * 255).astype(np.uint8) for name in ("magma", "inferno")
@@ -48,7 +47,7 @@ class _Column:
     label: str
     images: dict[str, np.ndarray]
     result: str
-    is_photograph: bool
+    is_shown: bool
     is_original: bool = False  # or another image that no model made
 
 
@@ -90,33 +89,32 @@ def _sheet(images: np.ndarray) -> np.ndarray:
 
 
 def _write_set(source: Source, dataset: str, stage: str, entries: list[Shown], folder: Path) -> dict[str, Any] | None:
-    columns, captions = _columns(source, entries)
+    terms = terms_of(source.grid, dataset)
+    columns, captions = _columns(source, entries, terms)
     if len(columns) < 2:
         return None
-    allowed = terms_of(source.grid, dataset).publish
     name = slug(f"{dataset}-{stage}")
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
-    original = next((column for column in columns if column.is_original), columns[0])
+    original = next((column for column in columns if column.is_original and column.is_shown), columns[0])
+    has_differences = original.id in ORIGINALS and not stage.startswith("generate")
     ids = list(original.images)
     scale = _spectrum_scale(original)
     for column in columns:
         for number, key in enumerate(ids):
             if key in column.images:
-                reference = (
-                    original.images.get(key) if column is not original and not stage.startswith("generate") else None
-                )
-                _write_views(column, number, key, reference, scale, target, allowed or not column.is_photograph)
+                reference = original.images.get(key) if column is not original and has_differences else None
+                _write_views(column, number, key, reference, scale, target)
     tables = {column.result: _per_image(source, column.result) for column in columns if not column.is_original}
     return {
         "id": name,
         "title": f"{dataset}: {'samples from captions' if stage.startswith('generate') else 'held-out images'}",
         "folder": f"{folder.name}/{name}",
-        "hidden": not allowed,
+        "hidden": terms.publish != "all",
         "original": original.id if original.is_original else None,
-        "columns": [_described(column, allowed) for column in columns],
+        "columns": [_described(column) for column in columns],
         "size": list(next(iter(original.images.values())).shape[:2]),
-        "differences": not stage.startswith("generate"),
+        "differences": has_differences,
         "metrics": _metrics(tables),
         "total": max((len(table) for table in tables.values()), default=len(ids)) or len(ids),
         "items": [_item(number, key, captions.get(key), columns, tables) for number, key in enumerate(ids)],
@@ -124,18 +122,17 @@ def _write_set(source: Source, dataset: str, stage: str, entries: list[Shown], f
     }
 
 
-def _described(column: _Column, allowed: bool) -> dict[str, Any]:
-    shown = allowed or not column.is_photograph
+def _described(column: _Column) -> dict[str, Any]:
     return {
         "id": column.id,
         "label": column.label,
         "original": column.is_original,
-        "shown": shown,
+        "shown": column.is_shown,
         "result": column.result,
     }
 
 
-def _columns(source: Source, entries: list[Shown]) -> tuple[list[_Column], dict[str, str]]:
+def _columns(source: Source, entries: list[Shown], terms: DatasetTerms) -> tuple[list[_Column], dict[str, str]]:
     """The originals, then one column per model (and guidance scale); and the captions of the items."""
     columns: list[_Column] = []
     captions: dict[str, str] = {}
@@ -149,14 +146,14 @@ def _columns(source: Source, entries: list[Shown]) -> tuple[list[_Column], dict[
         captions |= dict(zip(_ids(arrays, count), map(str, arrays.get("caption", ())), strict=False))
         for key, stack in images.items():
             by_id = dict(zip(_ids(arrays, count), stack, strict=True))
-            original = key in SHARED
+            original = key in _SHARED
             if original and any(column.is_original and column.id == key for column in columns):
                 continue
-            made = [name for name in images if name not in SHARED]
+            made = [name for name in images if name not in _SHARED]
             label = key.replace("_", " ").capitalize() if original or len(made) > 1 else entry.label
             label = f"{entry.label}, {label.lower()}" if several and len(made) > 1 and not original else label
             name = key if original else slug(f"{entry.name.partition('/')[2]}-{key}")
-            columns.append(_Column(name, label, by_id, entry.name, not key.startswith(GENERATED), original))
+            columns.append(_Column(name, label, by_id, entry.name, shows(terms, key), original))
     return sorted(columns, key=lambda column: not column.is_original), captions
 
 
@@ -166,9 +163,10 @@ def _ids(arrays: dict[str, np.ndarray], count: int) -> list[str]:
 
 
 def arrays_of(source: Source, name: str) -> dict[str, np.ndarray]:
-    """`examples.npz` of a result; empty where it is not shipped."""
+    """`examples.npz` of a result, in a bundle possibly without its photographs; empty where it is not shipped."""
     stage, _, cell = name.partition("/")
-    path = source.file(paths.result_dir(source.scale, stage, cell) / paths.EXAMPLES)
+    folder = paths.result_dir(source.scale, stage, cell)
+    path = source.file(folder / paths.EXAMPLES) or source.file(folder / paths.GENERATED)
     if path is None:
         return {}
     with naming(path), np.load(path, allow_pickle=False) as file:
@@ -240,13 +238,12 @@ def _write_views(
     reference: np.ndarray | None,
     scale: tuple[float, float],
     target: Path,
-    shown: bool,
 ) -> None:
     image = column.images[key]
     low, high = scale
     spectrum = (log_power(image) - low) / (high - low)
     _coloured(spectrum, "magma").save(target / f"{number}-{column.id}-spectrum.png")
-    if shown:
+    if column.is_shown:
         Image.fromarray(image).save(target / f"{number}-{column.id}.png")
         if reference is not None and reference.shape == image.shape:
             difference = np.abs(image.astype(np.float64) - reference).mean(-1) / DIFFERENCE_PEAK
@@ -260,9 +257,9 @@ def _coloured(values_HW: np.ndarray, palette: str) -> Image.Image:
     return image
 
 
-def left_out(source: Source, names: list[str]) -> Iterator[tuple[str, str]]:
-    """(data set, licence) of each data set whose photographs may not be published."""
+def left_out(source: Source, names: list[str]) -> Iterator[tuple[str, DatasetTerms]]:
+    """Each data set whose photographs may not be published, with its terms."""
     for dataset in dict.fromkeys(filter(None, map(source.dataset_of, names))):
         terms = terms_of(source.grid, dataset)
-        if not terms.publish:
-            yield dataset, terms.licence
+        if terms.publish != "all":
+            yield dataset, terms

@@ -148,7 +148,7 @@ def _images(source: Source, first: str, second: str) -> tuple[Stack, dict[str, S
     for cell in (first, second):
         name = f"evaluate_reconstruction/{cell}"
         dataset = source.dataset_of(name) or ""
-        if not terms_of(source.grid, dataset).publish:
+        if terms_of(source.grid, dataset).publish != "all":
             raise ConfigError(
                 f"photographs of {dataset} may not be published (_terms in params/datasets.yaml): no study of {cell}"
             )

@@ -14,6 +14,7 @@ from PIL import Image
 from tests_support import call
 
 import favae
+from favae.config.dataset import DatasetTerms
 from favae.evaluation.protocol import describe
 from favae.jobs.grid import load_grid
 from favae.reporting.images import log_power
@@ -190,22 +191,46 @@ def test_slugs_are_distinct_and_plain() -> None:
     }
 
 
-def test_label_photograph_and_generated_image_stand_side_by_side(
+TRIPLE = {name: np.full((2, 8, 8, 3), 9, np.uint8) for name in ("original", "reconstruction", "condition")}
+
+
+@pytest.fixture
+def gallery_of(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(site.parent)
-    load_grid.cache_clear()
-    source, triple = (
-        Source.of("tiny"),
-        {name: np.zeros((2, 8, 8, 3), np.uint8) for name in ("original", "reconstruction", "condition")},
-    )
-    monkeypatch.setattr("favae.reporting.page.gallery.arrays_of", lambda *_: triple | {"id": np.array(["a", "b"])})
-    names = [f"evaluate_reconstruction/natural-f4-{model}-on-natural" for model in ("vqgan", "favae")]
-    (group,) = write_gallery(source, [Shown(name, name[-16:]) for name in names], tmp_path / "images")
+) -> Callable[[str, dict[str, np.ndarray]], tuple[dict[str, Any], Path]]:
+    """Write the gallery of two models with the given examples, under terms with this `publish`; its one set, and its folder."""
+
+    def write(publish: str, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], Path]:
+        monkeypatch.chdir(site.parent)
+        load_grid.cache_clear()
+        source, terms = Source.of("tiny"), DatasetTerms(licence="none", publish=publish)
+        monkeypatch.setattr("favae.reporting.page.gallery.arrays_of", lambda *_: arrays | {"id": np.array(["a", "b"])})
+        monkeypatch.setattr("favae.reporting.page.gallery.terms_of", lambda *_: terms)
+        names = [f"evaluate_reconstruction/natural-f4-{model}-on-natural" for model in ("vqgan", "favae")]
+        (group,) = write_gallery(source, [Shown(name, name[-16:]) for name in names], tmp_path / "images")
+        return group, tmp_path / group["folder"]
+
+    return write
+
+
+def test_label_photograph_and_generated_image_stand_side_by_side(gallery_of: Callable[..., Any]) -> None:
+    group, folder = gallery_of("all", TRIPLE)
     assert [(column["id"], column["original"]) for column in group["columns"]][:2] == [
         ("original", True),
         ("condition", True),
     ]
     assert sum(not column["original"] for column in group["columns"]) == 2
     assert group["original"] == "original"
-    assert (tmp_path / group["folder"] / "0-condition.png").exists()
+    assert (folder / "0-condition.png").exists() and group["differences"]
+
+
+@pytest.mark.parametrize("arrays", [TRIPLE, {name: TRIPLE[name] for name in ("reconstruction", "condition")}])
+def test_where_only_generated_images_may_be_shown_they_stand_beside_their_labels(
+    gallery_of: Callable[..., Any], arrays: dict[str, np.ndarray]
+) -> None:
+    group, folder = gallery_of("generated", arrays)
+    shown = {column["id"]: column["shown"] for column in group["columns"]}
+    assert shown.pop("original", False) is False and len(shown) == 3 and all(shown.values())
+    assert group["original"] == "condition" and not group["differences"]
+    files = {path.name for path in folder.iterdir() if not path.name.endswith("-spectrum.png")}
+    assert files == {f"{number}-{name}.png" for number in (0, 1) for name in shown}
