@@ -34,7 +34,7 @@ class SegmentationConfig(Schema):
     """Scoring of generated images: the segmenter's labels of them, compared with the conditions.
 
     The same is measured for controls: real images, these blurred and grey, the conditions painted in each class's mean
-    colour, and the images of other people (the next of the split). `test_mode` and `seed` as for `evaluate_generator`.
+    colour, and images of other people (each the one before it in the batch). `test_mode` and `seed` as for `evaluate_generator`.
     """
 
     split: Literal["train", "val", "test"] = "test"

@@ -4,8 +4,8 @@ A name has metric and split: `psnr_test`, `lpips_vgg_test`. `rfid` and `fid` are
 with another feature network the distance is `rfd_<network>` for reconstructions, `fd_<network>` for generated images.
 Likewise `rkid` and `kid` are the kernel distance on Inception features, `rkid_<network>` and `kid_<network>` on others.
 A "translation" is generated from the condition of a real image, so it is named like a generated image and also compared
-with that image. `<distance>_real` is that of training images from the split: what a perfect generator would have at this
-number of images.
+with that image. `<distance>_real` is that of training images from the split: what a perfect generator would have, if
+there are as many of them as generated images.
 The split is that of the originals or of the captions. Reconstructions are compared with their originals, generated
 images with all images of the split (`fid_test`) and, as `fid_vs_all_test`, with all images of the data set.
 """

@@ -1,7 +1,7 @@
 """Stage `evaluate_segmentation`: the labels that a segmenter finds in generated images, compared with their conditions.
 
 The scores are named after the segmenter, `segmenter_miou`, because it is not one of the networks of the papers. Five
-controls stand beside them: without these a score says little, as a flat cartoon scores almost like a photograph.
+controls stand beside them: without these a score says little.
 """
 
 from collections.abc import Iterator
