@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from favae.config.reporting import OF_PHOTOGRAPHS, FiguresConfig
 from favae.fingerprint.job import code_of
@@ -20,6 +21,7 @@ from favae.reporting.results import Results
 from favae.results.bundle import CRATE, MANIFEST, WORKFLOW, Bundle, Manifest
 from favae.results.cards import Output, content_key, describe, files_of, read_card, size_of, text_of
 from favae.results.git import working_tree
+from favae.results.naming import naming
 from favae.results.run_record import RunRecord, environment, now, read_record, text_of_record
 from favae.results.status import State, statuses
 from favae.runtime import paths
@@ -101,6 +103,7 @@ def _renew(grid: Grid, bundle: Bundle) -> PublishedBundle:
     def fill(draft: Bundle) -> Manifest:
         shutil.copytree(bundle.root, draft.root, ignore=shutil.ignore_patterns(CRATE, WORKFLOW))
         _make_tables(grid.job("make_tables", "all"), draft)
+        _keep_intervals(bundle, draft)
         _describe_data(grid, draft)
         cards = (read_card(draft.locate(job.card)) for job in grid)
         outputs = {name: output for card in cards for name, output in card.outputs.items()}
@@ -125,6 +128,24 @@ def _make_tables(job: Job, draft: Bundle) -> None:
     made = {"key": card.key, "code": code_of(job).model_dump()}
     record = json.loads(path.read_text(encoding="utf-8")) | environment() | origin | times | made
     write_text(path, text_of_record(RunRecord.model_validate(record)))
+
+
+def _keep_intervals(bundle: Bundle, draft: Bundle) -> None:
+    """Refuse tables with fewer intervals over images: without values per image, they come from the printed lines of the same text."""
+    for path in sorted((bundle.root / "tables").glob("*.csv")):
+        new = draft.root / "tables" / path.name
+        lost = _intervals(path) - _intervals(new) if new.exists() else 0
+        if lost > 0:
+            _refuse(
+                [
+                    f"{path} would lose {lost} intervals over images: keep the texts of its rows and claims in "
+                    f"{paths.params_file('tables')}, or publish where the values per image are"
+                ]
+            )
+
+
+def _intervals(path: Path) -> int:
+    return int(pd.read_csv(path).get("images_low", pd.Series(dtype=float)).count())
 
 
 def _render_tables(job: Job, draft: Bundle) -> dict[str, Output]:
@@ -230,16 +251,17 @@ def offered(grid: Grid, job: Job) -> Iterator[Path]:
 
 
 def without_photographs(grid: Grid, job: Job, examples: Path) -> bytes:
-    """`examples.npz` of a result whose photographs may not be shown, without these; empty where nothing is left to show."""
+    """`examples.npz` of a result without its photographs, where the terms allow the rest; otherwise empty."""
     if not is_private(grid, job) or not examples.exists():
         return b""
     terms = terms_of(grid, dataset_of(grid, job))
-    with np.load(examples, allow_pickle=False) as arrays:
-        kept = {name: arrays[name] for name in arrays.files if arrays[name].ndim < 4 or shows(terms, name)}
-    if not any(array.ndim == 4 for array in kept.values()):
+    if terms.publish != "generated":
         return b""
     found = io.BytesIO()
-    np.savez_compressed(found, allow_pickle=False, **kept)
+    with naming(examples), np.load(examples, allow_pickle=False) as arrays:
+        np.savez_compressed(
+            found, allow_pickle=False, **{name: arrays[name] for name in arrays.files if shows(terms, name)}
+        )
     return found.getvalue()
 
 

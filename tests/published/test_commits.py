@@ -121,14 +121,31 @@ def test_parameters_of_the_recorded_commit_are_as_good_as_todays(repository: Pat
     assert then["objective"]["spectrum"]["sigma"] == 3
 
 
+def edit_tables(old: str, new: str) -> None:
+    path = Path("params/tables.yaml")
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    load_grid.cache_clear()
+
+
+def test_tables_written_anew_lose_no_interval_over_images(repository: Path) -> None:
+    set_commit(git("rev-parse", "HEAD"), {})
+    publish("tiny", limit=0)  # without values per image, which only the printed tables then show
+    shutil.rmtree("data")
+    before = Path("reports/tiny/tables/reconstruction.csv").read_bytes()
+    edit_tables('label: "FA-VAE, f = 4", published', "label: Another name, published")
+    git("commit", "-qam", "another label")
+    with pytest.raises(ValueError, match=r"reconstruction.csv would lose \d+ intervals over images: keep the texts"):
+        publish("tiny")
+    assert Path("reports/tiny/tables/reconstruction.csv").read_bytes() == before
+
+
 def test_tables_of_published_results_are_written_anew_where_nothing_else_is_there(repository: Path) -> None:
     set_commit(git("rev-parse", "HEAD"), {})
     publish("tiny")
     shutil.rmtree("data")
-    path = Path("params/tables.yaml")
-    path.write_text(path.read_text().replace("Reconstruction of held-out", "Reconstructions of held-out"))
-    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
-    load_grid.cache_clear()
+    edit_tables("Reconstruction of held-out", "Reconstructions of held-out")
     with pytest.raises(ValueError, match="uncommitted changes: params/tables"):
         publish("tiny")
     git("commit", "-qam", "other tables")
