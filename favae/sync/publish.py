@@ -34,6 +34,7 @@ from favae.sync.croissant import CROISSANT, croissant
 from favae.sync.disclosure import write_pages
 
 LIMIT = 5_000_000  # bytes of a scale in git
+_DESCRIPTION = 300_000  # bytes of it for pages, crate and manifest, which are written last
 _SHOWN = 5  # problems in a message
 
 
@@ -197,7 +198,7 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     for path in private_figures(grid):
         draft.locate(path).unlink(missing_ok=True)
     _describe_data(grid, draft)
-    room = limit - sum(size_of(path) for path in needed)
+    room = limit - _DESCRIPTION - sum(size_of(path) for path in draft.files())
     outputs: dict[str, Output] = {name: out for job in grid for name, out in read_card(job.card).outputs.items()}
     extra = sorted((path for job in grid for path in offered(grid, job)), key=lambda path: (size_of(path), path))
     for path in extra:
