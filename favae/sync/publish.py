@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from favae.config.dataset import DatasetTerms
 from favae.config.reporting import OF_PHOTOGRAPHS, FiguresConfig
 from favae.fingerprint.job import code_of
 from favae.jobs.estimates import dataset_of
@@ -253,10 +254,8 @@ def offered(grid: Grid, job: Job) -> Iterator[Path]:
 
 def without_photographs(grid: Grid, job: Job, examples: Path) -> bytes:
     """`examples.npz` of a result without its photographs, where the terms allow the rest; otherwise empty."""
-    if not is_private(grid, job) or not examples.exists():
-        return b""
-    terms = terms_of(grid, dataset_of(grid, job))
-    if terms.publish != "generated":
+    terms = _terms(grid, job)
+    if terms is None or terms.publish != "generated" or not examples.exists():
         return b""
     found = io.BytesIO()
     with naming(examples), np.load(examples, allow_pickle=False) as arrays:
@@ -268,8 +267,14 @@ def without_photographs(grid: Grid, job: Job, examples: Path) -> bytes:
 
 def is_private(grid: Grid, job: Job) -> bool:
     """Whether the terms of the data set of a job forbid showing its photographs."""
+    terms = _terms(grid, job)
+    return terms is not None and terms.publish != "all"
+
+
+def _terms(grid: Grid, job: Job) -> DatasetTerms | None:
+    """Terms of the images that a result can show; None where it shows none of a data set."""
     linked = job.stage.name != "prepare_dataset" and {"dataset", "tokens"} & set(job.roles)
-    return bool(linked) and terms_of(grid, dataset_of(grid, job)).publish != "all"
+    return terms_of(grid, dataset_of(grid, job)) if linked else None
 
 
 def private_figures(grid: Grid) -> Iterator[Path]:
