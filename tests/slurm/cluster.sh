@@ -56,7 +56,7 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 ReturnToService=2
 EnforcePartLimits=NO
-MinJobAge=600
+MinJobAge=86400
 KillWait=5
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE

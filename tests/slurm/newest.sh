@@ -24,6 +24,7 @@ mount)
     done
     ;;
 umount)
+    [ -d "$R" ] || exit 0
     echo "127.0.0.1 localhost $(hostname)" >"$R/etc/hosts"
     awk -v root="$R/" 'index($2, root) == 1 { print $2 }' /proc/mounts | sort -r | while read -r path; do umount -l "$path" || true; done
     ;;
