@@ -74,7 +74,7 @@ bench: setup  ## measure losses, training step, sampling, evaluation and data pa
 
 ui: setup  ## MLflow in a browser
 	favae mlflow-sync
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --app-name favae --workers 1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///data/mlflow/mlflow.db}
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --app-name favae --workers 1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
 clean:  ## remove results and resume state of the demo (not raw data, not the environment)
 	rm -rf data/demo data/state/demo

@@ -115,7 +115,7 @@ def here(results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     from favae.jobs.grid import load_grid
 
     monkeypatch.chdir(results)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{results / 'data/mlflow/mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{results / 'mlflow.db'}")
     load_grid.cache_clear()
     yield results
     load_grid.cache_clear()

@@ -181,5 +181,5 @@ def bundle_dir(scale: str) -> Path:
 
 
 def mlflow_uri() -> str:
-    """Tracking URI: `$MLFLOW_TRACKING_URI`, or an SQLite file below `data`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(DATA / 'mlflow' / 'mlflow.db').as_posix()}"
+    """Tracking URI: `$MLFLOW_TRACKING_URI`, or the SQLite file in which `mlflow ui` looks without being told."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"

@@ -19,7 +19,6 @@ from favae.runtime.files import replacing
 log = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
 Mode = Literal["ro", "rw"]  # `ro` changes nothing, not even what a killed process left to be undone
-_WHOLE = 230_311  # user_version of a database that `_create` finished; MLflow does not use this field
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,6 @@ def _create(path: Path) -> None:
 
     with replacing(path) as temporary:
         mlflow.MlflowClient(f"{_SQLITE}{temporary}").search_experiments()  # creates all tables
-        with closing(sqlite3.connect(temporary)) as database, database:
-            database.execute(f"pragma user_version = {_WHOLE}")
 
 
 def _connect(path: Path, mode: Mode) -> sqlite3.Connection:
@@ -119,7 +116,6 @@ def damage(path: Path, mode: Mode) -> str | None:
             (said,) = database.execute("pragma quick_check(1)").fetchone()
             if said != "ok":
                 return f"is damaged ({said})"
-            (mark,) = database.execute("pragma user_version").fetchone()
             (runs,) = database.execute("select count(*) from runs").fetchone()
             version = database.execute("select version_num from alembic_version").fetchone()
             lacking = _lacking(database)
@@ -131,10 +127,10 @@ def damage(path: Path, mode: Mode) -> str | None:
         return f"is damaged ({error})"
     if version is None:
         return "is incomplete (it has no version)"
-    if lacking and version[0] == _present_version():  # a database of another version is MLflow's to judge
-        return f"is damaged (it lacks {lacking})"
-    # MLflow does not say whether it finished creating a database. Without runs, a new one is as good.
-    return None if runs or mark == _WHOLE else "holds no runs and may be incomplete"
+    if version[0] == _present_version():  # a database of another version is MLflow's to judge
+        return f"is damaged (it lacks {lacking})" if lacking else None
+    # Of another version, or its creation was interrupted. Without runs, a new one is as good.
+    return None if runs else "holds no runs and may be incomplete"
 
 
 def _lacking(database: sqlite3.Connection) -> str | None:

@@ -17,7 +17,7 @@ EVALUATION = "evaluate_reconstruction/natural-f2-favae-on-natural"
 
 
 def client(project: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{project / 'data/mlflow/mlflow.db'}")
+    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
 
 
 def run_id(result: Audit, job: str) -> str:

@@ -20,7 +20,7 @@ from favae.jobs.grid import load_grid
 from favae.results.cards import read_card
 from favae.sync.mlflow import sync
 
-DATABASE = "data/mlflow/mlflow.db"
+DATABASE = "mlflow.db"
 MLFLOW_ALONE = 252  # seconds that MLflow waits between its own seven retries, on every machine
 CELL = ("train_autoencoder", "natural-f2-favae")
 
@@ -42,11 +42,17 @@ def metrics(project: Path) -> list[tuple]:
         return database.execute(query).fetchall()
 
 
+def lose_mlflow(project: Path) -> None:
+    """Remove the database and its artifacts."""
+    (project / DATABASE).unlink()
+    shutil.rmtree(project / "data/mlflow")
+
+
 def test_a_lost_database_is_rebuilt_with_its_curves(results: Path) -> None:
     before = metrics(results)
     identity = ["stage", "cell", "key", "git_commit", "checkpoint_sha256", "started", "status"]
     runs = shown(results)[identity].sort_values(identity, ignore_index=True)
-    shutil.rmtree(results / "data/mlflow")
+    lose_mlflow(results)
     assert "18 new of 18 runs" in call(results, "favae", "mlflow-sync").stdout
     assert metrics(results) == before
     assert shown(results)[identity].sort_values(identity, ignore_index=True).equals(runs)
@@ -84,13 +90,13 @@ def test_a_job_that_was_killed_and_run_again_has_one_valid_run(results: Path) ->
 
 
 def test_eight_processes_into_a_fresh_database(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.rmtree(results / "data/mlflow")
+    lose_mlflow(results)
     monkeypatch.chdir(results)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     load_grid.cache_clear()
     with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("fork")) as pool:
         said = list(pool.map(sync, ["tiny"] * 8))
-    line = "mlflow: {} new of 18 runs in experiment favae-tiny (sqlite:///data/mlflow/mlflow.db)"
+    line = "mlflow: {} new of 18 runs in experiment favae-tiny (sqlite:///mlflow.db)"
     assert sorted(said) == sorted(line.format(n) for n in [18, *[0] * 7])
     assert len(shown(results)) == 18
     assert set(shown(results)["status"]) == {"FINISHED"}
@@ -136,7 +142,7 @@ def test_an_unreadable_record_is_left_out_and_reported(results: Path) -> None:
     done = call(results, "favae", "mlflow-sync")
     assert "of 17 runs" in done.stdout
     assert "make_tables/all is left out" in done.stderr
-    shutil.rmtree(results / "data/mlflow")
+    lose_mlflow(results)
     curve = results / "data/tiny/curves/train_cat/natural-f4-cat.csv"
     curve.unlink()
     curve.write_bytes(b"\0\xff not a table")

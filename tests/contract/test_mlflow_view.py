@@ -65,7 +65,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Grid]:
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     # MLflow remembers a database by its address, so that a relative one would be that of the test before.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'data/mlflow/mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     load_grid.cache_clear()
     grid = load_grid("tiny")
     finish(grid.job("prepare_dataset", "natural"), {}, {"counts": {"train": 80, "val": 8, "test": 8}}, {})

@@ -97,7 +97,7 @@ def test_logs_of_all_jobs_are_kept(run: Workflow, jobs: dict[str, dict[str, str]
 
 
 def test_run_records_and_mlflow_name_the_slurm_job(run: Workflow, jobs: dict[str, dict[str, str]]) -> None:
-    with sqlite3.connect(run.project / "data/mlflow/mlflow.db") as database:
+    with sqlite3.connect(run.project / "mlflow.db") as database:
         tags = database.execute("select run_uuid, key, value from tags").fetchall()
     by_run: dict[str, dict[str, str]] = {}
     for identifier, key, value in tags:

@@ -93,7 +93,7 @@ def test_figures_and_report_are_made(finished: Path) -> None:
 
 
 def test_every_run_is_in_mlflow_with_the_facts_for_an_audit(finished: Path) -> None:
-    with sqlite3.connect(finished / "data/mlflow/mlflow.db") as database:
+    with sqlite3.connect(finished / "mlflow.db") as database:
         runs = database.execute("select run_uuid, status from runs").fetchall()
         assert len(runs) == len(jobs(finished))
         assert {status for _, status in runs} == {"FINISHED"}
