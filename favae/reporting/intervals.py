@@ -62,15 +62,17 @@ def contrast_over_seeds(terms: Sequence[tuple[float, ArrayLike]], level: float =
 
 
 def seeds_to_decide(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> int | None:
-    """Seeds per row with which the same difference and spreads would exclude 0; None if more than `MOST_SEEDS`.
+    """Seeds per row with which Welch's interval of the same difference and spreads would exclude 0; None if more than `MOST_SEEDS`.
 
     Raises:
         ValueError: fewer than two values of a row.
     """
     parts = [_sample(values) for values in (ours, theirs)]
-    gain, spread = abs(parts[0].mean() - parts[1].mean()), math.sqrt(sum(sample.var(ddof=1) for sample in parts))
+    gain, (first, second) = abs(parts[0].mean() - parts[1].mean()), (sample.var(ddof=1) for sample in parts)
+    # Welch and Satterthwaite, as above; the degrees of freedom grow with the seeds.
+    freedom = (first + second) ** 2 / (first**2 + second**2) if first or second else 1.0
     counts = np.arange(2, MOST_SEEDS + 1)
-    half = stats.t.ppf(0.5 + level / 2, 2 * counts - 2) * spread / np.sqrt(counts)
+    half = stats.t.ppf(0.5 + level / 2, freedom * (counts - 1)) * math.sqrt(first + second) / np.sqrt(counts)
     enough = np.flatnonzero(gain > half)
     return int(counts[enough[0]]) if len(enough) else None
 

@@ -43,14 +43,17 @@ def test_without_spread_the_interval_is_a_point() -> None:
     assert ends(difference_over_seeds([2.0, 2.0], [1.0, 1.0])) == [1.0, 1.0]
 
 
-@pytest.mark.parametrize(("gain", "spread"), [(1.0, 0.5), (0.1, 0.5), (2.0, 1.0)])
-def test_so_many_seeds_decide_and_one_less_does_not(gain: float, spread: float) -> None:
-    pair = np.array([-1.0, 1.0]) * spread / math.sqrt(2)  # sample standard deviation `spread`
-    needed = seeds_to_decide(gain + pair, pair)
+@pytest.mark.parametrize(
+    ("gain", "spread", "other"),
+    [(1.0, 0.5, 0.5), (0.1, 0.5, 0.5), (2.0, 1.0, 1.0), (0.0436, 0.0229, 0.0151), (1.0, 0.9, 0.0)],
+)
+def test_so_many_seeds_decide_and_one_less_does_not(gain: float, spread: float, other: float) -> None:
+    pair = np.array([-1.0, 1.0]) / math.sqrt(2)  # sample standard deviation 1
+    needed = seeds_to_decide(gain + spread * pair, other * pair)
     assert needed is not None
 
     def decided(n: int) -> bool:
-        summary = stats.ttest_ind_from_stats(gain, spread, n, 0.0, spread, n, equal_var=False)
+        summary = stats.ttest_ind_from_stats(gain, spread, n, 0.0, other, n, equal_var=False)
         return bool(summary.pvalue < 0.05)
 
     assert decided(needed)
