@@ -8,6 +8,9 @@ from favae.reporting.page.source import Source
 
 _TRAININGS = ("train_", "evaluate_", "generate_", "tokenize_", "prepare_")
 
+# Of a run record. The hashes of its code alone are nine tenths of it; `favae why` and `favae audit` read them in the record.
+_NOT_SHOWN = {"metrics", "artifacts", "code", "git_contents"}
+
 
 def chain_facts(source: Source, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Facts about each of `names` and all that they were made from, by `<stage>/<cell>`."""
@@ -22,7 +25,7 @@ def chain_facts(source: Source, names: Iterable[str]) -> dict[str, dict[str, Any
 def _facts(source: Source, name: str) -> dict[str, Any]:
     card, record = source.card(name), source.record(name)
     assert card is not None  # `Source.chain` gives only results that have one
-    run = record.model_dump(exclude={"metrics", "artifacts"}) if record else None
+    run = record.model_dump(exclude=_NOT_SHOWN) if record else None
     return {
         "key": card.key,
         "version": card.code_version,
