@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from slurm_support import (
+    HANGS,
     Cluster,
     Workflow,
     awaits_signal,
@@ -92,7 +93,7 @@ def night(cluster: Cluster, finished: Path, tmp_path_factory: pytest.TempPathFac
         ends = _trouble(cluster, project)
         uninterrupted = subprocess.Popen(["favae", "run", "train_autoencoder", LONG], cwd=reference, env=environment())
         assert workflow.wait() == 0, workflow.account
-        assert uninterrupted.wait(timeout=300) == 0
+        assert uninterrupted.wait(timeout=HANGS) == 0
     finally:
         workflow.stop()
         cluster.bring_back("gpu1")
@@ -117,7 +118,7 @@ def _trouble(cluster: Cluster, project: Path) -> list[End]:
         process = hold(project, LONG)
         if count == 2:
             cluster.take_away("slurmctld")
-            until(lambda: (project / card(CANCELLED)).exists() and (project / card(HUNGRY)).exists(), 400)
+            until(lambda: (project / card(CANCELLED)).exists() and (project / card(HUNGRY)).exists())
         event()
         until(lambda process=process: ended(process) or awaits_signal(process, signal.SIGTERM))
         resume(process)

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from slurm_support import Cluster, Workflow, run_with_a_failed_node, set_up, until
+from slurm_support import HANGS, Cluster, Workflow, run_with_a_failed_node, set_up, until
 
 pytestmark = pytest.mark.slurm
 CELL = "natural-f4-vqgan"
@@ -73,7 +73,7 @@ def test_a_torch_that_cannot_use_gpus_is_named_at_the_start_and_stops_a_job(clus
     run = f"--wrap=favae run train_autoencoder {CELL} --scale tiny --log {LOG}"
     sbatch = ["sbatch", "--wait", "--partition=gpu", "--gpus=1", "--mem=3000", "--output=job.log", run]
     done = subprocess.run(
-        sbatch, cwd=stale, env=cluster.variables | {"FAVAE_COUNTED_GPUS": ""}, timeout=120, check=False
+        sbatch, cwd=stale, env=cluster.variables | {"FAVAE_COUNTED_GPUS": ""}, timeout=HANGS, check=False
     )
     said = (stale / LOG).read_text()
     assert done.returncode == 1, said

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from slurm_support import (
+    HANGS,
     Cluster,
     Workflow,
     awaits_signal,
@@ -26,7 +27,7 @@ EVALUATION = f"data/tiny/evaluate_reconstruction/{CELL}-on-natural/card.json"
 def test_a_workflow_runs_with_the_settings_of_favae_site_and_a_training_resumes(newest: Cluster, stale: Path) -> None:
     command = ["favae", "site", "--scale", "tiny"]
     said = subprocess.run(
-        command, cwd=stale, env=newest.variables, capture_output=True, text=True, timeout=100, check=True
+        command, cwd=stale, env=newest.variables, capture_output=True, text=True, timeout=HANGS, check=True
     )
     assert "from what SLURM 2" in said.stdout
     set_up(stale, site=False)

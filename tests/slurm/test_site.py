@@ -7,7 +7,7 @@ from getpass import getuser
 from pathlib import Path
 
 import pytest
-from slurm_support import Cluster, Workflow, set_up
+from slurm_support import HANGS, Cluster, Workflow, set_up
 from tests_support import copy_project
 
 from favae.config.load import read_yaml
@@ -68,7 +68,7 @@ def started(*how: str, **edits: str) -> Iterator[Cluster]:
 
 def run(cluster: Cluster, project: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=project, env=cluster.variables, capture_output=True, text=True, timeout=200, check=False
+        command, cwd=project, env=cluster.variables, capture_output=True, text=True, timeout=HANGS, check=False
     )
 
 
@@ -146,7 +146,7 @@ def test_the_literal_command_on_a_cluster_without_settings_names_the_remedy_in_o
     set_up(project)
     (project / SITE).unlink()
     workflow = Workflow(cluster, project)
-    assert workflow.wait(120) == 1
+    assert workflow.wait() == 1
     lines = [line for line in workflow.said.splitlines() if line.startswith("  - ")]
     (missing,) = (line for line in lines if "GPU" in line)
     assert (
@@ -165,7 +165,7 @@ def test_a_command_line_is_tried_too(cluster: Cluster, stale: Path) -> None:
     workflow = Workflow(
         cluster, stale, "--set-resources", longer, "--", "data/tiny/train_autoencoder/natural-f4-vqgan/card.json"
     )
-    assert workflow.wait(120) == 1
+    assert workflow.wait() == 1
     assert (
         "asks for 9000 minutes, and the partition gpu allows 1440; `favae site` writes settings that fit"
         in workflow.said

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from contract_support import edit
-from slurm_support import Cluster, Workflow, ended, hold, reached, set_up, until
+from slurm_support import HANGS, Cluster, Workflow, ended, hold, reached, set_up, until
 from tests_support import call, planned
 
 from favae.results.run_record import RunRecord
@@ -84,7 +84,7 @@ def test_dvc_repro_runs_the_stale_cells_of_a_stage_together(cluster: Cluster, re
         try:
             until(lambda: len(jobs()) == len(stale))
             cluster.open("gpu")
-            assert repro.wait(timeout=900) == 0, Path(log.name).read_text()
+            assert repro.wait(timeout=HANGS) == 0, Path(log.name).read_text()
         finally:
             cluster.open("gpu")
             repro.kill()

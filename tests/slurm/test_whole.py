@@ -27,11 +27,11 @@ def run(accounting: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workfl
     set_up(project)
     nowhere = "http://127.0.0.1:9"  # a compute node without internet: every download fails
     workflow = Workflow(accounting, project, http_proxy=nowhere, https_proxy=nowhere)
-    job = until(lambda: accounting.job(project, CANCELLED), 300)
+    job = until(lambda: accounting.job(project, CANCELLED))
     accounting.ask("scancel", job["JobId"])
     accounting.take_away("slurmdbd")
     accounting.take_away("slurmctld")
-    assert workflow.wait(900) == 0, workflow.account
+    assert workflow.wait() == 0, workflow.account
     return workflow
 
 

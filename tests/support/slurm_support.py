@@ -19,6 +19,9 @@ from tests_support import environment
 
 SCRIPT = Path(__file__).resolve().parent.parent / "slurm" / "cluster.sh"
 T = TypeVar("T")
+HANGS = (
+    1500.0  # seconds after which a test gives up; many times what anything needs, as a machine may be five times slower
+)
 _FORGETS = 4  # seconds
 _DAEMONS = 20  # number of ports, beginning with the first
 _LAST = 60  # lines of the controller's log that are shown if a test fails
@@ -54,7 +57,7 @@ class Cluster:
             done = subprocess.run(
                 [SCRIPT, "start", folder, str(free_ports()), *how],
                 check=False,
-                timeout=120,
+                timeout=HANGS,
                 stdout=log,
                 stderr=log,
                 env=os.environ | edits,
@@ -66,7 +69,7 @@ class Cluster:
         mine = [
             process for process in psutil.process_iter() if self._runs(process)
         ]  # a failed node leaves such processes
-        subprocess.run([SCRIPT, "stop", self.folder], check=False, timeout=120, env=os.environ | self.edits)
+        subprocess.run([SCRIPT, "stop", self.folder], check=False, timeout=HANGS, env=os.environ | self.edits)
         for process in mine:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -213,7 +216,7 @@ class Workflow:
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
-    def wait(self, seconds: float = 400) -> int:
+    def wait(self, seconds: float = HANGS) -> int:
         """Exit status; a workflow that hangs is stopped, and the test fails with its output."""
         end = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < end:
@@ -246,7 +249,7 @@ class Workflow:
         return "\n".join(line for line in lines if not line.lstrip().startswith(_LONG_LINES))
 
 
-def until(what: Callable[[], T | None], seconds: float = 180, every: float = 0.3) -> T:
+def until(what: Callable[[], T | None], seconds: float = HANGS, every: float = 0.3) -> T:
     """The first value of `what` that is true."""
     end = time.monotonic() + seconds
     while not (value := what()):
