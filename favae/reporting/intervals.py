@@ -54,9 +54,7 @@ def contrast_over_seeds(terms: Sequence[tuple[float, ArrayLike]], level: float =
     """
     parts = [(weight, _sample(values)) for weight, values in terms]
     squares = [weight**2 * sample.var(ddof=1) / len(sample) for weight, sample in parts]
-    # Welch and Satterthwaite; without any spread the interval is a point, whatever the degrees of freedom.
-    below = sum(square**2 / (len(sample) - 1) for square, (_, sample) in zip(squares, parts, strict=True))
-    freedom = sum(squares) ** 2 / below if below else 1.0
+    freedom = _freedom(squares, [len(sample) for _, sample in parts])
     estimate = sum(weight * float(sample.mean()) for weight, sample in parts)
     return _t_interval(estimate, math.sqrt(sum(squares)), freedom, level)
 
@@ -69,8 +67,7 @@ def seeds_to_decide(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) ->
     """
     parts = [_sample(values) for values in (ours, theirs)]
     gain, (first, second) = abs(parts[0].mean() - parts[1].mean()), (sample.var(ddof=1) for sample in parts)
-    # Welch and Satterthwaite, as above; the degrees of freedom grow with the seeds.
-    freedom = (first + second) ** 2 / (first**2 + second**2) if first or second else 1.0
+    freedom = _freedom([first, second], [2, 2])  # of two seeds per row; grows by as much with each more
     counts = np.arange(2, MOST_SEEDS + 1)
     half = stats.t.ppf(0.5 + level / 2, freedom * (counts - 1)) * math.sqrt(first + second) / np.sqrt(counts)
     enough = np.flatnonzero(gain > half)
@@ -113,6 +110,15 @@ def _sample(values: ArrayLike) -> NDArray[np.float64]:
     if sample.ndim != 1 or len(sample) < 2 or not np.isfinite(sample).all():
         raise ValueError(f"expected at least two finite values in one row, got an array of shape {sample.shape}")
     return sample
+
+
+def _freedom(squares: Sequence[float], sizes: Sequence[int]) -> float:
+    """Degrees of freedom of a sum of means with these squared errors, by Welch and Satterthwaite.
+
+    Without any spread the interval is a point, whatever they are.
+    """
+    below = sum(square**2 / (size - 1) for square, size in zip(squares, sizes, strict=True))
+    return sum(squares) ** 2 / below if below else 1.0
 
 
 def _t_interval(estimate: float, error: float, freedom: float, level: float) -> Interval:

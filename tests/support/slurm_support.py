@@ -19,9 +19,8 @@ from tests_support import environment
 
 SCRIPT = Path(__file__).resolve().parent.parent / "slurm" / "cluster.sh"
 T = TypeVar("T")
-HANGS = (
-    1500.0  # seconds after which a test gives up; many times what anything needs, as a machine may be five times slower
-)
+# Seconds after which a test gives up: many times what anything needs, as a machine may be five times slower.
+HANGS = 1500.0
 _FORGETS = 4  # seconds
 _DAEMONS = 20  # number of ports, beginning with the first
 _LAST = 60  # lines of the controller's log that are shown if a test fails
@@ -216,16 +215,16 @@ class Workflow:
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
-    def wait(self, seconds: float = HANGS) -> int:
+    def wait(self) -> int:
         """Exit status; a workflow that hangs is stopped, and the test fails with its output."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + HANGS
         while self.process.poll() is None and time.monotonic() < end:
             self.cluster.start_now(self.project)
             time.sleep(1)
         if self.process.poll() is None:
             found = self.account
             self.stop()
-            raise AssertionError(f"still running after {seconds} s:\n{found}")
+            raise AssertionError(f"still running after {HANGS} s:\n{found}")
         return self.process.returncode
 
     def stop(self) -> None:
@@ -249,9 +248,9 @@ class Workflow:
         return "\n".join(line for line in lines if not line.lstrip().startswith(_LONG_LINES))
 
 
-def until(what: Callable[[], T | None], seconds: float = HANGS, every: float = 0.3) -> T:
+def until(what: Callable[[], T | None], every: float = 0.3) -> T:
     """The first value of `what` that is true."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + HANGS
     while not (value := what()):
         assert time.monotonic() < end, "it never came"
         time.sleep(every)
