@@ -90,6 +90,11 @@ def uses_cuda() -> bool:
     )
 
 
+def emulates_bf16() -> bool:
+    """Whether a training here runs on a CPU that computes bf16 in software: fp32 is then many times faster."""
+    return not torch.cuda.is_available() and torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
+
+
 def device_name(device: torch.device) -> str:
     """The GPU's name, or `cpu`, for run records."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
