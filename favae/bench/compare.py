@@ -3,6 +3,7 @@
 A benchmark is a module of `favae.bench.suite` with a `SECTION`; `comparison` makes a section from cases.
 """
 
+import importlib.util
 import math
 import statistics
 import time
@@ -59,7 +60,7 @@ class Work:
 class Case:
     """A named benchmark with goals: the least speed-up over the peer, on a CPU and on a GPU, and the largest share of its memory.
 
-    `devices` are those on which it is measured.
+    `devices` are those on which it is measured; `needs` is a package that is not installed with the project.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Case:
     measures_memory: bool = True
     faster_on_gpu: float | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
+    needs: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,11 @@ def comparison(
 
     def rows(settings: Settings) -> Iterator[tuple[str, ...]]:
         for case in cases:
-            if settings.device.type in case.devices:
+            if settings.device.type not in case.devices:
+                continue
+            if case.needs and importlib.util.find_spec(case.needs) is None:
+                yield (case.name, f"not measured: {case.needs} is not installed", *[""] * (len(_COLUMNS) - 2))
+            else:
                 yield _row(case, settings)
 
     return Section(number, title, _COLUMNS, rows, note, tuple(cases), devices=devices)

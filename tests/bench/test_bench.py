@@ -3,6 +3,7 @@
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from favae.bench.compare import Case, Disagreement, Work, alternate, comparison,
 from favae.bench.memory import peak_of, peak_while
 from favae.bench.record import Measured, Record
 from favae.bench.section import Settings, sections
+from favae.bench.suite import stylegan2_layers
 from favae.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,14 @@ def test_quick_benchmarks_print_their_tables_and_write_the_page(tmp_path: Path) 
     assert all(line in written for line in rows) and "| not run |" in written
     assert "**Not run** on the CPU this time: training_step, evaluation, " in written
     assert "GPU column: not run" in written and "torch" in written and "quick" in written
+
+
+def test_layers_of_stylegan2_agree_with_their_peers_and_a_missing_peer_is_named() -> None:
+    cases = [replace(case, needs="no_such_package") if case.needs else case for case in stylegan2_layers.SECTION.cases]
+    rows = list(comparison(9, "", cases, "").rows(QUICK))
+    assert [row[0] for row in rows] == [case.name for case in cases]
+    assert [row[1] for row in rows[:2]] == ["not measured: no_such_package is not installed"] * 2
+    assert all(row[-1].startswith("output and gradients within ") for row in rows[2:])
 
 
 def test_the_page_keeps_what_the_other_device_measured_and_takes_it_from_another_machine(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 import itertools
 import math
+from importlib.util import find_spec
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from favae.bench.suite.stylegan2_layers import PUBLISHED, published_convolution
 from favae.models.equalized import EqualizedConv2d, EqualizedLinear, ModulatedConv2d
 from favae.models.fir import Fir
 
@@ -51,6 +53,18 @@ def test_scaled_fused_and_a_loop_over_images_agree(demodulate: bool, up: bool) -
         torch.testing.assert_close(y, expected)
         found = torch.autograd.grad(y.square().sum(), [x, w, layer.weight, layer.to_style.weight])
         torch.testing.assert_close(found, gradients)
+
+
+@pytest.mark.skipif(find_spec(PUBLISHED) is None, reason=f"{PUBLISHED} is not installed (make peers)")
+@pytest.mark.parametrize("modulation", ["scaled", "fused"])
+def test_the_convolution_is_that_of_stylegan2_pytorch(modulation: str) -> None:
+    torch.manual_seed(0)
+    layer = ModulatedConv2d(5, 4, 3, 6, modulation=modulation).double()  # type: ignore[arg-type]
+    published = published_convolution()(5, 4, 3).double()
+    with torch.no_grad():
+        published.weight.copy_(layer.weight * layer.scale)
+    x, w = torch.randn(3, 5, 6, 8, dtype=torch.float64), torch.randn(3, 6, dtype=torch.float64)
+    torch.testing.assert_close(layer(x, w), published(x, layer.to_style(w) - 1.0))
 
 
 @pytest.mark.parametrize("modulation", ["scaled", "fused"])
