@@ -12,6 +12,9 @@ Metric = Literal[
 ]
 FeatureNetworkName = Literal["inception", "squeezenet", "randconv"]
 LpipsNet = Literal["vgg", "alex", "squeeze"]
+LabelNetworkName = Literal["drn_d_105", "drn_d_105_as_generated", "upernet_101"]
+# Classes of the label maps that a network can judge: Cityscapes has ids 0 to 34, ADE20K 0 (unknown) to 150.
+LABELLED_CLASSES: dict[LabelNetworkName, int] = {"drn_d_105": 35, "drn_d_105_as_generated": 35, "upernet_101": 151}
 # Pixels on a side below which a network has a layer without any position.
 LPIPS_SMALLEST: dict[LpipsNet, int] = {"vgg": 16, "alex": 31, "squeeze": 17}
 FEATURES_SMALLEST: dict[FeatureNetworkName, int] = {"inception": 1, "squeezenet": 1, "randconv": 16}
@@ -143,14 +146,31 @@ class GeneratorEvaluationConfig(EvaluationConfig):
     - `noise` of StyleGAN2: drawn for each image, the model's own, or none.
     - `seed` of latents, noise and dropout.
     - `sets`: further metrics of all images together: `moments` (mean images, variances, average spectra), `real`
-      (distance of real training images from the split, for which the reference needs `train`), and `inception_score`.
+      (distance of real training images from the split, for which the reference needs `train`), `inception_score`, and for
+      images that are generated from label maps one network that finds labels in them (mIoU and pixel accuracy):
+      `drn_d_105` for Cityscapes, images enlarged to 1,024 rows, or `drn_d_105_as_generated`; `upernet_101` for ADE20K.
     """
 
-    sets: tuple[Literal["moments", "real", "inception_score"], ...] = ("moments", "real", "inception_score")
+    sets: tuple[Literal["moments", "real", "inception_score"] | LabelNetworkName, ...] = (
+        "moments",
+        "real",
+        "inception_score",
+    )
     test_mode: Literal["train", "eval"] = "eval"
     truncation: Probability = 1.0
     noise: Literal["random", "fixed", "none"] = "random"
     seed: Seed = 0
+
+    @property
+    def label_network(self) -> LabelNetworkName | None:
+        """The network of `sets` that finds labels in images."""
+        return next((name for name in LABELLED_CLASSES if name in self.sets), None)
+
+    @model_validator(mode="after")
+    def _one_label_network(self) -> Self:
+        if len(named := [name for name in self.sets if name in LABELLED_CLASSES]) > 1:
+            raise ValueError(f"sets names the label networks {', '.join(named)}; expected at most one")
+        return self
 
 
 class ReferenceConfig(Schema):

@@ -119,9 +119,9 @@ _INFO = {
         "Pixel accuracy of mean colours of classes", "", "neither", "Accuracy colours"
     ),
     "segmenter_accuracy_other": MetricInfo("Pixel accuracy of images of others", "", "neither", "Accuracy others"),
-    # In the papers' tables but not measured here: they need a segmentation network of the papers.
     "miou": MetricInfo("mIoU", "%", "higher"),
     "accuracy": MetricInfo("Pixel accuracy", "%", "higher", "Accuracy"),
+    "accuracy_including": MetricInfo("Pixel accuracy, pixels without a class wrong", "%", "higher", "Accuracy, all"),
     "fd_squeezenet": MetricInfo("Frechet distance (SqueezeNet features)", "", "lower", "FD Squeeze"),
     "fd_randconv": MetricInfo("Frechet distance (random convolutions)", "", "lower", "FD random"),
     "fid_vs_all": MetricInfo("FID against all images", "", "lower", "FID all"),

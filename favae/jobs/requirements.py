@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from favae.config.cat import CatConfig, ClipTextConfig, GenerateConfig
 from favae.config.companions import CompanionConfig
 from favae.config.dataset import DatasetConfig
-from favae.config.evaluation import EvaluationConfig, LpipsNet, ReferenceConfig
+from favae.config.evaluation import EvaluationConfig, GeneratorEvaluationConfig, LpipsNet, ReferenceConfig
 from favae.config.gan import GeneratorTrainingConfig
 from favae.config.training import AutoencoderTrainingConfig
 from favae.jobs.grid import Job
@@ -126,6 +126,10 @@ def _weights_of_metrics(job: Job) -> Iterator[str]:
             yield from _lpips_files(protocol.lpips_nets)
         if {"frechet", "kid"} & set(protocol.metrics):
             yield from (n for n in protocol.feature_networks if n not in _WITHOUT_WEIGHTS)
+    if isinstance(protocol, GeneratorEvaluationConfig) and protocol.label_network:
+        from favae.pretrained.label_networks import LABEL_WEIGHTS
+
+        yield from LABEL_WEIGHTS[protocol.label_network]
 
 
 def _lpips_files(networks: Iterable[LpipsNet]) -> Iterator[str]:

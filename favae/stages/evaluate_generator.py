@@ -15,6 +15,7 @@ from favae.data.dataset import PreparedSplit, example_rows, iterate_batches
 from favae.data.pixels import to_uint8
 from favae.evaluation.evaluators import GenerationEvaluator, ReconstructionEvaluator
 from favae.evaluation.image_metrics import output_levels, stored_levels
+from favae.evaluation.labels import LabelScores
 from favae.evaluation.sets import SetMetrics
 from favae.inference.generate import TrainedGenerator
 from favae.jobs.grid import Job
@@ -45,8 +46,9 @@ def run(job: Job, context: Context) -> Outcome:
         table, spectrum = pd.DataFrame({"id": []}), sets.spectrum()  # a drawn image has no row of its own
     else:
         pairs = ReconstructionEvaluator(protocol, device, images="translation", reference=reference)
-        sets = SetMetrics(protocol, pairs.meters)
-        examples, results = _translated(model, pairs, sets, split, job.cell), pairs.result()
+        sets, labels = SetMetrics(protocol, pairs.meters), LabelScores(protocol, device)
+        examples = _translated(model, pairs, sets, labels, split, job.cell)
+        results = pairs.result() | labels.result()
         table, spectrum = pairs.per_image(), pairs.spectrum()
     results |= sets.result(others)
     write_metrics(context.build, results, inputs.dataset.resize)
@@ -62,7 +64,12 @@ def run(job: Job, context: Context) -> Outcome:
 
 
 def _translated(
-    model: TrainedGenerator, evaluator: ReconstructionEvaluator, sets: SetMetrics, split: PreparedSplit, cell: str
+    model: TrainedGenerator,
+    evaluator: ReconstructionEvaluator,
+    sets: SetMetrics,
+    labels: LabelScores,
+    split: PreparedSplit,
+    cell: str,
 ) -> Examples:
     """Generate from the first `n` conditions of the split; returns examples of condition, original and generated image."""
     protocol = evaluator.protocol
@@ -80,7 +87,9 @@ def _translated(
         ids = [split.ids[row] for row in rows]
         evaluator.update(real, fake, None, ids)
         sets.add_real(stored_levels(real))
-        sets.add_fake(output_levels(fake, protocol.quantize), evaluator.features)
+        levels = output_levels(fake, protocol.quantize)
+        sets.add_fake(levels, evaluator.features)
+        labels.add(levels, condition[:, 0])
         for i, row in enumerate(rows):
             if row in wanted:
                 drawn = to_uint8(shown(condition[i : i + 1], model.condition))[0].numpy()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,9 +26,8 @@ def _catalogue(*files: tuple[str, bytes], folder: Path | None = None) -> Weights
 
 def test_declared_hashes_agree_with_the_digits_in_the_file_names_of_torch_hub() -> None:
     catalogue = validate(WeightsConfig, read_yaml(DECLARED), "weights.yaml")
-    hub_names = [
-        f for entry in catalogue.weights.values() for f in entry.files if "-" in f.file and f.file[-4:] == ".pth"
-    ]
+    files = [file for entry in catalogue.weights.values() for file in entry.files]
+    hub_names = [f for f in files if re.search(r"-[0-9a-f]{8}\.pth$", f.file)]
     assert len(hub_names) == 5
     for declared in hub_names:
         assert declared.sha256.startswith(declared.file.removesuffix(".pth").rsplit("-", 1)[1])

@@ -191,6 +191,13 @@ def test_a_reference_to_what_does_not_exist_is_named_with_its_line(
     assert new in (params / file).read_text(encoding="utf-8").splitlines()[int(found[1]) - 1]
 
 
+def test_a_label_network_must_know_the_classes_of_the_data_set(params: Path) -> None:
+    edit(params / "evaluation.yaml", "inception_score, drn_d_105]", "inception_score, upernet_101]")
+    text = r"evaluation\.yaml:\d+: sets: upernet_101 judges label maps of 151 classes, but 'cityscapes' has 35 classes; leave it out"
+    with pytest.raises(ConfigError, match=text):
+        Grid("ffl-gan").check()
+
+
 def test_a_model_must_fit_its_data_set(params: Path) -> None:
     edit(params / "demo.yaml", "tiles: {image_size: 48}", "tiles: {image_size: 32}")
     with pytest.raises(
