@@ -256,6 +256,8 @@ FIGURE_STAGES: dict[FigureKind, tuple[str, ...]] = {
 }
 
 
+# Losses that a figure of learning curves shows.
+CURVES = ("l1", "lpips", "image_ffl", "cross_entropy")
 # Figures that show photographs of the data set.
 OF_PHOTOGRAPHS: tuple[FigureKind, ...] = ("reconstructions", "samples")
 # Figures in which a curve can be the mean of several trainings.

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from favae.config.cat import CatConfig, GenerateConfig
 from favae.config.dataset import DatasetConfig
-from favae.config.evaluation import EvaluationConfig, ReferenceConfig, too_small
+from favae.config.evaluation import (
+    LABELLED_CLASSES,
+    EvaluationConfig,
+    GeneratorEvaluationConfig,
+    LabelNetworkName,
+    ReferenceConfig,
+    too_small,
+)
 from favae.config.gan import GeneratorTrainingConfig
 from favae.config.load import Keys, at
 from favae.config.pairs import LabelsConditionConfig, PairsLayoutConfig
@@ -148,6 +155,8 @@ def _misfits(grid: "Grid", job: "Job") -> Iterator[str]:
     if isinstance(protocol, EvaluationConfig) and protocol.synthesis == "prior" and not sizes["latent"]:
         text = f"prior needs a variational autoencoder, which model {model.cell!r} is not; set it to none"
         yield at(("synthesis",), text, job.where, job.sources)
+    if isinstance(protocol, GeneratorEvaluationConfig) and protocol.label_network is not None:
+        yield from _unfit_labels(grid, job, protocol.label_network)
     if job.stage.name in _SAMPLING:
         tokens = model_facts(grid, grid.job("train_cat", job.roles["cat"])).sizes
         if [tokens.get(n) for n in ("codes", "latent_size")] != [sizes[n] for n in ("codes", "latent_size")]:
@@ -157,6 +166,21 @@ def _misfits(grid: "Grid", job: "Job") -> Iterator[str]:
 
     if job.stage.name == "evaluate_captions":
         yield from _unfit_captions(grid, job)
+
+
+def _unfit_labels(grid: "Grid", job: "Job", network: LabelNetworkName) -> Iterator[str]:
+    """A network that finds labels in images, and a data set that has not its classes."""
+    found, wanted = _classes(grid, job), LABELLED_CLASSES[network]
+    if found != wanted:
+        text = f"{network} judges label maps of {wanted} classes, but data set {job.roles['dataset']!r} has {found or 'none'}"
+        yield at(("sets",), f"{text}; leave it out", job.where, job.sources)
+
+
+def _classes(grid: "Grid", job: "Job") -> int:
+    """Classes of the label maps of a job's data set; 0 if it has none."""
+    layout = grid.job("prepare_dataset", job.roles["dataset"]).config.layout  # type: ignore[attr-defined]
+    condition = layout.condition if isinstance(layout, PairsLayoutConfig) else None
+    return condition.classes if isinstance(condition, LabelsConditionConfig) else 0
 
 
 def _unfit_captions(grid: "Grid", job: "Job") -> Iterator[str]:
@@ -184,10 +208,7 @@ def _unfit_segmenter(grid: "Grid", job: "Job", config: SegmenterConfig) -> Itera
     """What the constructor refuses, and a data set without these classes."""
     if problem := segmenter_facts(grid, job).problem:
         yield _line(job, *problem)
-    layout = grid.job("prepare_dataset", job.roles["dataset"]).config.layout  # type: ignore[attr-defined]
-    condition = layout.condition if isinstance(layout, PairsLayoutConfig) else None
-    found = condition.classes if isinstance(condition, LabelsConditionConfig) else 0
-    if found != config.model.classes:
+    if (found := _classes(grid, job)) != config.model.classes:
         text = f"is {config.model.classes}, but data set {job.roles['dataset']!r} has {found or 'no'} classes"
         yield at(("model", "classes"), text, job.where, job.sources)
 

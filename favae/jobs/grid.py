@@ -179,7 +179,6 @@ class Grid:
                 yield from ((job.name, f"{_place(job, problem)}: {problem}") for problem in self._dangling(job))
             if "reference" in job.roles:
                 yield from ((job.name, line) for line in self._unfit_reference(job))
-                yield from ((job.name, line) for line in self._unfit_labels(job))
 
     def _unfit_reference(self, job: Job) -> Iterator[str]:
         """Contradictions between an evaluation and its reference statistics."""
@@ -208,24 +207,9 @@ class Grid:
             text = f"is {config.n}, but the reference {cell!r} has n = {other.config.n}; both must be equal"
             yield at(("n",), text, job.where, job.sources)
 
-    def _unfit_labels(self, job: Job) -> Iterator[str]:
-        """A network that finds labels in images of a data set that has not its classes."""
-        from favae.config.dataset import DatasetConfig
-        from favae.config.evaluation import LABELLED_CLASSES, GeneratorEvaluationConfig
-
-        if not isinstance(job.config, GeneratorEvaluationConfig) or (network := job.config.label_network) is None:
-            return
-        dataset = self.job("prepare_dataset", job.roles["dataset"]).config
-        assert isinstance(dataset, DatasetConfig)
-        classes = getattr(getattr(dataset.layout, "condition", None), "classes", None)
-        if classes != LABELLED_CLASSES[network]:
-            has = "no label maps" if classes is None else f"{classes} classes"
-            text = f"{network} judges label maps of {LABELLED_CLASSES[network]} classes, but {job.roles['dataset']!r} has {has}"
-            yield at(("sets",), f"{text}; leave it out", job.where, job.sources)
-
-    @staticmethod
-    def _dangling(job: Job) -> Iterator[str]:
+    def _dangling(self, job: Job) -> Iterator[str]:
         from favae.config.reporting import FiguresConfig, Published, TablesConfig
+        from favae.jobs.drawable import lacking
         from favae.jobs.facts import gather, metric_request
 
         if isinstance(job.config, TablesConfig):
@@ -237,6 +221,7 @@ class Grid:
             yield from job.config.disagreements(published, job.inputs)
         elif isinstance(job.config, FiguresConfig):
             yield from job.config.disagreements(job.inputs)
+        yield from lacking(self, job)
 
 
 def _unknown_photographs(job: Job) -> Iterator[str]:

@@ -191,9 +191,16 @@ def test_a_reference_to_what_does_not_exist_is_named_with_its_line(
     assert new in (params / file).read_text(encoding="utf-8").splitlines()[int(found[1]) - 1]
 
 
+def test_a_row_at_a_guidance_that_is_not_sampled_is_refused(params: Path) -> None:
+    edit(params / "tables.yaml", "natural-f4-cat, guidance: 3.0}", "natural-f4-cat, guidance: 4.0}")
+    text = r"tables\.yaml.*: row 'CAT, guidance 3': generate_images/natural-f4-cat is sampled at guidance .*3, not 4"
+    with pytest.raises(ConfigError, match=text):
+        Grid("demo").check()
+
+
 def test_a_label_network_must_know_the_classes_of_the_data_set(params: Path) -> None:
     edit(params / "evaluation.yaml", "inception_score, drn_d_105]", "inception_score, upernet_101]")
-    text = r"evaluation\.yaml:\d+: sets: upernet_101 judges label maps of 151 classes, but 'cityscapes' has 35 classes; leave it out"
+    text = r"evaluation\.yaml:\d+: sets: upernet_101 judges label maps of 151 classes, but data set 'cityscapes' has 35; leave it out"
     with pytest.raises(ConfigError, match=text):
         Grid("ffl-gan").check()
 
