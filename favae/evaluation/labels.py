@@ -42,7 +42,8 @@ class LabelScores:
         """`miou`, `accuracy` and `accuracy_including` in percent, with the split; nothing without a network."""
         if self.name is None:
             return {}
-        record = metric_protocol(self.protocol, "miou", network=self.name, seed=self.protocol.seed)
+        own = {name: getattr(self.protocol, name) for name in ("test_mode", "seed")}
+        record = metric_protocol(self.protocol, "miou", network=self.name, **own)
         names = {metric: f"{metric}_{self.protocol.split}" for metric in ("miou", "accuracy", "accuracy_including")}
         if self._network is None or self._confusion is None:
             return {name: not_measured(self._missing[self.name], record) for name in names.values()}

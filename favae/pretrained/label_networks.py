@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from favae.config.evaluation import LabelNetworkName, WeightsConfig, WeightsFileConfig
-from favae.pretrained.weights import load_weights
+from favae.pretrained.weights import MissingWeights, load_catalogue, load_weights
+from favae.runtime import paths
 from favae.runtime.torchvision import ensure_torchvision
 
 # Class ids of Cityscapes in the order of its 19 training ids (cityscapesScripts, helpers/labels.py); the others are void.
 CITYSCAPES_TRAINED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 VOID = 255
+_UNDECLARED = "0" * 64  # no source states the sha256
 LABEL_WEIGHTS: dict[LabelNetworkName, tuple[str, ...]] = {
     "drn_d_105": ("drn_d_105",),
     "drn_d_105_as_generated": ("drn_d_105",),
@@ -221,9 +223,14 @@ def load_label_network(name: LabelNetworkName, catalogue: WeightsConfig | None =
     """The network `name`, frozen, in evaluation mode, on the CPU; nothing is downloaded.
 
     Raises:
-        MissingWeights: a file is missing on this machine.
+        MissingWeights: a file is missing on this machine, or its sha256 is not declared.
         ValueError: a file has not the parameters of the network.
     """
+    catalogue = catalogue or load_catalogue()
+    for declared in (catalogue.weights[entry].files[0] for entry in LABEL_WEIGHTS[name]):
+        if declared.sha256 == _UNDECLARED:
+            todo = f"put the file from {declared.source} into $FAVAE_WEIGHTS, and its sha256 into {paths.params_file('weights')}"
+            raise MissingWeights(f"weights {declared.file} missing: {todo}")
     network = _NETWORKS[name]()
     parts: list[Any] = [network.encoder, network.decoder] if isinstance(network, UperNet101) else [network]
     loaded = [load_weights(entry, catalogue) for entry in LABEL_WEIGHTS[name]]

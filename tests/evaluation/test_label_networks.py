@@ -140,7 +140,7 @@ def test_old_and_synchronised_batch_norms_are_read_and_another_network_is_named(
 
 def test_without_files_the_scores_say_which_one_is_missing() -> None:
     for name in LABELLED_CLASSES:
-        with pytest.raises(MissingWeights, match="missing: put the file from"):
+        with pytest.raises(MissingWeights, match=r"missing: put the file from .*and its sha256 into .*weights\.yaml"):
             load_label_network(name)
         found = LabelScores(GeneratorEvaluationConfig(sets=(name,)), torch.device("cpu")).result()
         assert set(found) == {"miou_test", "accuracy_test", "accuracy_including_test"}
