@@ -49,10 +49,12 @@ def _made(job: Job, threads: int | None, log_file: Path | None) -> Card:
     hashes = input_hashes(job)
     key = content_key(job, hashes)
     if state_of(job)[0] is State.OK and code_of_result(job).is_current and not is_made_from_other(job):
-        log.info("%s: already done, key %s", job.name, key[:12])
-        return read_card(job.card)
+        card = read_card(job.card)
+        if _marks_hold(job, card):
+            log.info("%s: already done, key %s", job.name, key[:12])
+            return card
     spare_dir = paths.spare_dir(job.scale, job.stage.name, job.cell)
-    if not is_made_from_other(job, spare_dir) and (spare := restore_spare(job, key)):
+    if not is_made_from_other(job, spare_dir) and (spare := restore_spare(job, key)) and _marks_hold(job, spare):
         log.info("%s: restored a result that was finished before, key %s", job.name, key[:12])
         return spare
     started = now()
@@ -123,6 +125,16 @@ def _outdated(job: Job) -> tuple[str, ...]:
         return ()
     changed = {other.name for other, state, _ in statuses(job.scale, check="sizes") if state is State.CODE}
     return tuple(sorted(changed & job.inputs.keys()))
+
+
+def _marks_hold(job: Job, card: Card) -> bool:
+    """Whether all results that a table marks as of changed code still are: made again with the same values, they keep its key."""
+    if not job.stage.collects:
+        return True
+    from favae.stages.make_tables import OUTDATED
+
+    marked = card.summary.get(OUTDATED, [])
+    return not marked or set(marked) <= set(_outdated(job))
 
 
 def _empty(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from favae.results.publish import _link_spare, restore_spare
 from favae.results.run_record import read_run_record
 from favae.results.status import State, statuses
 from favae.runtime import paths
-from favae.stages.make_tables import render
+from favae.stages.make_tables import OUTDATED, render
+from favae.stages.runner import _marks_hold
 from favae.sync.audit import audit_bundle
 from favae.sync.publish import publish
 
@@ -204,6 +206,17 @@ def test_tables_mark_numbers_of_results_that_other_code_made(project: Path) -> N
     marks = ("code changed", "[", r"\textsuperscript")  # in words, and as letters of footnotes in Markdown and LaTeX
     assert different and all(any(mark in line for mark in marks) for line in different)
     assert any("code changed" in line for line in different)
+
+
+def test_a_table_is_made_again_when_a_number_that_it_marks_is_current(project: Path, edit: Edit) -> None:
+    """A result that is made again with the same values leaves the table's key as it is."""
+    tables, trained = job("make_tables/all"), "train_autoencoder/celeba-ae-ffl"
+    card = read_card(tables.card)
+    marked = card.model_copy(update={"summary": {**card.summary, OUTDATED: [trained]}})
+    assert _marks_hold(tables, card) and not _marks_hold(tables, marked)
+    of_it = replace(tables, inputs={**tables.inputs, trained: job(trained).card})
+    times_seven(edit)
+    assert _marks_hold(of_it, marked)
 
 
 def test_a_training_that_was_resumed_with_other_code_belongs_to_no_version(project: Path) -> None:
