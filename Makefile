@@ -71,8 +71,9 @@ lint: setup  ## ruff, snakefmt, mypy
 
 # The peer of one benchmark demands an old version of a package that the project needs, so it stands apart, without its dependencies.
 PEERS := $(VENV)/peers
+PEER := stylegan2-pytorch==1.9.0 --hash=sha256:66ba30e2fb1f1d21f3253665bb51e08338859a51cf1b71a79dbc0107bb79b0c9
 peers: setup
-	@test -d $(PEERS)/stylegan2_pytorch || uv pip install --quiet --no-deps --target $(PEERS) stylegan2-pytorch==1.9.0
+	@test -d $(PEERS)/stylegan2_pytorch || echo '$(PEER)' | uv pip install --quiet --no-deps --require-hashes --target $(PEERS) -r -
 
 bench test: export PYTHONPATH := $(CURDIR)/$(PEERS)$(if $(PYTHONPATH),:$(PYTHONPATH))
 bench: peers  ## measure losses, training step, sampling, evaluation and data path compared with other implementations (about ten minutes)

@@ -39,7 +39,7 @@ def test_a_shifted_stripe_has_its_closed_form() -> None:
     assert confusion.miou == pytest.approx((3 / 5 + 11 / 13) / 2) and confusion.accuracy == pytest.approx(14 / 16)
 
 
-def test_a_quarter_of_unknown_pixels_makes_the_including_accuracy_three_quarters() -> None:
+def test_unknown_pixels_count_as_wrong_in_the_including_accuracy() -> None:
     labels = torch.zeros(1, 4, 4, dtype=torch.uint8)
     labels[:, 0] = 255
     confusion = scored(torch.zeros(1, 4, 4, dtype=torch.int64), labels, 2)
