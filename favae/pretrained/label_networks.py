@@ -51,8 +51,8 @@ class DrnD105(LabelNetwork):
 
     Args:
         rows: height to which images are enlarged first; None: not at all. With 1,024 rows (photographs of Cityscapes have as
-            many) others could repeat SPADE's published mIoU (boschresearch/OASIS, issue 18); they and others score at the
-            generated size, 256 rows (issue 5 there).
+            many) a user of OASIS could repeat SPADE's published mIoU (boschresearch/OASIS, issue 18); OASIS itself scores at
+            the generated size, 256 rows (issue 5 there).
     """
 
     classes = len(CITYSCAPES_TRAINED)
