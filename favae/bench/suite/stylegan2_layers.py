@@ -80,6 +80,15 @@ def _features(settings: Settings, channels: int, side: int) -> Tensor:
     return torch.randn(batch, channels, side, side, device=settings.device).requires_grad_()
 
 
+def _modulated(settings: Settings, modulation: Modulation, up: bool) -> tuple[ModulatedConv2d, Tensor, Tensor]:
+    """A layer of as many channels in as out, features [B,I,H,W] and w [B,512]."""
+    torch.manual_seed(0)
+    x = _features(settings, 256, 32)
+    w = torch.randn(len(x), _WIDTH_OF_W, device=settings.device).requires_grad_()
+    layer = ModulatedConv2d(x.shape[1], x.shape[1], 3, _WIDTH_OF_W, up=up, modulation=modulation)
+    return layer.to(settings.device), x, w
+
+
 def _with_gradients(run: Callable[[], Tensor], of: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
     """Output of `run` and the gradients of the mean of its squares."""
 
@@ -97,12 +106,8 @@ def _work(ours: Callable[[], list[Tensor]], peer: Callable[[], list[Tensor]]) ->
 def _against_published(modulation: Modulation) -> Callable[[Settings], AbstractContextManager[Work]]:
     @contextmanager
     def build(settings: Settings) -> Iterator[Work]:
-        torch.manual_seed(0)
-        x = _features(settings, 256, 32)
-        channels = x.shape[1]
-        w = torch.randn(len(x), _WIDTH_OF_W, device=settings.device).requires_grad_()
-        ours = ModulatedConv2d(channels, channels, 3, _WIDTH_OF_W, modulation=modulation).to(settings.device)
-        published = published_convolution()(channels, channels, 3).to(settings.device)
+        ours, x, w = _modulated(settings, modulation, up=False)
+        published = published_convolution()(x.shape[1], x.shape[1], 3).to(settings.device)
         with torch.no_grad():  # demodulation removes the factor, but for an epsilon of 1e-8
             published.weight.copy_(ours.weight * ours.scale)
         peer = _with_gradients(lambda: published(x, ours.to_style(w) - 1.0), [x, w])
@@ -114,11 +119,7 @@ def _against_published(modulation: Modulation) -> Callable[[Settings], AbstractC
 def _against_plain(modulation: Modulation) -> Callable[[Settings], AbstractContextManager[Work]]:
     @contextmanager
     def build(settings: Settings) -> Iterator[Work]:
-        torch.manual_seed(0)
-        x = _features(settings, 256, 32)
-        channels = x.shape[1]
-        w = torch.randn(len(x), _WIDTH_OF_W, device=settings.device).requires_grad_()
-        layer = ModulatedConv2d(channels, channels, 3, _WIDTH_OF_W, up=True, modulation=modulation).to(settings.device)
+        layer, x, w = _modulated(settings, modulation, up=True)
         of = [x, w, layer.weight]
         yield _work(
             _with_gradients(lambda: layer(x, w), of), _with_gradients(lambda: plain_convolution(layer, x, w), of)
