@@ -1,1 +1,1 @@
-"""Networks trained elsewhere: declared weights, LPIPS, feature networks. Training and evaluation both use them."""
+"""Networks trained elsewhere: declared weights, LPIPS, feature and label networks. Training and evaluation both use them."""
