@@ -79,6 +79,12 @@ class Source:
         printed = self.locate(paths.report_dir(self.scale, "tables"))
         return Results.of(self.grid.job("make_tables", "all"), self.locate, printed)
 
+    def results_of(self, figure: FigureConfig) -> Results:
+        """Result files of what a figure shows."""
+        shown = {run for series in figure.series for run in series.runs}
+        folders = {run: self.locate(paths.card(self.scale, *run.split("/"))).parent for run in shown}
+        return Results(self.scale, folders, self.locate)
+
     def _job(self, stage: str) -> Job:
         job = self.grid.job(stage, "all")
         return job.with_parameters(read_card(self.locate(job.card)).parameters)

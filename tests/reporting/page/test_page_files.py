@@ -168,6 +168,8 @@ def test_published_results_of_all_scales_make_one_site(tmp_path: Path) -> None:
     stft = (tmp_path / "site/stft/index.html").read_text()  # its examples are not in git, its figures are
     assert "Example images of 19 evaluations are not shown" in stft and "reports/stft/manifest.json" in stft
     assert 'src="figures/latent_grid.png"' in stft and (tmp_path / "site/stft/figures/latent_grid.png").exists()
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", stft)
+    assert sum("All weights are of step 60,000." in caption for caption in captions) == 3
 
 
 def test_every_file_of_the_page_is_in_the_wheel() -> None:
