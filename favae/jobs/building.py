@@ -93,28 +93,37 @@ class _Passed(NamedTuple):
     reconstruction: Tensor
 
 
-@cache
-def _pass(model_json: str, model: "_Unhashed") -> _Passed:
-    """Cached, because rows of a table share a model and differ only in their losses."""
-    favae, image = model.favae, _image(model.favae.config)
-    encoding, encoder = counted([favae.encoder], lambda: favae.encode(image))
-    quantized, quantizer = counted([favae.quantizer], lambda: favae.quantize(encoding.z, update_codebook=False))
-    decoding, decoder = counted([favae.decoder], lambda: favae.decode(quantized.z))
-    pairs = list(zip(encoding.taps, reversed(decoding.complements), strict=False))
-    return _Passed({"encoder": encoder, "quantizer": quantizer, "decoder": decoder}, pairs, decoding.image)
+class _Played(NamedTuple):
+    """A generator and its discriminator after one forward pass."""
+
+    costs: dict[str, ModuleCost]
+    fake: Tensor
+    sizes: dict[str, int]
 
 
 class _Unhashed:
-    """Wraps a network, so that it is not part of a cache key."""
+    """Wraps what is not to be part of a cache key."""
 
-    def __init__(self, favae: FAVAE) -> None:
-        self.favae = favae
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Unhashed)
 
     def __hash__(self) -> int:
         return 0
+
+
+@cache
+def _pass(model_json: str, model: _Unhashed) -> _Passed:
+    """Cached, because rows of a table share a model and differ only in their losses."""
+    favae: FAVAE = model.value
+    image = _image(favae.config)
+    encoding, encoder = counted([favae.encoder], lambda: favae.encode(image))
+    quantized, quantizer = counted([favae.quantizer], lambda: favae.quantize(encoding.z, update_codebook=False))
+    decoding, decoder = counted([favae.decoder], lambda: favae.decode(quantized.z))
+    pairs = list(zip(encoding.taps, reversed(decoding.complements), strict=False))
+    return _Passed({"encoder": encoder, "quantizer": quantizer, "decoder": decoder}, pairs, decoding.image)
 
 
 def _image(config: dict[str, Any]) -> Tensor:
@@ -221,17 +230,28 @@ def _lpips_metric(subject: tuple[LpipsNet, int]) -> Facts:
         return _lpips(subject)
 
 
-def _style_networks(config: StyleGan2Config) -> GanNetworks:
-    with _refusing("objective", "path_length"):
-        stylegan2.build_path_length(config)
-    return stylegan2.build_networks(config)
-
-
 def _generator(config: GeneratorTrainingConfig) -> Facts:
     """A generator, its discriminator, and the terms of its objective."""
-    networks = _NETWORKS[type(config)](config)
-    height, width = image_size(config.model.given())  # type: ignore[attr-defined]
-    model = complete(config.model.given())  # type: ignore[attr-defined]
+    if isinstance(config, StyleGan2Config):
+        with _refusing("objective", "path_length"):
+            stylegan2.build_path_length(config)
+    given = config.given()
+    played = _play(canonical_json([given["model"], given.get("discriminator")]), _Unhashed(config))
+    adversarial_loss(config.objective.adversarial)  # type: ignore[attr-defined]
+    costs, fake = dict(played.costs), played.fake
+    for name, term in build_terms(config.objective.terms, 2.0, _Bare()).items():
+        with _refusing("objective", "terms", name):
+            costs[f"term {name}"] = counted([term], lambda term=term: term(fake, fake.detach()))[1]  # type: ignore[misc]
+    return Facts(costs, played.sizes)
+
+
+@cache
+def _play(networks_json: str, training: _Unhashed) -> _Played:
+    """Cached, because trainings share their networks and differ only in their losses and data."""
+    config = training.value
+    networks: GanNetworks = _NETWORKS[type(config)](config)
+    height, width = image_size(config.model.given())
+    model = complete(config.model.given())
     inputs = int(model.get("in_channels") or model.get("map_channels") or 0)
     channels = int(model.get("out_channels") or model.get("image_channels") or 0)
     condition = torch.zeros(_BATCH, inputs, height, width) if inputs else torch.zeros(_BATCH, model["z"])
@@ -241,13 +261,9 @@ def _generator(config: GeneratorTrainingConfig) -> Facts:
     seen = (condition, fake.detach()) if inputs else (fake.detach(),)
     with _refusing("discriminator"):
         costs["discriminator"] = _counted_apart(networks.discriminator, lambda: networks.discriminator(*seen))[1]
-    adversarial_loss(config.objective.adversarial)  # type: ignore[attr-defined]
-    for name, term in build_terms(config.objective.terms, 2.0, _Bare()).items():
-        with _refusing("objective", "terms", name):
-            costs[f"term {name}"] = counted([term], lambda term=term: term(fake, fake.detach()))[1]  # type: ignore[misc]
     sizes = {"image_size": height, "image_width": width, "image_channels": channels, "condition_channels": inputs}
     group = getattr(networks.discriminator, "group", 1)
-    return Facts(costs, {**sizes, "group": group, "latent": 0, "codes": 0, "latent_size": 0})
+    return _Played(costs, fake, {**sizes, "group": group, "latent": 0, "codes": 0, "latent_size": 0})
 
 
 def _copy(config: CopyConfig) -> Facts:
@@ -278,7 +294,7 @@ def _counted_apart(module: nn.Module, run: Callable[[], R]) -> tuple[R, ModuleCo
 _NETWORKS: dict[type[Schema], Callable[[Any], GanNetworks]] = {
     Pix2PixConfig: pix2pix.build_networks,
     SpadeConfig: spade.build_networks,
-    StyleGan2Config: _style_networks,
+    StyleGan2Config: stylegan2.build_networks,
 }
 
 
