@@ -1,5 +1,6 @@
 """MLflow's database: broken, it is replaced; of another folder, it is corrected; a deleted experiment comes back."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -36,30 +37,40 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def opened(uri: str = URI) -> subprocess.CompletedProcess[str]:
     """Open the experiment in a process of its own, as each command does."""
-    return subprocess.run(
-        [sys.executable, "-c", OPEN.format(uri=uri)], capture_output=True, text=True, env=environment(), check=False
-    )
+    return call(Path.cwd(), "python", "-c", OPEN.format(uri=uri), check=False)
 
 
-def _half(path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that MLflow made, which takes it some seconds."""
+    folder = tmp_path_factory.mktemp("whole")
+    with contextlib.chdir(folder):
+        path = database_file(URI)
+        assert path is not None
+        path.parent.mkdir(parents=True)
+        assert opened().returncode == 0
+    return folder / path
+
+
+def _half(path: Path, whole: Path) -> None:
     """What a migration leaves that is killed early."""
     with closing(sqlite3.connect(path)) as half, half:
         half.execute("create table experiments (experiment_id integer, name text)")
         half.execute("create table alembic_version (version_num text)")
 
 
-def _tables_without_the_last_steps(path: Path) -> None:
+def _tables_without_the_last_steps(path: Path, whole: Path) -> None:
     """What one leaves that is killed late: the tables are there, the version is an early one."""
-    opened()
+    shutil.copy(whole, path)
     with closing(sqlite3.connect(path)) as half, half:
         half.execute("update alembic_version set version_num = '451aebb31d03'")
 
 
-def _after(*statements: str) -> Callable[[Path], None]:
+def _after(*statements: str) -> Callable[[Path, Path], None]:
     """A database with a run on which somebody executed these statements."""
 
-    def damage(path: Path) -> None:
-        opened()
+    def damage(path: Path, whole: Path) -> None:
+        shutil.copy(whole, path)
         with closing(sqlite3.connect(path)) as half, half:
             half.execute("insert into runs (run_uuid, experiment_id, lifecycle_stage) values ('r', 1, 'active')")
             for statement in statements:
@@ -71,9 +82,9 @@ def _after(*statements: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     "broken",
     [
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(b"<html>" * 1000),
-        lambda path: path.write_bytes(b"SQLite format 3\0" + b"\7" * 5000),
+        lambda path, _: path.write_bytes(b""),
+        lambda path, _: path.write_bytes(b"<html>" * 1000),
+        lambda path, _: path.write_bytes(b"SQLite format 3\0" + b"\7" * 5000),
         _half,
         _tables_without_the_last_steps,
         _after("drop table latest_metrics"),
@@ -83,8 +94,8 @@ def _after(*statements: str) -> Callable[[Path], None]:
         _after("delete from alembic_version"),
     ],
 )
-def test_a_broken_database_is_set_aside_and_made_anew(database: Path, broken) -> None:
-    broken(database)
+def test_a_broken_database_is_set_aside_and_made_anew(database: Path, whole: Path, broken) -> None:
+    broken(database, whole)
     content = database.read_bytes()
     done = opened()
     assert done.returncode == 0, done.stderr
@@ -103,8 +114,8 @@ def test_a_folder_in_place_of_the_database_is_set_aside(database: Path) -> None:
     assert database.is_file() and database.with_name("mlflow.db.aside-1").is_dir()
 
 
-def test_an_audit_names_what_the_database_lacks_and_changes_nothing(database: Path) -> None:
-    _after("drop table trace_info")(database)
+def test_an_audit_names_what_the_database_lacks_and_changes_nothing(database: Path, whole: Path) -> None:
+    _after("drop table trace_info")(database, whole)
     content = database.read_bytes()
     with pytest.raises(
         Unreachable, match=r"it is damaged \(it lacks the table trace_info\); `favae mlflow-sync` makes"
@@ -137,8 +148,8 @@ def test_a_full_disk_leaves_no_half_of_a_database(database: Path) -> None:
     assert opened().returncode == 0
 
 
-def test_a_whole_database_that_another_version_made_is_never_set_aside(database: Path) -> None:
-    opened()
+def test_a_whole_database_that_another_version_made_is_never_set_aside(database: Path, whole: Path) -> None:
+    shutil.copy(whole, database)
     with closing(sqlite3.connect(database)) as old, old:
         old.execute("insert into runs (run_uuid, experiment_id, lifecycle_stage) values ('r', 1, 'active')")
         old.execute("update alembic_version set version_num = '451aebb31d03'")
@@ -153,7 +164,8 @@ def test_a_whole_database_that_another_version_made_is_never_set_aside(database:
     assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
 
 
-def test_a_deleted_experiment_is_restored(database: Path) -> None:
+def test_a_deleted_experiment_is_restored(database: Path, whole: Path) -> None:
+    shutil.copy(whole, database)
     identifier = opened().stdout.strip()
     client = MlflowClient(f"sqlite:///{database.absolute()}")  # not as others spell it: MLflow keeps what it opened
     client.delete_experiment(identifier)

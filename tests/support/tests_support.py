@@ -1,7 +1,8 @@
 """Throw-away projects: the real Snakefile and rules with separate parameters for the tests, run by the real commands."""
 
+import atexit
 import contextlib
-import multiprocessing
+import functools
 import os
 import re
 import shutil
@@ -10,15 +11,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import forked
+
 from favae.jobs.grid import Grid
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _COPIED = ("Snakefile", "dvc.yaml", "workflow", "constraints.txt", ".dvc/config", ".dvcignore", ".gitignore")
 _OWN = Path(__file__).parent / "project/params"
 _FACTS = ("published.yaml", "weights.yaml")  # lists of the project that the tests need too
-
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["snakemake.cli"])
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -33,9 +33,13 @@ def call(
     project: Path, *command: str, check: bool = True, timeout: float = 300, **extra: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in the project; on failure the whole output is in the assertion."""
-    done = subprocess.run(
-        command, cwd=project, env=environment(**extra), capture_output=True, text=True, timeout=timeout, check=False
-    )
+    variables = environment(**extra)
+    if forked.can_run(command[0], variables):
+        done = forked.run(project, command, variables, timeout)
+    else:
+        done = subprocess.run(
+            command, cwd=project, env=variables, capture_output=True, text=True, timeout=timeout, check=False
+        )
     if check:
         assert done.returncode == 0, f"{' '.join(command)} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
@@ -52,8 +56,16 @@ def write_params(project: Path, *, product: bool = False) -> None:
 
 
 def copy_project(target: Path, *, product: bool = False) -> Path:
-    """Copy what a clone has (not results) with `write_params`, make it a git and DVC repository."""
-    target.mkdir(parents=True)
+    """A clone of the project without results, with `write_params`: a git and DVC repository, made once per process."""
+    return Path(shutil.copytree(_clone(product), target, symlinks=True))
+
+
+@functools.cache
+def _clone(product: bool) -> Path:
+    folder = tempfile.mkdtemp(prefix="favae-clone-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    target = Path(folder) / "project"
+    target.mkdir()
     write_params(target, product=product)
     for name in _COPIED:
         source = ROOT / name
@@ -90,26 +102,9 @@ def states(project: Path) -> dict[str, str]:
 
 
 def plan(project: Path, *arguments: str, **extra: str) -> str:
-    """Output of `snakemake -n`, in a process that has already imported it, which takes most of its time."""
-    with tempfile.NamedTemporaryFile("r") as output:
-        process = _FORKS.Process(target=_plan, args=(project, arguments, output.name, environment(**extra)))
-        process.start()
-        process.join(300)
-        said = output.read()
-    assert process.exitcode == 0, f"snakemake -n -> {process.exitcode}\n{said}"
-    return said
-
-
-def _plan(project: Path, arguments: tuple[str, ...], output: str, variables: dict[str, str]) -> None:
-    from snakemake.cli import main
-
-    with open(output, "w") as file:  # noqa: PTH123 (its descriptor replaces those of this process)
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    os.chdir(project)
-    os.environ.clear()
-    os.environ.update(variables)
-    main(["-n", *arguments])
+    """Output of `snakemake -n`."""
+    done = call(project, "snakemake", "-n", *arguments, **extra)
+    return done.stdout + done.stderr
 
 
 def planned(project: Path, *arguments: str, **extra: str) -> set[str]:
