@@ -25,7 +25,7 @@ from favae.models.spade import MultiscaleDiscriminator
 from favae.models.style_discriminator import StyleDiscriminator
 from favae.text import LearnedText, WordTokenizer
 
-bounded = settings(max_examples=66, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=33, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 TRAINING = {"seed": 0, "batch_size": 2, "length": "1 step", "validate_every": "1 step", "checkpoint_every": "1 step"}
 
 

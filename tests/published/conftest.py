@@ -31,11 +31,19 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield from work_in_copy(made, tmp_path / "project", monkeypatch)
 
 
-@pytest.fixture
-def clone(project: Path) -> Path:
-    """What a stranger has: parameters and published results, nothing in `data/`."""
+@pytest.fixture(scope="session")
+def shipped(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parameters and published results, without `data/`; not to be changed."""
     from favae.sync.publish import publish
 
-    publish("tiny")
-    shutil.rmtree(project / "data")
-    return project
+    with pytest.MonkeyPatch.context() as patch:
+        for root in work_in_copy(made, tmp_path_factory.mktemp("shipped") / "project", patch):
+            publish("tiny")
+            shutil.rmtree(root / "data")
+    return root
+
+
+@pytest.fixture
+def clone(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What a stranger has: parameters and published results, nothing in `data/`."""
+    yield from work_in_copy(shipped, tmp_path / "project", monkeypatch)

@@ -64,6 +64,7 @@ def test_the_validator_of_the_profile_finds_nothing(clone: Path, offline: None, 
     assert issues(BUNDLE, tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_it_finds_nothing_in_what_this_repository_publishes(folder: Path, offline: None, tmp_path: Path) -> None:
     assert issues(folder, tmp_path) == []
