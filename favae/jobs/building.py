@@ -11,7 +11,9 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from favae.config.base import Schema
@@ -50,8 +52,20 @@ _BATCH = 2  # some normalisation layers reject a batch of one image
 
 def build(kind: str, subject: Any) -> Facts:
     """Build the subject of a request, run one forward pass and all losses. Raises BadKey if any of this is rejected."""
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutValues():
         return _BUILDERS[kind](subject)
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Leaves out what would only set values: initialisation, and the power iterations of spectral norm (15 per layer)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if func is F.normalize and given.get("out") is not None:
+            return given["out"]
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 @contextmanager

@@ -128,6 +128,7 @@ def test_floor_counts_operations() -> None:
     assert len(rows) == 9 and all(float(row[6]) > 0 for row in rows[3:])
 
 
+@pytest.mark.slow
 def test_scaling_measures_a_point_in_its_own_process() -> None:
     ((_, *rows),) = tables(command("--quick", "--threads", "1", "scaling")).values()
     assert len(rows) == 1 and all(float(cell) > 0 for cell in rows[0][1:3])
@@ -165,6 +166,7 @@ def test_the_growth_of_the_workflow_is_measured_in_a_copy() -> None:
     assert all(float(row[header.index("CPU seconds")]) > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_reconstruction_of_a_photograph_is_measured_as_a_user_runs_it() -> None:
     ((header, *rows),) = tables(command("--quick", "--threads", "1", "photo")).values()
     assert [row[0] for row in rows] == ["700 x 600"]

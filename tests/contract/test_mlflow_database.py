@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from tests_support import call, environment
 
-from favae.sync.database import database_file
+from favae.sync.database import damage, database_file
 from favae.sync.experiment import Unreachable, open_experiment, read_runs
 from favae.sync.secrets import shown, without_secrets
 
@@ -79,23 +79,32 @@ def _after(*statements: str) -> Callable[[Path, Path], None]:
     return damage
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        lambda path, _: path.write_bytes(b""),
-        lambda path, _: path.write_bytes(b"<html>" * 1000),
-        lambda path, _: path.write_bytes(b"SQLite format 3\0" + b"\7" * 5000),
-        _half,
-        _tables_without_the_last_steps,
-        _after("drop table latest_metrics"),
-        _after("drop table metrics", "create table metrics (key text, value float)"),  # as MLflow makes it again
-        _after("alter table datasets drop column dataset_profile"),
-        _after("drop table alembic_version"),
-        _after("delete from alembic_version"),
-    ],
-)
-def test_a_broken_database_is_set_aside_and_made_anew(database: Path, whole: Path, broken) -> None:
-    broken(database, whole)
+BROKEN = {
+    "empty": lambda path, _: path.write_bytes(b""),
+    "another file": lambda path, _: path.write_bytes(b"<html>" * 1000),
+    "a torn file": lambda path, _: path.write_bytes(b"SQLite format 3\0" + b"\7" * 5000),
+    "killed early": _half,
+    "killed late": _tables_without_the_last_steps,
+    "without a table": _after("drop table latest_metrics"),
+    "with an old table": _after(
+        "drop table metrics", "create table metrics (key text, value float)"
+    ),  # as MLflow makes it
+    "without a column": _after("alter table datasets drop column dataset_profile"),
+    "without versions": _after("drop table alembic_version"),
+    "without a version": _after("delete from alembic_version"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_database_is_recognised(database: Path, whole: Path, broken: str) -> None:
+    BROKEN[broken](database, whole)
+    assert damage(whole, "ro") is None
+    assert damage(database, "rw")
+
+
+@pytest.mark.parametrize("broken", ["a torn file", "killed early", "with an old table"])
+def test_a_broken_database_is_set_aside_and_made_anew(database: Path, whole: Path, broken: str) -> None:
+    BROKEN[broken](database, whole)
     content = database.read_bytes()
     done = opened()
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from tests_support import call, planned
 
@@ -23,6 +24,7 @@ def write_image(path: Path, seed: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
+@pytest.mark.slow
 def test_added_and_removed_raw_files_are_named_and_absent_raw_data_are_no_change(project: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     (raw / "mine").mkdir(parents=True)

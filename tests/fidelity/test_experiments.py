@@ -67,6 +67,7 @@ def test_the_grid_has_the_published_experiments_and_what_was_added_is_not_called
         assert not names_of_rows(trained.recipe).get(trained.row, RowNames()).published, name
 
 
+@pytest.mark.slow
 def test_snakemake_would_run_exactly_these(paper: Grid, tmp_path: Path) -> None:
     """A dry run of a project in which nothing has run yet."""
     project = copy_project(tmp_path / "project", product=True)

@@ -117,6 +117,7 @@ def faces() -> tuple[Tensor, list[list[str]]]:
     return torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).contiguous(), captions
 
 
+@pytest.mark.slow
 def test_captions_draw_their_own_faces_through_a_trained_favae(
     faces: tuple[Tensor, list[list[str]]], tiny_spec: Specs, val: PreparedSplit
 ) -> None:

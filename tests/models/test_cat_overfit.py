@@ -50,6 +50,7 @@ def train(tokens, captions, steps=250):
     return cat.eval(), text.eval()
 
 
+@pytest.mark.slow
 def test_captions_select_their_images(faces):
     tokens, captions = faces
     cat, text = train(tokens, captions)

@@ -84,7 +84,7 @@ def _clone(product: bool) -> Path:
         ("git", "config", "user.name", "test"),
         ("git", "add", "-A"),
         ("git", "commit", "-qm", "start"),
-        ("favae", "check"),  # leaves the facts about the networks, which take seconds to count
+        ("favae", "check"),  # leaves the facts about the networks of its active scale, which take seconds to count
     ):
         call(target, *command)
     return target

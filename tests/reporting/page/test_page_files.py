@@ -155,6 +155,7 @@ def test_what_a_user_added_to_the_folder_of_a_page_is_not_removed_with_it(projec
     assert Path("site/CNAME").exists()
 
 
+@pytest.mark.slow
 def test_published_results_of_all_scales_make_one_site(tmp_path: Path) -> None:
     said = call(ROOT, "favae", "page", "--all", "--out", str(tmp_path / "site")).stdout
     assert str(tmp_path / "site/index.html") in said
