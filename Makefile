@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml $(LOCKED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^torch==[^ ]*' $(LOCKED))"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --excludes $(VENV)/torch.txt -r $(LOCKED)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	$(BIN)/python -m pip check --disable-pip-version-check
+	$(BIN)/python -I -m pip check --disable-pip-version-check
 	@touch $(STAMP)
 
 demo: setup  ## the whole DAG, small, on real photographs; tables and figures in data/demo/reports
