@@ -57,7 +57,7 @@ MAY_FIND_PROBLEMS = ("favae plan", "favae audit", "favae publish tiny", "favae c
 
 def _inside(project: Path, command: str, watched: Path) -> subprocess.CompletedProcess[str]:
     """Run a command where no network interface is, recording what it tries to reach."""
-    trace = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-e", "signal=none", "-o", f"{watched}.kernel"]
+    trace = ["strace", "-fqq", "--seccomp-bpf", "-etrace=connect,sendto", "-esignal=none", f"-o{watched}.kernel"]
     # SLURM's own client, where it is installed without a configuration, asks DNS for its cluster.
     no_slurm = watched.parent / "no-slurm"
     no_slurm.mkdir(exist_ok=True)
