@@ -102,7 +102,12 @@ def test_a_broken_database_is_recognised(database: Path, whole: Path, broken: st
     assert damage(database, "rw")
 
 
-@pytest.mark.parametrize("broken", ["a torn file", "killed early", "with an old table"])
+QUICK = ("a torn file", "killed early", "with an old table")
+
+
+@pytest.mark.parametrize(
+    "broken", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BROKEN]
+)
 def test_a_broken_database_is_set_aside_and_made_anew(database: Path, whole: Path, broken: str) -> None:
     BROKEN[broken](database, whole)
     content = database.read_bytes()
