@@ -91,7 +91,7 @@ def uses_cuda() -> bool:
 
 
 def emulates_bf16() -> bool:
-    """Whether a training here runs on a CPU that computes bf16 in software: fp32 is then many times faster."""
+    """Whether a training here runs on a CPU that computes bf16 in software (`runtime.bf16`)."""
     return not torch.cuda.is_available() and torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
 
 

@@ -1,11 +1,12 @@
 """Calling a stage: its context (folders and threads) and its parameters."""
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, overload
 
 from favae.config.base import Schema
+from favae.config.training import TrainingConfig
 from favae.jobs.grid import Job
 from favae.results.publish import Outcome
 
@@ -44,4 +45,15 @@ def config_of(job: Job, *schemas: type[Schema]) -> Schema:
 
 def run_stage(job: Job, context: Context) -> Outcome:
     """Run `job` in this process: calls `run` of the module with the name of its stage."""
-    return importlib.import_module(f"favae.stages.{job.stage.name}").run(job, context)
+    run = importlib.import_module(f"favae.stages.{job.stage.name}").run
+    training: TrainingConfig | None = getattr(job.config, "training", None)
+    if training is None or training.precision != "bf16" or training.compile:  # a compiled network is one operation
+        return run(job, context)
+    from favae.runtime.bf16 import NOTE, ProductsInFp32  # late: they import torch, which some stages do not need
+    from favae.runtime.cpu import emulates_bf16
+
+    if not emulates_bf16():
+        return run(job, context)
+    with ProductsInFp32():
+        outcome: Outcome = run(job, context)
+    return replace(outcome, device=f"{outcome.device}, {NOTE}")

@@ -147,7 +147,6 @@ def _work(job: Job, context: Context) -> Outcome:
     training: TrainingConfig | None = getattr(job.config, "training", None)
     if training is None:
         return run_stage(job, context)
-    _warn_of_emulation(job, training)
     several = training.ranks > 1
     threads = training.ranks * training.threads if several else context.threads
     file = paths.usage(job.scale, job.stage.name, job.cell)
@@ -157,14 +156,3 @@ def _work(job: Job, context: Context) -> Outcome:
         from favae.stages.launch import train_on_ranks  # late: it imports torch, which some stages do not need
 
         return train_on_ranks(job, context, training)
-
-
-def _warn_of_emulation(job: Job, training: TrainingConfig) -> None:
-    from favae.runtime.cpu import emulates_bf16  # late: it imports torch, which some stages do not need
-
-    if training.precision == "bf16" and emulates_bf16():
-        log.warning(
-            "%s: this processor has no AVX-512 and computes bf16 in software, many times slower than fp32: train on a "
-            "GPU or on another processor, or set training.precision: fp32",
-            job.name,
-        )
