@@ -15,7 +15,7 @@ from snakemake.settings.enums import Quietness
 from favae.config import ConfigError
 from favae.jobs.grid import load_grid
 from favae.jobs.requests import group_of, read_site, request_names, request_of
-from favae.jobs.resources import resources_of
+from favae.jobs.resources import hours_ahead, resources_of
 from favae.jobs.stages import STAGES
 from favae.sync.dvc_entries import refuse_conflict
 from favae.sync.dvc_repro import restore_deleted, run_together

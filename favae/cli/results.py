@@ -157,8 +157,9 @@ def compare(
 ) -> None:
     """Your own results (data/SCALE) beside the published ones (reports/SCALE): number by number, then claim by claim.
 
-    A number is equal to the bit, within the spread over seeds (of a single seed: within the interval over images),
-    outside, or not comparable. Exits 0 only if something is comparable, nothing is outside, and no claim is reversed.
+    A number is equal to the bit, within the spread over seeds, outside of it, or not comparable. Of a single seed, it is
+    within the interval over images, or not decided. Exits 0 only if all that is comparable is equal or within, and no
+    claim is reversed.
 
     Example: favae compare demo
     """

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 from favae.config.dataset import DatasetConfig
 from favae.config.training import TrainingConfig
@@ -47,15 +48,39 @@ def resources_of(job: Job) -> Resources:
         # Cutting a few photographs takes little time, and requesting all cores would delay all other jobs.
         tiles = isinstance(job.config, DatasetConfig) and job.config.layout.kind == "tiles"
         return Resources(1 if tiles else _PREPARE_THREADS, 4 * _BASE_MB, 8 * 60, 0)
-    grid = load_grid(job.scale)
-    sizes = {**dict.fromkeys(grid.cells("prepare_dataset"), _NOMINAL), **known_sizes(grid)}
-    expected = estimate(grid, job, sizes)
+    expected = _expected(job)
     training: TrainingConfig | None = getattr(job.config, "training", None)
     ranks, threads = (training.ranks, training.threads) if training else (1, 1)
     memory = _BASE_MB + ranks * _host_megabytes(expected)
     return Resources(
         threads * ranks, memory, _minutes(expected, ranks, resumes=job.stage.resumes), ranks, job.stage.resumes
     )
+
+
+@cache
+def _expected(job: Job) -> Estimate:
+    grid = load_grid(job.scale)
+    return estimate(grid, job, {**dict.fromkeys(grid.cells("prepare_dataset"), _NOMINAL), **known_sizes(grid)})
+
+
+@cache
+def hours_ahead(job: Job) -> float:
+    """Estimated GPU hours of the longest chain of jobs that begins with `job`.
+
+    The job with the most is started first: if the longest chain began last, it would run alone at the end.
+    """
+    after = (hours_ahead(reader) for reader in _readers(load_grid(job.scale)).get(job.card, ()))
+    return _expected(job).gpu_hours + max(after, default=0.0)
+
+
+@cache
+def _readers(grid: Grid) -> Mapping[Path, list[Job]]:
+    """The jobs that read each card."""
+    readers: dict[Path, list[Job]] = {}
+    for job in grid:
+        for card in job.inputs.values():
+            readers.setdefault(card, []).append(job)
+    return readers
 
 
 @cache

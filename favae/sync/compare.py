@@ -19,7 +19,7 @@ from favae.results.cards import read_card
 from favae.results.diff import first_difference
 from favae.runtime import paths
 
-Word = Literal["equal", "within", "outside", "not comparable"]
+Word = Literal["equal", "within", "not decided", "outside", "not comparable"]
 _WORKERS = ("ranks", "threads")  # of a training: they divide its work and do not change its result
 
 
@@ -62,13 +62,14 @@ class ScaleComparison:
 
     @property
     def reproduced(self) -> bool:
-        """Whether something is comparable, no number is outside, and no claim is reversed."""
+        """Whether something is comparable, every such number is decided, none is outside, and no claim is reversed."""
         counts = self.counts
-        return (
-            counts["equal"] + counts["within"] > 0
-            and not counts["outside"]
-            and not any(c.reversed for c in self.claims)
-        )
+        return counts["equal"] + counts["within"] > 0 and not counts["not decided"] and not self.differs
+
+    @property
+    def differs(self) -> bool:
+        """Whether a number is outside or a claim is reversed."""
+        return self.counts["outside"] > 0 or any(claim.reversed for claim in self.claims)
 
     def lines(self) -> Iterator[str]:
         """One line per number, then one per claim."""
@@ -84,10 +85,18 @@ class ScaleComparison:
         turned = sum(claim.reversed for claim in self.claims)
         return [
             f"{len(self.numbers)} numbers: {counts['equal']} equal to the bit, {counts['within']} within the spread, "
-            f"{counts['outside']} outside, {counts['not comparable']} not comparable",
+            f"{counts['not decided']} not decided, {counts['outside']} outside, {counts['not comparable']} not comparable",
             f"{len(self.claims)} claims: {same} with the verdict of the published results, {turned} reversed",
-            f"{self.scale}: {'reproduced' if self.reproduced else 'not reproduced'}",
+            f"{self.scale}: {self._conclusion()}",
         ]
+
+    def _conclusion(self) -> str:
+        if self.reproduced:
+            return "reproduced"
+        undecided = self.counts["not decided"]
+        if self.differs or not undecided:
+            return "not reproduced"
+        return f"not decided: {undecided} numbers of one training each differ by more than test images do; more seeds would tell"
 
 
 def _shown(value: float | None) -> str:
@@ -170,9 +179,9 @@ def _judge(
     if images is None:
         return "not comparable", "one seed, and no published values per image"
     interval = mean_over_images(images)
-    return (
-        "within" if interval.contains(mine[0]) else "outside"
-    ), f"one seed; published mean over images {_ends(interval)}"
+    within = interval.contains(mine[0])
+    more = "" if within else "; the spread over seeds, which is not known, may be wider"
+    return ("within" if within else "not decided"), f"one seed; published mean over images {_ends(interval)}{more}"
 
 
 def _ends(interval: Any) -> str:

@@ -1,4 +1,4 @@
-"""Own results beside the published ones: equal, within the spread, outside or not comparable; claims keep their verdict."""
+"""Own results beside the published ones: equal, within the spread, outside, not decided, not comparable; claims keep their verdict."""
 
 import json
 import shutil
@@ -74,14 +74,18 @@ def test_of_one_seed_a_difference_within_the_interval_over_images_is_none(publis
     assert result.reproduced
 
 
-def test_a_difference_beyond_the_interval_is_outside_and_the_exit_code_says_so(published: Path) -> None:
-    change(CELL, "psnr_test", value=value(CELL) + 5)
-    result = compare("tiny")
-    assert line(result, PSNR).word == "outside"
+def closing_of_a_difference() -> list[str]:
+    """What the command prints of results that are not reproduced: its exit code is 1."""
     done = CliRunner().invoke(app, ["compare", "tiny", "--brief"])
     assert done.exit_code == 1
-    assert done.stdout.splitlines()[-1] == "tiny: not reproduced"
     assert len(done.stdout.splitlines()) == 3
+    return done.stdout.splitlines()
+
+
+def test_of_one_seed_a_difference_beyond_the_interval_over_images_is_not_decided(published: Path) -> None:
+    change(CELL, "psnr_test", value=value(CELL) + 5)
+    assert line(compare("tiny"), PSNR).word == "not decided"
+    assert closing_of_a_difference()[-1].startswith("tiny: not decided: 1 numbers of one training each")
 
 
 def test_a_change_in_the_last_digit_is_not_called_equal(published: Path) -> None:
@@ -98,6 +102,7 @@ def test_over_seeds_the_spread_decides(published: Path) -> None:
     for cell in (CELL, "natural-f4-favae-on-scientific"):
         change(cell, "psnr_test", value=value(cell) + 100)
     assert line(compare("tiny"), "seeds/A/psnr_test").word == "outside"
+    assert closing_of_a_difference()[-1] == "tiny: not reproduced"
 
 
 def test_a_reversed_claim_is_no_reproduction_even_if_numbers_were_within(published: Path) -> None:

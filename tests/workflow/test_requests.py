@@ -13,7 +13,7 @@ from favae.config.load import read_yaml
 from favae.config.site import Site
 from favae.jobs.grid import Job, load_grid
 from favae.jobs.requests import TOGETHER, group_of, read_site, request_names, request_of, signal_seconds
-from favae.jobs.resources import resources_of
+from favae.jobs.resources import hours_ahead, resources_of
 from favae.jobs.stages import STAGES
 from favae.results.git import working_tree
 
@@ -160,3 +160,21 @@ def test_the_operators_page_says_how_many_jobs_are_submitted() -> None:
         grouped = groups.pop(None) + sum(-(-size // TOGETHER) for size in groups.values())
         trainings = sum(job.stage.resumes for job in grid)
         assert [int(number) for number in said] == [len(grid), len(sent), grouped, trainings], scale
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper", "faces"])
+def test_a_job_has_the_hours_of_the_longest_chain_behind_it(scale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    jobs = {job.card: job for job in load_grid(scale)}
+    behind: dict[Path, float] = dict.fromkeys(jobs, 0.0)
+    for job in reversed(jobs.values()):  # readers come first
+        assert (hours_ahead(job) > behind[job.card]) == (resources_of(job).gpu > 0)
+        for card in job.inputs.values():
+            behind[card] = max(behind[card], hours_ahead(job))
+
+
+def test_the_model_that_cat_waits_for_is_trained_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    grid = load_grid("demo")
+    trainings = [grid.job("train_autoencoder", cell) for cell in grid.cells("train_autoencoder")]
+    assert max(trainings, key=hours_ahead).card in grid.job("tokenize_images", "natural-f4-favae").inputs.values()

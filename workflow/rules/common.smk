@@ -74,6 +74,11 @@ def resources_for(stage):
     return {name: asked(name) for name in request_names(stage, SITE)} | alone
 
 
+def urgency(stage):
+    """The priority of a job: the longest chain of jobs starts first."""
+    return lambda wildcards: hours_ahead(job_of(stage, wildcards))
+
+
 def group_of_rule(stage):
     """The group of a short job on a cluster: Snakemake submits the jobs of a group together."""
 

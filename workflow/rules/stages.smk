@@ -11,6 +11,7 @@ for stage in STAGES.values():
             **outputs_of(stage),
         log:
             str(paths.log("{scale}", stage.name, cell_of(stage))),
+        priority: urgency(stage)
         group:
             group_of_rule(stage)
         localrule: stage.local
