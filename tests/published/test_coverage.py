@@ -57,6 +57,7 @@ def test_states_follow_from_what_is_published(measured: Place) -> None:
     assert state_of([]) == state_of([Place(grid, "table2", "paper", ())]) == "no training here"
     assert state_of([planned]) == state_of([half]) == "planned only"
     assert state_of([planned, small]) == "small"
+    assert state_of([Place(grid, "table2", "small", half.cells)]) == "small"  # a seed that was added is not run yet
     assert state_of([small, measured]) == "at the paper's size"
 
 
