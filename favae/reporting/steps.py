@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from favae.config.reporting import FigureConfig, FigureStyleConfig
+from favae.config.reporting import FigureConfig, FigureStyleConfig, SeriesConfig
 from favae.reporting.results import Results
 from favae.reporting.style import GREY, POINTS, new_figure
 
@@ -14,18 +14,29 @@ _ASPECT = 0.55  # mean width of a character, of its size
 
 
 def about_steps(config: FigureConfig, results: Results) -> str:
-    """`All weights are of step 1,200.`, or the models of each step; empty where no training says its step."""
-    labels: dict[str, list[str]] = {}
-    for series in config.series:
-        steps = sorted({step for cell in series.runs if (step := _step(cell, results))})
-        if steps:
-            words = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
-            labels.setdefault(words, [])
-            if series.label not in labels[words]:
-                labels[words].append(series.label)
-    if len(labels) == 1 and len(config.series) > 1:
-        return f"All weights are of step {next(iter(labels))}."
-    return " ".join(f"Weights of step {step}: {'; '.join(names)}." for step, names in labels.items())
+    """`All weights are of step 1,200.`, or the models of each step; empty where no training says its step.
+
+    Models are named by their labels or, where one label stands for models of several steps, by their panels or by both.
+    """
+    steps = [(series, words) for series in config.series if (words := _steps(series, results))]
+    if len(config.series) > 1 and len({words for _, words in steps}) == 1:
+        return f"All weights are of step {steps[0][1]}."
+    for name in ("{0.label}", "{0.panel}", "{0.label} ({0.panel})"):
+        named = dict.fromkeys((words, name.format(series)) for series, words in steps)
+        if len({model for _, model in named}) == len(named):
+            break
+    models: dict[str, list[str]] = {}
+    for words, model in named:
+        models.setdefault(words, []).append(model)
+    return " ".join(f"Weights of step {words}: {'; '.join(names)}." for words, names in models.items())
+
+
+def _steps(series: SeriesConfig, results: Results) -> str:
+    """The step of the weights of a series, or the first and the last of several; empty where none is known."""
+    steps = sorted({step for cell in series.runs if (step := _step(cell, results))})
+    if not steps:
+        return ""
+    return f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
 
 
 def _step(cell: str, results: Results) -> int | None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from favae.jobs.grid import Grid, Job
 from favae.reporting.figures import DRAW
 from favae.reporting.images import log_power
 from favae.reporting.results import Results
+from favae.reporting.steps import about_steps
 from favae.reporting.style import drawing, new_figure, save, spread
 from favae.stages.runner import run_job
 
@@ -149,6 +151,25 @@ def test_a_figure_names_the_steps_that_it_shows(axes_of: Callable[[str], list[Ax
         card.write_text(json.dumps(content))
     said = [text.get_text() for text in axes_of("reconstructions")[0].figure.texts]
     assert "Weights of step 300: VQ-GAN, f = 4; FA-VAE, f = 2. Weights of step 1,200: FA-VAE, f = 4." in said
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ((9, 9, 9, 9), "All weights are of step 9."),
+        ((9, 9, 7, 7), "Weights of step 9: small. Weights of step 7: large."),
+        (
+            (9, 8, 7, 8),
+            "Weights of step 9: a (small). Weights of step 8: b (small); b (large). Weights of step 7: a (large).",
+        ),
+        ((9, 8, 9, 8), "Weights of step 9: a. Weights of step 8: b."),
+    ],
+)
+def test_models_of_one_label_are_told_apart_by_their_panels(steps: tuple[int, ...], said: str) -> None:
+    trained = dict(zip(("a-small", "b-small", "a-large", "b-large"), steps, strict=True))
+    series = [SimpleNamespace(label=n[0], panel=n[2:], runs=[n]) for n in trained]
+    results = SimpleNamespace(training=lambda cell: SimpleNamespace(step=trained[cell], steps=1200))
+    assert about_steps(SimpleNamespace(series=series), results) == said
 
 
 def test_images_that_nothing_was_trained_for_have_no_step(axes_of: Callable[[str], list[Axes]]) -> None:
