@@ -19,6 +19,7 @@ PREAMBLE = r"""% needs \usepackage{booktabs,graphicx,siunitx,hyperref}
 % \newcommand{\favaepage}{ADDRESS} before it makes each number a link to its origin on the result page
 \ifdefined\favaepage\else\def\favaepage{}\fi
 \providecommand{\favaenumber}[2]{\ifx\favaepage\empty#2\else\href{\favaepage\#n/#1}{#2}\fi}
+\providecommand{\favaebest}[1]{\textbf{\boldmath\sisetup{reset-math-version=false}#1}} % siunitx prints numbers in medium otherwise
 """
 _ESCAPED = str.maketrans(
     {
@@ -42,18 +43,25 @@ _ESCAPED = str.maketrans(
     }
 )
 _NARROW = 5  # columns of numbers that are legible in one column of a two-column page
-_URL = re.compile(r"https?://[^\s,;)]+[^\s,;).]")
+_ADDRESS_OR_CODE = re.compile(r"https?://[^\s,;)]+[^\s,;).]|`[^`]+`")
 _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "neither": ""}
 
 
 def escape(text: str) -> str:
-    """Escape text so that LaTeX prints it literally; addresses may be broken at the end of a line."""
+    """Escape text so that LaTeX prints it literally; addresses may be broken at the end of a line, and code is in typewriter."""
     parts, end = [], 0
-    for found in _URL.finditer(text):
-        address = found.group().replace("%", r"\%").replace("#", r"\#")
-        parts += [text[end : found.start()].translate(_ESCAPED), rf"\url{{{address}}}"]
+    for found in _ADDRESS_OR_CODE.finditer(text):
+        parts += [text[end : found.start()].translate(_ESCAPED), _in_typewriter(found.group())]
         end = found.end()
     return "".join([*parts, text[end:].translate(_ESCAPED)])
+
+
+def _in_typewriter(found: str) -> str:
+    if found.startswith("`"):
+        code = found.strip("`").translate(_ESCAPED)
+        return rf"\texttt{{{code}}}"
+    address = found.replace("%", r"\%").replace("#", r"\#")
+    return rf"\url{{{address}}}"
 
 
 def latex_table(
@@ -149,7 +157,7 @@ def _ours(entry: Entry, name: str, best: bool, notes: _Notes) -> str:
     if entry.spread is not None:
         value += rf"\,$\pm$\,\num{{{format_value(entry.metric, entry.spread)}}}"
     number = rf"\favaenumber{{{name}}}{{{value}}}"
-    return (rf"\textbf{{\boldmath{number}}}" if best else number) + mark
+    return (rf"\favaebest{{{number}}}" if best else number) + mark
 
 
 def _is_best(entry: Entry, entries: Sequence[Entry]) -> bool:
