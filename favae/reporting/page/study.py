@@ -91,7 +91,9 @@ def write_study(source: Source, models: tuple[str, str] | None, out: Path) -> in
     with replacing_folder(out) as folder:
         images = folder / "images"
         images.mkdir()
-        shutil.copytree(ASSETS, folder / "assets")
+        (folder / "assets").mkdir()
+        for name in ("common.js", "page.css", "study.js"):
+            shutil.copyfile(ASSETS / name, folder / "assets" / name)
         trials = []
         for number, (key, original) in enumerate(originals.items()):
             files = {name: _save(stack[key], images) for name, stack in outputs.items()} | {
