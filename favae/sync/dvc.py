@@ -81,9 +81,7 @@ def _commit(recorded: Recorded, new: dict[str, str], valid: list[Job]) -> None:
     """Let DVC record new entries, some at a time. Raises RuntimeError with DVC's message."""
     with contextlib.suppress(YAMLError):  # damaged: DVC says so
         recorded.write_out()
-    names = sorted(
-        new, key=CHECK.__eq__
-    )  # the longest entry last: for each one after it, DVC would read and write it again
+    names = list(new)
     for first in range(0, len(names), _AT_A_TIME):
         part = {name: new[name] for name in names[first : first + _AT_A_TIME]}
         # Re-linking would give files new times; the content is in the cache either way.

@@ -25,7 +25,7 @@ from favae.jobs.grid import Grid, Job
 from favae.runtime import paths
 from favae.runtime.files import move_into_place, read_memory, write_text
 from favae.runtime.hashes import canonical_json, sha256_file, sha256_text
-from favae.sync.dvc_yaml import CHECK, render_stage, resolved
+from favae.sync.dvc_yaml import CHECK, check_stage, render_stage, resolved
 
 log = logging.getLogger(__name__)
 LOCK = Path("dvc.lock")
@@ -173,7 +173,9 @@ class Recorded:
 
     def _check(self) -> str:
         files = sorted(path for path in paths.PARAMS.iterdir() if path.suffix == ".yaml")
-        return sha256_text(canonical_json({path.as_posix(): self._hash(path) for path in files}))
+        return sha256_text(
+            canonical_json([check_stage(self.grid), {path.as_posix(): self._hash(path) for path in files}])
+        )
 
     def _made_of(self, job: Job) -> str:
         """Digest of everything in an entry: command, parameters, inputs and results."""

@@ -36,7 +36,7 @@ _FIELDS = ("recipe", "row", "numbers")
 
 def render(grid: Grid) -> str:
     """Text of `dvc.yaml` for the scale of `grid`."""
-    stages: dict[str, Any] = {CHECK: _check(grid)}
+    stages: dict[str, Any] = {CHECK: check_stage(grid)}
     stages |= {stage.name: _stage(stage, grid) for stage in STAGES.values() if grid.cells_by_stage[stage.name]}
     text = io.StringIO()
     yaml = YAML()
@@ -101,14 +101,18 @@ def _scalar(text: str) -> str:
     return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else json.dumps(text)
 
 
-def _check(grid: Grid) -> dict[str, Any]:
-    """A stage without outputs that runs when any parameter changes."""
+def check_stage(grid: Grid) -> dict[str, Any]:
+    """A stage without outputs that runs when a file of parameters changes.
+
+    The files are dependencies, of which `dvc.lock` has a hash: as `params` it would have all their content, which each command of
+    DVC would read.
+    """
     recipes = {cell.recipe for cells in grid.cells_by_stage.values() for cell in cells.values()}
     files = sorted({paths.GRID, paths.PUBLISHED, *map(paths.params_file, [grid.scale, *recipes])})
     return {
         "desc": "checks all parameters before anything runs",
         "cmd": "favae check",
-        "params": [{path.as_posix(): None} for path in files],
+        "deps": [path.as_posix() for path in files],
     }
 
 
