@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from favae.config.base import Schema
 from favae.config.errors import ConfigError
+from favae.config.training import TrainingConfig
 from favae.fingerprint.modules import PACKAGE, Package, present
 from favae.fingerprint.reach import Reach
 from favae.jobs.grid import Job, load_grid
@@ -18,6 +19,7 @@ Units = dict[str, dict[str, str]]  # module -> unit -> hash
 
 SETTINGS = "parameters"  # in the place of a module: the validated parameters, with the defaults of their schema
 _ALL = "all"
+_BF16 = f"{PACKAGE}.runtime.bf16:ProductsInFp32"
 # Import name -> distribution, of the libraries that compute, read or draw.
 _LIBRARIES = {
     "PIL": "pillow",
@@ -103,8 +105,20 @@ def _reach(job: Job, package: Package) -> Reach:
         raise LookupError(f"no stage {job.stage.name!r} in this version")
     if job.parameters.get("training", {}).get("ranks", 1) > 1:
         entries.append(f"{PACKAGE}.stages.launch:train_on_ranks")
+    if package.nodes(_BF16) and computes_bf16_in_fp32(job.config):
+        entries.append(_BF16)
     words = {word for other in _with_upstream(job) for word in _words_of(other)}
     return Reach(package, entries, words, set(_classes(job.config)))
+
+
+def computes_bf16_in_fp32(config: Schema) -> bool:
+    """Whether a training with these parameters takes `runtime.bf16` on this machine; a compiled network is one operation."""
+    training = getattr(config, "training", None)
+    if not isinstance(training, TrainingConfig) or training.precision != "bf16" or training.compile:
+        return False
+    from favae.runtime.cpu import emulates_bf16  # late: it imports torch, which most jobs do not need here
+
+    return emulates_bf16()
 
 
 def _with_upstream(job: Job) -> Iterator[Job]:

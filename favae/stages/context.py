@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar, overload
 
 from favae.config.base import Schema
-from favae.config.training import TrainingConfig
+from favae.fingerprint.job import computes_bf16_in_fp32
 from favae.jobs.grid import Job
 from favae.results.publish import Outcome
 
@@ -46,14 +46,10 @@ def config_of(job: Job, *schemas: type[Schema]) -> Schema:
 def run_stage(job: Job, context: Context) -> Outcome:
     """Run `job` in this process: calls `run` of the module with the name of its stage."""
     run = importlib.import_module(f"favae.stages.{job.stage.name}").run
-    training: TrainingConfig | None = getattr(job.config, "training", None)
-    if training is None or training.precision != "bf16" or training.compile:  # a compiled network is one operation
+    if not computes_bf16_in_fp32(job.config):
         return run(job, context)
-    from favae.runtime.bf16 import NOTE, ProductsInFp32  # late: they import torch, which some stages do not need
-    from favae.runtime.cpu import emulates_bf16
+    from favae.runtime.bf16 import NOTE, ProductsInFp32  # late: it imports torch
 
-    if not emulates_bf16():
-        return run(job, context)
     with ProductsInFp32():
         outcome: Outcome = run(job, context)
     return replace(outcome, device=f"{outcome.device}, {NOTE}")

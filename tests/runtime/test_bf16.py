@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from favae.fingerprint.job import code_of
 from favae.jobs.grid import load_grid
 from favae.results.publish import Outcome
 from favae.runtime.bf16 import NOTE, ProductsInFp32
@@ -87,3 +88,4 @@ def test_a_training_in_bf16_takes_fp32_products_only_where_bf16_is_emulated_and_
     outcome = run_stage(job, Context(tmp_path, tmp_path, 1))
     assert active == [widened]
     assert outcome.device == (f"cpu, {NOTE}" if widened else "cpu")
+    assert ("favae.runtime.bf16" in code_of(job).units) == widened  # its code is part of the result

@@ -16,7 +16,7 @@ def _build(settings: Settings) -> Iterator[Work]:
     channels, side, batch = (8, 8, 1) if settings.quick else (32, 64, 8)
     torch.manual_seed(0)
     network = nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4)))
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x_BCHW = torch.randn(batch, channels, side, side).contiguous(memory_format=torch.channels_last)
 
     def step(in_fp32: bool) -> list[torch.Tensor]:
