@@ -14,13 +14,15 @@ from favae.stages.context import Context, run_stage
 # Stages that the scale of the test suite does not have; their tests have scales of their own.
 GENERATOR_STAGES = ("train_generator", "evaluate_generator", "train_segmenter", "evaluate_segmentation")
 CAPTION_STAGE = "evaluate_captions"
-# What planning and reading parameters give is recorded by value: parameters and inputs. `run_stage` is what a test calls.
+# What planning and reading parameters give is recorded by value: parameters and inputs. `run_stage` is what a test calls; it asks
+# for code that is recorded where it runs.
 _NOT_OF_THE_JOB = (
     "favae.jobs.",
     "favae.config.load:",
     "favae.config.kinds:",
     "favae.config.training_kinds:",
     "favae.stages.context:run_stage",
+    "favae.fingerprint.job:computes_bf16_in_fp32",
 )
 _ROOT = Path(favae.__file__).parent
 
