@@ -105,7 +105,17 @@ def test_a_number_is_printed_in_running_text_and_an_unknown_one_is_an_error(
         compiled(tmp_path, "10pt", r"\input{results}\favaeresult{reconstruction/nobody/psnr_test}")
 
 
-def test_the_best_of_a_column_is_printed_in_bold(
+def test_the_best_of_a_column_is_bold(tables: tuple[TablesConfig, Published, dict[str, list[Entry]]]) -> None:
+    config, published, entries = tables
+    values = {e.row: e.reproduced for e in entries["reconstruction"] if e.metric == "psnr_test"}
+    best = max(values.values())
+    (line,) = (row for row, value in values.items() if value == best)
+    source = latex_table(config.tables[0], published, entries["reconstruction"])
+    bold = re.findall(r"\\favaebest{\\favaenumber{reconstruction/([^/]*)/psnr_test}", source)
+    assert bold == [re.sub("[^a-z0-9]+", "-", line.lower())]
+
+
+def test_bold_of_the_source_is_bold_in_the_pdf(
     tables: tuple[TablesConfig, Published, dict[str, list[Entry]]], tmp_path: Path
 ) -> None:
     config, published, entries = tables

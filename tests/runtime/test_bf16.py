@@ -15,7 +15,7 @@ from favae.runtime.bf16 import NOTE, ProductsInFp32
 from favae.runtime.cpu import emulates_bf16
 from favae.stages.context import Context, run_stage
 
-ULP = 2.0**-8  # the spacing of bf16 between 1 and 2
+ROUNDING = 2.0**-8  # largest relative error of rounding to bf16, half of the spacing of its numbers
 
 
 def _draw(*shape: int) -> Tensor:
@@ -44,7 +44,7 @@ def test_values_and_gradients_are_those_of_exact_products_rounded_once(product: 
     roundings = 4 if product == "attention" else 1  # its backward pass starts from the rounded value
     for got, expected in zip((value, *gradients), (exact_value, *exact_gradients), strict=True):
         assert got.dtype is torch.bfloat16
-        assert (got.double() - expected).abs().max() <= roundings * ULP * expected.abs().max()
+        assert (got.double() - expected).abs().max() <= roundings * ROUNDING * expected.abs().max()
 
 
 def test_other_types_are_computed_as_without() -> None:
