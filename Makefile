@@ -12,7 +12,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Without compiled modules every command takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-all test-rest lock lint peers bench ui report clean
+.PHONY: help setup demo test test-all test-rest test-rare lock lint peers bench ui report clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -53,9 +53,12 @@ test: setup  ## all tests but those that run a whole DAG, kill it, or need SLURM
 	$(PYTEST) -n 3
 
 test-rest: setup  ## tests that `make test-all` adds to `make test`
-	$(PYTEST) -n 5 -m 'slow or slurm'
+	$(PYTEST) -n 5 -m '(slow or slurm) and not rare'
 
-test-all: test test-rest  ## all tests that this machine can run (under half an hour on two cores)
+test-all: test test-rest  ## the quick tests, then SLURM, random kills and whole DAGs (under half an hour on two cores)
+
+test-rare: setup  ## tests on rare machines: no network, odd environments, the newest SLURM, other sites, two nodes
+	$(PYTEST) -n 5 -m rare
 
 # uv keeps the versions that are in the file where pyproject.toml allows them; UPGRADE=--upgrade takes the newest.
 LOCK := uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header

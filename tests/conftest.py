@@ -81,7 +81,11 @@ def own_parameters(_own_parameters: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the whole tiny DAG has run once. Do not change it: copy it with `results`."""
+    """A project in which the whole tiny DAG has run once. Do not change it: copy it with `results`.
+
+    Its folder `../network` keeps what the jobs tried to reach, where the machine allows to watch this.
+    """
+    from network_support import can_watch, run_watched
     from tests_support import call, copy_project
 
     # All workers of a test run share this project.
@@ -91,7 +95,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(base / "finished.lock"):
         if not done.exists():
             shutil.rmtree(folder.parent, ignore_errors=True)
-            call(copy_project(folder), "snakemake", "--cores", "2", timeout=900)
+            copy_project(folder)
+            if can_watch():
+                made = run_watched(folder, "snakemake --cores 2", folder.parent / "network")
+                assert made.returncode == 0, made.stdout + made.stderr
+            else:
+                call(folder, "snakemake", "--cores", "2", timeout=900)
             done.touch()
     return folder
 

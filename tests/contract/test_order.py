@@ -2,20 +2,12 @@
 
 from pathlib import Path
 
-from contract_support import edit, started
+from contract_support import change_two_evaluations, edit, started
 from tests_support import call, planned, states
-
-SMALL = "\nsmall: {batch_size: 16, feature_networks: [randconv], lpips_nets: [vgg]}\n"
 
 
 def test_dvc_runs_each_of_two_changed_cells_of_a_stage_once(results: Path) -> None:
-    cells = ("natural-f4-vqgan-on-natural", "natural-f4-vqgan-on-scientific")
-    with (results / "params/tiny.yaml").open("a") as file:
-        file.write(SMALL)
-    group = "- {recipe: evaluation, rows: reconstruction, numbers: evaluation, model: all, dataset: all}"
-    vqgan, favae = (group.replace("model: all", f'model: "*-{name}"') for name in ("vqgan", "favae"))
-    edit(results, "grid.yaml", group, f"{vqgan.replace('numbers: evaluation', 'numbers: small')}\n    {favae}")
-    expected = {f"evaluate_reconstruction/{cell}" for cell in cells} | {"make_tables/all", "make_figures/all"}
+    expected = change_two_evaluations(results) | {"make_tables/all", "make_figures/all"}
     assert planned(results) == expected
     before = started(results)
     output = call(results, "dvc", "repro").stdout

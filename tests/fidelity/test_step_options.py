@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from functorch.compile import make_boxed_func
 from torch import Tensor
-from torch._dynamo.backends.common import aot_autograd
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -161,6 +159,10 @@ def test_the_backward_pass_of_a_compiled_network_runs_once_in_a_step(
     tiny_spec: Specs, val: PreparedSplit, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gradient with respect to one weight of it would run all of it; the adaptive weight needs two of these."""
+    # Here, as these take seconds to import, in each process that collects the tests.
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
     passes: list[str] = []
 
     def counted(graph: torch.fx.GraphModule, _: object) -> Any:

@@ -19,7 +19,7 @@ from slurm_support import (
     until,
 )
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.rare]
 CELL = "natural-f4-vqgan"
 EVALUATION = f"data/tiny/evaluate_reconstruction/{CELL}-on-natural/card.json"
 

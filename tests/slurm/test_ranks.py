@@ -9,7 +9,7 @@ import pytest
 from slurm_support import Cluster, Workflow, set_up
 from tests_support import call
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.rare]
 ONE_NODE, TWO_NODES = "natural-f4-vqgan", "natural-f4-favae"
 ON_CPUS = f"""\
   train_autoencoder:

@@ -15,7 +15,7 @@ from favae.config.site import Queue, Site
 from favae.jobs.requests import gpu_resources
 from favae.site.sbatch import options_of
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.rare]
 SITE = "workflow/profiles/slurm/site.yaml"
 QOS = """\
 add qos long

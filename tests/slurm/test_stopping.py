@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from contract_support import edit
+from contract_support import change_two_evaluations
 from slurm_support import HANGS, Cluster, Workflow, ended, hold, reached, set_up, until
 from tests_support import call, planned
 
@@ -70,9 +70,7 @@ def test_a_job_that_can_no_longer_start_is_reported(cluster: Cluster, stale: Pat
 
 def test_dvc_repro_runs_the_stale_cells_of_a_stage_together(cluster: Cluster, results: Path) -> None:
     set_up(results)
-    edit(results, "evaluation.yaml", "quantize: uint8", "quantize: none", after="reconstruction:")
-    stale = {job for job in planned(results) if job.startswith("evaluate_reconstruction")}
-    assert len(stale) > 1
+    stale = change_two_evaluations(results)
 
     def jobs() -> list[dict[str, str]]:
         return [j for j in cluster.jobs(results) if j["Comment"].startswith("rule_evaluate_reconstruction")]

@@ -15,6 +15,16 @@ def edit(project: Path, file: str, old: str, new: str, after: str = "") -> None:
     path.write_text(text[:start] + text[start:].replace(old, new, 1))
 
 
+def change_two_evaluations(project: Path) -> set[str]:
+    """Give the evaluations of one model other numbers; returns the two jobs, as stage/cell."""
+    with (project / "params/tiny.yaml").open("a") as file:
+        file.write("\nsmall: {batch_size: 16, feature_networks: [randconv], lpips_nets: [vgg]}\n")
+    group = "- {recipe: evaluation, rows: reconstruction, numbers: evaluation, model: all, dataset: all}"
+    vqgan, favae = (group.replace("model: all", f'model: "*-{name}"') for name in ("vqgan", "favae"))
+    edit(project, "grid.yaml", group, f"{vqgan.replace('numbers: evaluation', 'numbers: small')}\n    {favae}")
+    return {f"evaluate_reconstruction/natural-f4-vqgan-on-{data}" for data in ("natural", "scientific")}
+
+
 def replace(path: Path, content: bytes) -> None:
     """Write a new file: the old one may be a hard link."""
     path.unlink()

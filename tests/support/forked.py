@@ -9,20 +9,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-_PROGRAMS = {"favae": "favae.cli:entry", "snakemake": "snakemake.cli:main", "python": ""}
+_PROGRAMS = {"favae": "favae.cli:entry", "snakemake": "snakemake.cli:main", "dvc": "dvc.cli:main", "python": ""}
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["favae.cli.main", "favae.stages", "torch", "pandas", "mlflow.tracking", "snakemake.cli", "dvc.repo"]
+    ["favae.cli.main", "favae.stages", "torch", "pandas", "mlflow.tracking", "snakemake.cli", "dvc.cli", "dvc.repo"]
 )
 # Variables that an interpreter or a library reads when it starts.
 _EARLY = ("PYTHON", "LC_", "LANG", "LD_", "HOME", "XDG_", "TMPDIR", "OMP_", "MKL_", "COLUMNS")
 _AT_START = {name: value for name, value in os.environ.items() if name.startswith(_EARLY)} | {"OMP_NUM_THREADS": "1"}
 
 
-def can_run(program: str, variables: dict[str, str]) -> bool:
-    """Whether `run` does the same as a new process would."""
+def can_run(command: tuple[str, ...], variables: dict[str, str]) -> bool:
+    """Whether `run` does the same as a new process would. Jobs below `dvc repro` read its command line."""
     return (
-        program in _PROGRAMS
+        command[0] in _PROGRAMS
+        and command[:2] != ("dvc", "repro")
         and {name: value for name, value in variables.items() if name.startswith(_EARLY)} == _AT_START
     )
 
@@ -30,7 +31,7 @@ def can_run(program: str, variables: dict[str, str]) -> bool:
 def run(
     project: Path, command: tuple[str, ...], variables: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """`favae`, `snakemake` or `python -c`, as `subprocess.run` runs them in the folder `project`."""
+    """`favae`, `snakemake`, `dvc` or `python -c`, as `subprocess.run` runs them in the folder `project`."""
     with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
         process = _FORKS.Process(target=_become, args=(project, command, variables, out.name, err.name))
         process.start()

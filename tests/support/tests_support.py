@@ -34,7 +34,7 @@ def call(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in the project; on failure the whole output is in the assertion."""
     variables = environment(**extra)
-    if forked.can_run(command[0], variables):
+    if forked.can_run(command, variables):
         done = forked.run(project, command, variables, timeout)
     else:
         done = subprocess.run(

@@ -11,8 +11,6 @@ from favae.runtime.torchvision import ensure_torchvision
 from favae.text import ClipText, TextEncoder, build_text_encoder
 from favae.text.clip import text_tower
 
-ensure_torchvision()
-open_clip = importlib.import_module("open_clip")
 torch.set_num_threads(1)
 
 MODEL = "small-clip-of-the-tests"
@@ -20,7 +18,13 @@ CAPTIONS = ["  She is smiling! \n", "A man with a beard.", ""]
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory):
+def open_clip():
+    ensure_torchvision()
+    return importlib.import_module("open_clip")
+
+
+@pytest.fixture(scope="module")
+def clip(open_clip, tmp_path_factory):
     """A whole CLIP with random weights, in open_clip's catalogue under the name MODEL."""
     config = {
         "embed_dim": 12,
@@ -42,7 +46,7 @@ def weights(clip, tmp_path_factory):
     return str(path)
 
 
-def test_tokens_are_open_clips(weights):
+def test_tokens_are_open_clips(open_clip, weights):
     encoder = ClipText(weights, MODEL)
     captions = [*CAPTIONS, "smiling " * 100, "unpronounceable café naïveté"]
     ids, _ = encoder.tokenize(captions)

@@ -63,6 +63,7 @@ def test_the_image_has_what_the_package_needs_to_be_installed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.skipif(not os.environ.get("FAVAE_BUILD_IMAGE"), reason="takes 10 minutes and 25 GB; FAVAE_BUILD_IMAGE=yes")
 @pytest.mark.skipif(not shutil.which("buildah") or os.getuid() != 0, reason="needs buildah, mmdebstrap and root")
 def test_the_image_is_built_from_packages_of_debian(tmp_path: Path) -> None:

@@ -25,25 +25,23 @@ from favae.training.checkpoint import load_whole
 CELL = "train_autoencoder/natural-f4-favae"
 NOWHERE = "/proc/nowhere"
 PROJECT = "a project, ü 'quotes' \"$(touch ran)\" `touch ran`; touch ran & touch ran | touch ran > ran"
+# Each of these holds conditions that do not touch each other, as a training takes as long as all of its conditions together.
 ENVIRONMENTS = {
-    "no variables but PATH": "env -i PATH=$PATH PYTHONPATH=$PYTHONPATH {}",
-    "no HOME": "env -u HOME -u USER -u LOGNAME {}",
-    "a home that cannot be written": f"HOME={NOWHERE} XDG_CACHE_HOME={NOWHERE} {{}}",
-    "the locale C": "env -u PYTHONUTF8 LC_ALL=C LANG=C {}",
-    "the locale C without UTF-8": "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {}",
-    "no terminal": "TERM=dumb {} < /dev/null",
-    "closed input": "{} <&-",
-    "umask 077": "umask 077; {}",
-    "32 descriptors": "ulimit -n 32; {}",
-    "1.2 GB of memory": "ulimit -v 1200000; {}",
-    "a clock of another day": "TZ=Pacific/Kiritimati {}",
-    "many threads asked for": "OMP_NUM_THREADS=7 {}",
-    "low priority": "nice -n 19 {}",
-    "no git": "rm -rf .git; {}",
+    "no variables but PATH, closed input": "env -i PATH=$PATH PYTHONPATH=$PYTHONPATH {} <&-",
+    "no HOME, the locale C, 32 descriptors, low priority": (
+        "ulimit -n 32; env -u HOME -u USER -u LOGNAME -u PYTHONUTF8 LC_ALL=C LANG=C nice -n 19 {}"
+    ),
+    "a home that cannot be written, the locale C without UTF-8, umask 077, a clock of another day": (
+        f"umask 077; HOME={NOWHERE} XDG_CACHE_HOME={NOWHERE} LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 TZ=Pacific/Kiritimati {{}}"
+    ),
+    "1.2 GB of memory, many threads asked for, no terminal, no git": (
+        "rm -rf .git; ulimit -v 1200000; OMP_NUM_THREADS=7 TERM=dumb {} < /dev/null"
+    ),
 }
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_an_odd_environment_changes_no_byte_of_a_model(finished: Path, tmp_path: Path) -> None:
     project = tmp_path / PROJECT
     shutil.copytree(finished, project, symlinks=True)
