@@ -71,6 +71,7 @@ def test_a_job_that_can_no_longer_start_is_reported(cluster: Cluster, stale: Pat
 def test_dvc_repro_runs_the_stale_cells_of_a_stage_together(cluster: Cluster, results: Path) -> None:
     set_up(results)
     stale = change_two_evaluations(results)
+    assert planned(results) == stale | {"make_tables/all", "make_figures/all"}
 
     def jobs() -> list[dict[str, str]]:
         return [j for j in cluster.jobs(results) if j["Comment"].startswith("rule_evaluate_reconstruction")]
@@ -80,7 +81,7 @@ def test_dvc_repro_runs_the_stale_cells_of_a_stage_together(cluster: Cluster, re
     with (results.parent / "dvc.log").open("w+") as log:
         repro = subprocess.Popen(["dvc", "repro"], cwd=results, env=environment, stdout=log, stderr=log)
         try:
-            until(lambda: len(jobs()) == len(stale))
+            until(lambda: repro.poll() is not None or len(jobs()) == len(stale))
             cluster.open("gpu")
             assert repro.wait(timeout=HANGS) == 0, Path(log.name).read_text()
         finally:
