@@ -14,7 +14,7 @@ from favae.config.load import deep_merge
 from favae.jobs.grid import Grid, Job
 from favae.sync.dvc_yaml import CHECK
 
-OWN, SCALES = "tiny", ("demo", "paper")  # of the tests, and of the product
+OWN = "tiny"  # the scale of the tests; the others are those of the product
 _DVC_GRAPH = """
 import json
 from dvc.repo import Repo
@@ -40,7 +40,7 @@ print("GRAPH", json.dumps(graph))
 """
 
 
-@pytest.fixture(scope="module", params=[OWN, *SCALES])
+@pytest.fixture(scope="module", params=[OWN, "demo", pytest.param("paper", marks=pytest.mark.slow)])
 def scale(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Fresh projects, one for each of three active scales: nothing has run, so all jobs are planned."""
     project = copy_project(tmp_path_factory.mktemp("graph") / "project", product=request.param != OWN)

@@ -139,6 +139,7 @@ def test_an_audit_names_what_the_database_lacks_and_changes_nothing(database: Pa
     assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0.3, 2.0])
 def test_killed_while_it_makes_the_database_the_next_one_makes_it(database: Path, after: float) -> None:
     process = subprocess.Popen([sys.executable, "-c", OPEN.format(uri=URI)], env=environment())

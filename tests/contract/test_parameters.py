@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from contract_support import edit
 from tests_support import call
 
@@ -13,6 +14,7 @@ r12-conv-k7:
 """
 
 
+@pytest.mark.slow
 def test_dvc_stops_once_for_a_row_that_dvc_yaml_does_not_have_yet(project: Path) -> None:
     edit(project, "grid.yaml", "rows: [baseline, r12-conv]", 'rows: [baseline, "r12-conv*"]')
     call(project, "favae", "graph")

@@ -135,6 +135,7 @@ def test_a_result_whose_code_nobody_recorded_is_not_called_current(project: Path
     assert states()[name] is State.CODE
 
 
+@pytest.mark.slow
 def test_the_audit_of_published_results_names_results_of_other_code(project: Path, edit: Edit) -> None:
     publish(SCALE)
     assert audit_bundle(SCALE).problems == []
@@ -181,6 +182,7 @@ def test_of_code_that_was_shown_to_be_the_same_only_what_changed_since_is_named(
     ]
 
 
+@pytest.mark.slow
 def test_where_no_history_is_the_evidence_speaks_for_a_result_of_a_former_version(project: Path) -> None:
     publish(SCALE)
     name = "train_autoencoder/celeba-ae"

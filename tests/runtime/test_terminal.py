@@ -12,6 +12,7 @@ from favae.runtime import progress
 ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
+@pytest.mark.slow
 def test_a_character_that_the_terminal_cannot_show_stops_no_command(project: Path) -> None:
     edit(project, "datasets.yaml", "kind: ffhq", "kind: ffhq, root: gesichter-ä-σ")
     done = call(project, "favae", "plan", "prepare_dataset", "--scale", "paper", check=False, **ASCII)

@@ -142,6 +142,7 @@ def test_short_jobs_of_one_model_share_a_job_where_the_limit_has_room_for_all() 
     assert profile["group-components"] == [f"after={TOGETHER}"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("jobs")
 def test_the_operators_page_says_how_many_jobs_are_submitted() -> None:
     site = Site.model_validate({kind: {"limit": 24 * 60} for kind in ("cpu", "gpu")})
