@@ -57,7 +57,7 @@ test-rest: setup  ## tests that `make test-all` adds to `make test`
 
 test-all: test test-rest  ## the quick tests, then SLURM, random kills and whole DAGs (under half an hour on two cores)
 
-test-rare: setup  ## tests on rare machines: no network, odd environments, the newest SLURM, other sites, two nodes
+test-rare: setup  ## tests of rare cases: no network, odd environments, other sites, the newest SLURM, two nodes, overheads
 	$(PYTEST) -n 5 -m rare
 
 # uv keeps the versions that are in the file where pyproject.toml allows them; UPGRADE=--upgrade takes the newest.

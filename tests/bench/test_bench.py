@@ -160,6 +160,7 @@ def test_a_file_that_is_no_page_of_benchmarks_is_not_replaced(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_the_growth_of_the_workflow_is_measured_in_a_copy() -> None:
     ((header, *rows),) = tables(command("--quick", "--threads", "1", "cells")).values()
     assert [row[1] for row in rows] == ["10"] * 3

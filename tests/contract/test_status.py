@@ -5,6 +5,7 @@ import contextlib
 import json
 from pathlib import Path
 
+import pytest
 from contract_support import replace
 from tests_support import call, jobs
 
@@ -72,6 +73,7 @@ def test_a_renamed_cell_is_reported(here: Path) -> None:
     assert reasons[MODEL] == "no card (renamed? called-otherwise-before left the grid and has the same parameters)"
 
 
+@pytest.mark.rare
 def test_overheads_are_printed_and_nothing_is_changed(results: Path) -> None:
     before = call(results, "git", "status", "--porcelain").stdout
     printed = call(results, "favae", "bench", "overheads", "--repeats", "1").stdout.splitlines()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from slurm_support import HANGS, Cluster, Workflow, run_with_a_failed_node, set_up, until
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.rare]
 CELL = "natural-f4-vqgan"
 TRAINING = f"data/tiny/train_autoencoder/{CELL}/card.json"
 EVALUATION = f"data/tiny/evaluate_reconstruction/{CELL}-on-natural/card.json"

@@ -10,7 +10,7 @@ from tests_support import call, planned
 
 from favae.results.run_record import RunRecord
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.rare]
 MODELS = ("natural-f2-favae", "natural-f4-favae", "natural-f4-vqgan")
 
 
