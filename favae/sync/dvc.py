@@ -2,10 +2,12 @@
 
 import contextlib
 import ctypes
+import json
 import logging
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +65,22 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _drop_damaged_rwlock() -> None:
+    """Remove DVC's list of who reads and writes if it is cut short: DVC writes it in place, and refuses to start without all of it."""
+    path = Path(".dvc/tmp/rwlock")
+    for _ in range(2):  # a DVC that runs may be writing it now
+        try:
+            json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(0.5)
+        else:
+            return
+    log.warning("%s is damaged (DVC was killed while writing it); removed", path)
+    path.unlink(missing_ok=True)
+
+
 def unrecorded(scale: str | None) -> list[str]:
     """Valid results that `favae lock` would record, as `stage/cell`. Raises ConfigError where dvc.lock has a merge conflict."""
     grid = load_grid(scale)
@@ -110,6 +128,7 @@ def lock_results(scale: str | None) -> LockReport:
     lock = paths.dvc_lock()
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
+        _drop_damaged_rwlock()
         renew()
         recover()
         recall()

@@ -217,6 +217,10 @@ def test_what_dvc_keeps_is_made_again_where_it_is_damaged(project: Path) -> None
     call(project, "favae", "lock", check=False)
     assert (project / "dvc.lock").read_bytes() == whole
     assert "not recorded" not in call(project, "favae", "status", check=False).stderr
+    (project / ".dvc/tmp/rwlock").write_bytes(b"")  # as a DVC leaves it that was killed between opening and writing
+    assert "RWLock-file" in call(project, "dvc", "status", check=False).stderr
+    assert ".dvc/tmp/rwlock is damaged" in call(project, "favae", "lock", check=False).stderr
+    call(project, "dvc", "status")
 
 
 def test_a_folder_in_place_of_a_card_makes_one_cell_corrupt_and_its_readers_stale(prepared: Path) -> None:

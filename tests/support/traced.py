@@ -1,5 +1,6 @@
 """Which functions of the package run: an independent witness for what is said to be reachable."""
 
+import inspect
 import sys
 import threading
 from collections.abc import Callable
@@ -28,12 +29,16 @@ _ROOT = Path(favae.__file__).parent
 
 
 def executed(work: Callable[[], object]) -> set[str]:
-    """Units, `module:unit`, of which a function or method ran in `work`, in any thread. Bodies of modules and classes are left out."""
+    """Units, `module:unit`, of which a function or method ran in `work`, in any thread.
+
+    Bodies of modules and classes are left out, and what a module calls while it is imported: another test may have imported it.
+    """
     seen: set[CodeType] = set()
 
     def note(frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call":
-            seen.add(frame.f_code)
+        code = frame.f_code
+        if event == "call" and code not in seen and _is_ours(code) and not _is_importing(frame):
+            seen.add(code)
 
     threading.setprofile(note)
     sys.setprofile(note)
@@ -54,12 +59,22 @@ def unrecorded(job: Job, state: Path) -> str:
     return " ".join(sorted(unit for unit in ran - known if not unit.startswith(_NOT_OF_THE_JOB)))
 
 
+def _is_ours(code: CodeType) -> bool:
+    """Whether it is a function of the package: bodies of modules and classes are not optimised for local names."""
+    return code.co_filename.startswith(f"{_ROOT}/") and bool(code.co_flags & inspect.CO_NEWLOCALS)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module of the package is being imported below this call."""
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_code.co_filename.startswith(f"{_ROOT}/"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _unit(code: CodeType) -> str | None:
-    path = Path(code.co_filename)
-    # Bodies of modules and classes, and what a module calls while it is imported, are not optimised for local names.
-    if not path.is_relative_to(_ROOT) or not code.co_flags & 0x2:
-        return None
-    parts = path.relative_to(_ROOT.parent).with_suffix("").parts
+    parts = Path(code.co_filename).relative_to(_ROOT.parent).with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
     name = code.co_qualname.partition(".<locals>")[0].removesuffix(".<lambda>")  # a lambda belongs to its class
     return None if name.startswith("<") else f"{module}:{name}"
