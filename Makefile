@@ -55,7 +55,7 @@ test: setup  ## all tests but those that run a whole DAG, kill it, or need SLURM
 test-rest: setup  ## tests that `make test-all` adds to `make test`
 	$(PYTEST) -n 5 -m '(slow or slurm) and not rare'
 
-test-all: test test-rest  ## the quick tests, then SLURM, random kills and whole DAGs (under half an hour on two cores)
+test-all: test test-rest  ## the quick tests, then SLURM, random kills and whole DAGs (about half an hour on two cores)
 
 test-rare: setup  ## tests of rare cases: no network, odd environments, other sites, the newest SLURM, two nodes, overheads
 	$(PYTEST) -n 5 -m rare

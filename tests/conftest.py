@@ -22,13 +22,13 @@ def pytest_configure() -> None:
     torch.set_flush_denormal(True)
 
 
-# Tests that wait for clocks and other programs start first, so that the others run meanwhile; then the longest file.
-_FIRST = ("slurm", "test_no_network.py", "contract", "workflow")
+# Tests that wait for clocks and other programs start first, so that the others run meanwhile.
+_FIRST = ("slurm", "contract", "workflow")
 
 
 def _order(item: pytest.Item) -> int:
-    named = [_FIRST.index(name) for name in (item.path.parent.name, item.path.name) if name in _FIRST]
-    return min(named, default=len(_FIRST))
+    folder = item.path.parent.name
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marker
