@@ -49,15 +49,15 @@ report: setup  ## Snakemake's HTML report of a scale (SCALE=demo)
 # cores: tests wait for clocks and other programs, and half of the time for a cluster. On two cores, this is the fastest.
 PYTEST := pytest -q --dist loadfile --no-loadscope-reorder
 test: setup  ## all tests but those that run a whole DAG, kill it, or need SLURM (under ten minutes on two cores)
-	@echo 'not in `make test`, but in `make test-all`: tests on a whole DAG, kills at random moments, real faces, a private SLURM'
+	@echo 'not in `make test`, but in `make test-all`: tests on a whole DAG, kills at random moments, a private SLURM'
 	$(PYTEST) -n 3
 
 test-rest: setup  ## tests that `make test-all` adds to `make test`
 	$(PYTEST) -n 5 -m '(slow or slurm) and not rare'
 
-test-all: test test-rest  ## the quick tests, then SLURM, random kills and whole DAGs (about half an hour on two cores)
+test-all: test test-rest  ## the quick tests, then SLURM, random kills and whole DAGs (under half an hour on two cores)
 
-test-rare: setup  ## tests of rare cases: no network, odd environments, other sites, the newest SLURM, two nodes, overheads
+test-rare: setup  ## tests of rare cases: real faces, no network, odd environments, other sites, the newest SLURM, two nodes, overheads
 	$(PYTEST) -n 5 -m rare
 
 # uv keeps the versions that are in the file where pyproject.toml allows them; UPGRADE=--upgrade takes the newest.

@@ -302,6 +302,7 @@ def test_the_run_of_a_finished_training_takes_the_place_of_the_unfinished_one(pr
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_a_real_server_and_a_browser_show_the_runs(project: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

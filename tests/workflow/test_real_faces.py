@@ -46,6 +46,7 @@ evaluation: {lpips_nets: [squeeze], feature_networks: [squeezenet]}
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.weights
 def test_celebahq_with_captions_trains_and_is_evaluated(test_data: Path, tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
