@@ -41,6 +41,14 @@ def test_no_cell_that_was_ever_published_is_lost_or_renamed(scale: str) -> None:
     assert {name for name in NAMED if name.startswith(f"{scale}/")} <= there
 
 
+def test_more_seeds_of_the_faces_are_trainings_as_those_of_the_faces() -> None:
+    faces, seeds = Grid("faces").jobs, Grid("faces-seeds").jobs
+    common = {key for key in faces.keys() & seeds.keys() if key[1] != "all"}
+    assert {stage for stage, _ in common} == {stage for stage, _ in seeds} - {"make_tables", "make_figures"}
+    for key in common:
+        assert seeds[key].parameters == faces[key].parameters, key
+
+
 def test_the_grid_has_groups_not_cells() -> None:
     lines = Path("params/grid.yaml").read_text(encoding="utf-8").splitlines()
     jobs = sum(len(Grid(scale).jobs) for scale in Grid().scales)
