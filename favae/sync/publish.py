@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from favae.config.dataset import DatasetTerms
-from favae.config.reporting import OF_PHOTOGRAPHS, FiguresConfig
+from favae.config.reporting import OF_PHOTOGRAPHS, FiguresConfig, TablesConfig
 from favae.fingerprint.job import code_of
 from favae.jobs.estimates import dataset_of
 from favae.jobs.grid import Grid, Job, load_grid
@@ -62,8 +62,9 @@ def publish(scale: str | None, limit: int = LIMIT) -> PublishedBundle:
     Without results in `data/`, except prepared data sets, only the published tables and pages are written again, from the published
     metrics and records, and data sets are described whose bytes are those of the published card.
 
-    Values per image, curves and examples are added up to `limit` bytes, small files first. Where the terms of a data set forbid its
-    photographs, the examples are published without them. Outputs that other stages read (weights, shards) are never added.
+    Values per image, curves and examples are added up to `limit` bytes: values per image of rows with one training, then small files
+    first. Where the terms of a data set forbid its photographs, the examples are published without them. Outputs that other stages
+    read (weights, shards) are never added.
     Hand-written pages in the folder are kept.
 
     Raises:
@@ -201,8 +202,7 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     _describe_data(grid, draft)
     room = limit - _DESCRIPTION - sum(size_of(path) for path in draft.files())
     outputs: dict[str, Output] = {name: out for job in grid for name, out in read_card(job.card).outputs.items()}
-    extra = sorted((path for job in grid for path in offered(grid, job)), key=lambda path: (size_of(path), path))
-    for path in extra:
+    for path in _in_order(grid, (path for job in grid for path in offered(grid, job))):
         if (room := room - size_of(path)) < 0:
             break
         _copy(path, draft)
@@ -215,6 +215,23 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
         _render_tables(grid.job("make_tables", cell), draft)
     absent = {name: output for name, output in outputs.items() if Path(name) not in needed}
     return Manifest(shipped=_listing(draft), not_shipped=absent)
+
+
+def _in_order(grid: Grid, files: Iterable[Path]) -> list[Path]:
+    """The files, those first that a reader misses most: values per image of rows with one training, whose only intervals come from
+    them; then small files first."""
+    rows = (
+        row
+        for cell in grid.cells("make_tables")
+        for table in cast(TablesConfig, grid.job("make_tables", cell).config).tables
+        for row in table.rows
+    )
+    single = {
+        paths.result_dir(grid.scale, *row.measured_by[0].split("/")) / paths.IMAGES
+        for row in rows
+        if len(row.measured_by) == 1
+    }
+    return sorted(files, key=lambda path: (path not in single, size_of(path), path))
 
 
 def _describe_data(grid: Grid, draft: Bundle) -> None:
