@@ -203,13 +203,14 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     room = limit - _DESCRIPTION - sum(size_of(path) for path in draft.files())
     outputs: dict[str, Output] = {name: out for job in grid for name, out in read_card(job.card).outputs.items()}
     for path in _in_order(grid, (path for job in grid for path in offered(grid, job))):
-        if (room := room - size_of(path)) < 0:
-            break
-        _copy(path, draft)
-        needed.add(path)
+        if (size := size_of(path)) <= room:
+            room -= size
+            _copy(path, draft)
+            needed.add(path)
     for job in grid:
         content = without_photographs(grid, job, paths.result_dir(job.scale, job.stage.name, job.cell) / paths.EXAMPLES)
-        if content and (room := room - len(content)) >= 0:
+        if content and len(content) <= room:
+            room -= len(content)
             draft.locate(job.card).with_name(paths.GENERATED).write_bytes(content)
     for cell in grid.cells("make_tables"):
         _render_tables(grid.job("make_tables", cell), draft)
