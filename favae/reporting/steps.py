@@ -19,7 +19,7 @@ def about_steps(config: FigureConfig, results: Results) -> str:
     Models are named by their labels or, where one label stands for models of several steps, by their panels or by both.
     """
     steps = [(series, words) for series in config.series if (words := _steps(series, results))]
-    if len(config.series) == len(steps) > 1 and len({words for _, words in steps}) == 1:
+    if len(config.series) > 1 and len({words for _, words in steps}) == 1:
         return f"All weights are of step {steps[0][1]}."
     for name in ("{0.label}", "{0.panel}", "{0.label} ({0.panel})"):
         named = dict.fromkeys((words, name.format(series)) for series, words in steps)

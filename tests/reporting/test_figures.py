@@ -172,13 +172,6 @@ def test_models_of_one_label_are_told_apart_by_their_panels(steps: tuple[int, ..
     assert about_steps(SimpleNamespace(series=series), results) == said
 
 
-def test_a_network_that_was_taken_over_has_no_step_beside_one_that_was_trained() -> None:
-    series = [SimpleNamespace(label=name, panel="", runs=[name]) for name in ("released", "ours")]
-    facts = {"released": SimpleNamespace(step=0, steps=0), "ours": SimpleNamespace(step=1200, steps=1200)}
-    said = about_steps(SimpleNamespace(series=series), SimpleNamespace(training=facts.get))
-    assert said == "Weights of step 1,200: ours."
-
-
 def test_images_that_nothing_was_trained_for_have_no_step(axes_of: Callable[[str], list[Axes]]) -> None:
     for model in ("f4-vqgan", "f4-favae", "f2-favae"):
         card = Path(f"data/tiny/evaluate_reconstruction/natural-{model}-on-natural/card.json")
