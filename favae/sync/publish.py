@@ -62,8 +62,8 @@ def publish(scale: str | None, limit: int = LIMIT) -> PublishedBundle:
     Without results in `data/`, except prepared data sets, only the published tables and pages are written again, from the published
     metrics and records, and data sets are described whose bytes are those of the published card.
 
-    Values per image, curves and examples are added up to `limit` bytes: values per image of rows with one training, then small files
-    first. Where the terms of a data set forbid its photographs, the examples are published without them. Outputs that other stages
+    Values per image, curves and examples are added up to `limit` bytes: values per image first, beginning with rows with one
+    training, then small files. Where the terms of a data set forbid its photographs, the examples are published without them. Outputs that other stages
     read (weights, shards) are never added.
     Hand-written pages in the folder are kept.
 
@@ -219,8 +219,8 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
 
 
 def _in_order(grid: Grid, files: Iterable[Path]) -> list[Path]:
-    """The files, those first that a reader misses most: values per image of rows with one training, whose only intervals come from
-    them; then small files first."""
+    """The files, those first that a reader misses most: values per image, from which intervals are made again, and before all those of
+    rows with one training, which have no other intervals; then small files first."""
     rows = (
         row
         for cell in grid.cells("make_tables")
@@ -232,7 +232,7 @@ def _in_order(grid: Grid, files: Iterable[Path]) -> list[Path]:
         for row in rows
         if len(row.measured_by) == 1
     }
-    return sorted(files, key=lambda path: (path not in single, size_of(path), path))
+    return sorted(files, key=lambda path: (path not in single, path.name != paths.IMAGES, size_of(path), path))
 
 
 def _describe_data(grid: Grid, draft: Bundle) -> None:

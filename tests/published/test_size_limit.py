@@ -10,7 +10,7 @@ from favae.runtime import paths
 from favae.sync.publish import _in_order
 
 
-def test_values_of_rows_with_one_training_come_first_then_small_files(
+def test_values_per_image_come_first_those_of_one_training_before_all_then_small_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "params").symlink_to(ROOT / "params")
@@ -27,4 +27,4 @@ def test_values_of_rows_with_one_training_come_first_then_small_files(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(size))
         files[path] = size
-    assert [files[path] for path in _in_order(Grid("stft-authors"), files)] == [40, 50, 20, 30]
+    assert [files[path] for path in _in_order(Grid("stft-authors"), files)] == [40, 50, 30, 20]
