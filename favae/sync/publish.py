@@ -62,9 +62,9 @@ def publish(scale: str | None, limit: int = LIMIT) -> PublishedBundle:
     Without results in `data/`, except prepared data sets, only the published tables and pages are written again, from the published
     metrics and records, and data sets are described whose bytes are those of the published card.
 
-    Values per image, curves and examples are added up to `limit` bytes: values per image first, beginning with rows with one
-    training, then small files. Where the terms of a data set forbid its photographs, the examples are published without them. Outputs that other stages
-    read (weights, shards) are never added.
+    Values per image, curves and examples are added up to `limit` bytes: values per image first, beginning with rows with one training,
+    then small files. Where the terms of a data set forbid its photographs, the examples are published without them. Outputs that other
+    stages read (weights, shards) are never added.
     Hand-written pages in the folder are kept.
 
     Raises:
