@@ -13,6 +13,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["OMP_NUM_THREADS"] = "1"  # also in processes that are forked from one that has imported torch
+os.environ.pop("FAVAE_RAW", None)  # a user's own data sets: tests make theirs
 
 
 def pytest_configure() -> None:
