@@ -141,10 +141,10 @@ def test_the_switch_of_colours_is_remembered(page: Any) -> None:
     assert page.run(ground) == light
     assert page.run("return localStorage.getItem('favae-theme')") == "light"
     # That storage outlives the process of a page is Chromium's work, done in its own time: here it is written again.
-    script = {"source": "localStorage.setItem('favae-theme', 'light')"}
-    script = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+    store = {"source": "localStorage.setItem('favae-theme', 'light')"}
+    added = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", store)
     assert page.open(theme="dark").run(ground) == light
-    page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
     page.run("localStorage.clear()")
 
 
