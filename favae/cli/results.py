@@ -1,5 +1,6 @@
 """Commands about existing results: status, recording, adoption, audit."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -138,17 +139,26 @@ def same(
     raise typer.Exit(1 if report.different or report.not_compared else 0)
 
 
-def publish(scale: Annotated[str, typer.Argument(help="Scale in params/grid.yaml.")]) -> None:
+def publish(
+    scale: Annotated[str, typer.Argument(help="Scale in params/grid.yaml.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Add files that the published results know by their hash only and this folder has."
+        ),
+    ] = None,
+) -> None:
     """Make the published results (reports/SCALE) from your own (data/SCALE), whole or not at all.
 
-    Copies cards, run records, metrics, tables and figures, and per-image values and curves up to 5 MB; lists all other files
-    with their hashes. Refused unless every result is ok and the copy passes `favae audit`.
+    Copies cards, run records, metrics, tables and figures, and per-image values and curves up to 5 MB in git; lists all other
+    files with their hashes. Refused unless every result is ok and the copy passes `favae audit`. Where data/SCALE has none,
+    the published tables are written again from the published metrics.
 
     Example: favae publish demo
     """
     from favae.sync.publish import publish as publish_results
 
-    print(publish_results(scale).message)
+    print(publish_results(scale, folder=folder).message)
 
 
 def compare(

@@ -1,28 +1,21 @@
 """Publish the results of a scale: copy them from `data/` to `reports/`, which git tracks, completely or not at all."""
 
 import contextlib
-import io
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from favae.config.dataset import DatasetTerms
-from favae.config.reporting import OF_PHOTOGRAPHS, FiguresConfig, TablesConfig
 from favae.fingerprint.job import code_of
-from favae.jobs.estimates import dataset_of
 from favae.jobs.grid import Grid, Job, load_grid
-from favae.jobs.terms import shows, terms_of
 from favae.reporting.results import Results
 from favae.results.bundle import CRATE, MANIFEST, WORKFLOW, Bundle, Manifest
-from favae.results.cards import Output, content_key, describe, files_of, read_card, size_of, text_of
+from favae.results.cards import Output, content_key, describe, files_of, read_card, text_of
 from favae.results.git import working_tree
-from favae.results.naming import naming
 from favae.results.run_record import RunRecord, environment, now, read_record, text_of_record
 from favae.results.status import State, statuses
 from favae.runtime import paths
@@ -33,9 +26,8 @@ from favae.sync.audit import audit_bundle
 from favae.sync.crate import write_crate
 from favae.sync.croissant import CROISSANT, croissant
 from favae.sync.disclosure import write_pages
+from favae.sync.shipment import LIMIT, add_offered, by_hash, copy, needed, private_figures, size_in_git
 
-LIMIT = 5_000_000  # bytes of a scale in git
-_DESCRIPTION = 300_000  # bytes of it for pages, crate and manifest, which are written last
 _SHOWN = 5  # problems in a message
 
 
@@ -49,34 +41,39 @@ class PublishedBundle:
     @property
     def message(self) -> str:
         """One line."""
-        size = sum(output.size for output in self.manifest.shipped.values())
+        size, stored = sum(path.stat().st_size for path in files_of(self.root)), size_in_git(files_of(self.root))
         return (
-            f"{self.root}: {len(self.manifest.shipped)} files, {size / 1e6:.1f} MB; "
+            f"{self.root}: {len(self.manifest.shipped)} files, {size / 1e6:.1f} MB, in git {stored / 1e6:.1f} MB; "
             f"{len(self.manifest.not_shipped)} outputs by their hash only ({MANIFEST})"
         )
 
 
-def publish(scale: str | None, limit: int = LIMIT) -> PublishedBundle:
+def publish(scale: str | None, limit: int = LIMIT, folder: Path | None = None) -> PublishedBundle:
     """Replace `reports/<scale>` by cards, run records, metrics, tables and figures of `data/<scale>`.
 
     Without results in `data/`, except prepared data sets, only the published tables and pages are written again, from the published
-    metrics and records, and data sets are described whose bytes are those of the published card.
+    metrics and records, and data sets are described whose bytes are those of the published card. What the manifest knows by its hash
+    only is then added from `folder`, where its bytes are found.
 
-    Values per image, curves and examples are added up to `limit` bytes: values per image first, beginning with rows with one training,
-    then small files. Where the terms of a data set forbid its photographs, the examples are published without them. Outputs that other
-    stages read (weights, shards) are never added.
+    Values per image, curves and examples are added up to `limit` bytes (`add_offered`). Where the terms of a data set forbid its
+    photographs, the examples are published without them. Outputs that other stages read (weights, shards) are never added.
     Hand-written pages in the folder are kept.
 
     Raises:
-        ValueError: a result is not ok, or what would be published does not pass its audit; nothing is changed then.
+        ValueError: a result is not ok, or what would be published does not pass its audit, or there is a `folder` beside results of
+            one's own; nothing is changed then.
+        NotADirectoryError: `folder` is none.
     """
     grid = load_grid(scale)
     bundle = Bundle.of(grid.scale)
     if bundle.exists and not any(job.card.exists() for job in grid if job.stage.name != "prepare_dataset"):
-        return _renew(grid, bundle)
+        return _renew(grid, bundle, limit, folder)
     _refuse(
         [f"{job.name} is {state.value}: {reason}" for job, state, reason in statuses(scale) if state is not State.OK]
     )
+    if folder is not None:
+        own = paths.DATA / grid.scale
+        _refuse([f"--from adds to published results, but {own} has your own: publish those, or leave it out"])
     return _replace(grid, bundle, lambda draft: _fill(grid, bundle, draft, limit), known=())
 
 
@@ -99,21 +96,29 @@ def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], kno
     return PublishedBundle(bundle.root, manifest)
 
 
-def _renew(grid: Grid, bundle: Bundle) -> PublishedBundle:
+def _renew(grid: Grid, bundle: Bundle, limit: int, folder: Path | None) -> PublishedBundle:
     """Render the published tables again, with card and run record. The audit must find no new problem."""
+    if folder is not None and not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: not a folder; --from names one with files of published results")
     grid, known = bundle.part_of(grid), audit_bundle(grid.scale, bundle).problems
 
     def fill(draft: Bundle) -> Manifest:
         shutil.copytree(bundle.root, draft.root, ignore=shutil.ignore_patterns(CRATE, WORKFLOW))
+        if folder is not None:
+            add_offered(grid, draft, limit, by_hash(folder, _outputs(grid, draft)))
         _make_tables(grid.job("make_tables", "all"), draft)
         _keep_intervals(bundle, draft)
         _describe_data(grid, draft)
-        cards = (read_card(draft.locate(job.card)) for job in grid)
-        outputs = {name: output for card in cards for name, output in card.outputs.items()}
+        outputs = _outputs(grid, draft)
         absent = {name: output for name, output in outputs.items() if not draft.locate(Path(name)).exists()}
         return Manifest(shipped=_listing(draft), not_shipped=absent)
 
     return _replace(grid, bundle, fill, known)
+
+
+def _outputs(grid: Grid, draft: Bundle) -> dict[str, Output]:
+    """Every output by its path in the project, as the cards of a bundle say."""
+    return {name: output for job in grid for name, output in read_card(draft.locate(job.card)).outputs.items()}
 
 
 def _make_tables(job: Job, draft: Bundle) -> None:
@@ -194,45 +199,17 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
     """Copy the files, and return their list."""
     draft.root.mkdir()
     _keep_pages(bundle, draft)
-    needed = {path for job in grid for path in _needed(job)}
-    for path in needed:
-        _copy(path, draft)
+    kept = {path for job in grid for path in needed(job)}
+    for file in (file for path in kept for file in files_of(path)):
+        copy(file, draft, file)
     for path in private_figures(grid):
         draft.locate(path).unlink(missing_ok=True)
     _describe_data(grid, draft)
-    room = limit - _DESCRIPTION - sum(size_of(path) for path in draft.files())
-    outputs: dict[str, Output] = {name: out for job in grid for name, out in read_card(job.card).outputs.items()}
-    for path in _in_order(grid, (path for job in grid for path in offered(grid, job))):
-        if (size := size_of(path)) <= room:
-            room -= size
-            _copy(path, draft)
-            needed.add(path)
-    for job in grid:
-        content = without_photographs(grid, job, paths.result_dir(job.scale, job.stage.name, job.cell) / paths.EXAMPLES)
-        if content and len(content) <= room:
-            room -= len(content)
-            draft.locate(job.card).with_name(paths.GENERATED).write_bytes(content)
+    kept |= add_offered(grid, draft, limit, lambda path: path if path.exists() else None)
     for cell in grid.cells("make_tables"):
         _render_tables(grid.job("make_tables", cell), draft)
-    absent = {name: output for name, output in outputs.items() if Path(name) not in needed}
+    absent = {name: output for name, output in _outputs(grid, draft).items() if Path(name) not in kept}
     return Manifest(shipped=_listing(draft), not_shipped=absent)
-
-
-def _in_order(grid: Grid, files: Iterable[Path]) -> list[Path]:
-    """The files, those first that a reader misses most: values per image, from which intervals are made again, and before all those of
-    rows with one training, which have no other intervals; then small files first."""
-    rows = (
-        row
-        for cell in grid.cells("make_tables")
-        for table in cast(TablesConfig, grid.job("make_tables", cell).config).tables
-        for row in table.rows
-    )
-    single = {
-        paths.result_dir(grid.scale, *row.measured_by[0].split("/")) / paths.IMAGES
-        for row in rows
-        if len(row.measured_by) == 1
-    }
-    return sorted(files, key=lambda path: (path not in single, path.name != paths.IMAGES, size_of(path), path))
 
 
 def _describe_data(grid: Grid, draft: Bundle) -> None:
@@ -250,62 +227,3 @@ def _describe_data(grid: Grid, draft: Bundle) -> None:
             continue
         path = draft.locate(job.card).with_name(CROISSANT)
         write_text(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
-
-
-def _needed(job: Job) -> Iterator[Path]:
-    """Files that every bundle contains: card, run record, metrics, tables, figures."""
-    yield job.card
-    yield paths.run_record(job.scale, job.stage.name, job.cell)
-    for output in job.stage.outputs:
-        if output.metrics or output.where == "report":
-            yield output.path(job.scale, job.stage.name, job.cell)
-
-
-def offered(grid: Grid, job: Job) -> Iterator[Path]:
-    """Files that are added up to the size limit: outputs that no other stage reads, without photographs that are not ours to
-    show."""
-    hidden = (paths.EXAMPLES, paths.SAMPLES) if is_private(grid, job) else ()
-    for output in job.stage.outputs:
-        if output.name not in hidden and not (output.feeds or output.metrics or output.where == "report"):
-            yield output.path(job.scale, job.stage.name, job.cell)
-
-
-def without_photographs(grid: Grid, job: Job, examples: Path) -> bytes:
-    """`examples.npz` of a result without its photographs, where the terms allow the rest; otherwise empty."""
-    terms = _terms(grid, job)
-    if terms is None or terms.publish != "generated" or not examples.exists():
-        return b""
-    found = io.BytesIO()
-    with naming(examples), np.load(examples, allow_pickle=False) as arrays:
-        np.savez_compressed(
-            found, allow_pickle=False, **{name: arrays[name] for name in arrays.files if shows(terms, name)}
-        )
-    return found.getvalue()
-
-
-def is_private(grid: Grid, job: Job) -> bool:
-    """Whether the terms of the data set of a job forbid showing its photographs."""
-    terms = _terms(grid, job)
-    return terms is not None and terms.publish != "all"
-
-
-def _terms(grid: Grid, job: Job) -> DatasetTerms | None:
-    """Terms of the images that a result can show; None where it shows none of a data set."""
-    linked = job.stage.name != "prepare_dataset" and {"dataset", "tokens"} & set(job.roles)
-    return terms_of(grid, dataset_of(grid, job)) if linked else None
-
-
-def private_figures(grid: Grid) -> Iterator[Path]:
-    """Figures of photographs that are not ours to show."""
-    for cell in grid.cells("make_figures"):
-        for figure in cast(FiguresConfig, grid.job("make_figures", cell).config).figures:
-            jobs = (grid.job(*series.run.split("/")) for series in figure.series)
-            if figure.kind in OF_PHOTOGRAPHS and any(is_private(grid, job) for job in jobs):
-                yield paths.report_dir(grid.scale, "figures") / f"{figure.id}.png"
-
-
-def _copy(path: Path, draft: Bundle) -> None:
-    for file in files_of(path):
-        target = draft.locate(file)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)

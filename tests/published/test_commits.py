@@ -158,6 +158,28 @@ def test_tables_of_published_results_are_written_anew_where_nothing_else_is_ther
     assert {path: path.read_bytes() for path in kept} == kept
 
 
+def test_files_known_by_their_hash_are_added_from_where_their_bytes_are(repository: Path, tmp_path: Path) -> None:
+    set_commit(git("rev-parse", "HEAD"), {})
+    publish("tiny", limit=0)
+    own, elsewhere = Path("data/tiny"), tmp_path / "elsewhere"
+    with pytest.raises(ValueError, match="--from adds to published results, but data/tiny has your own"):
+        publish("tiny", folder=own)
+    values = sorted(own.rglob("images.csv"))
+    (elsewhere / "deep").mkdir(parents=True)
+    for number, path in enumerate(values):  # under other names, and one of them changed since
+        text = path.read_text()
+        (elsewhere / "deep" / f"{number}.txt").write_text(text.replace("0", "1") if number == 0 else text)
+    shutil.rmtree("data")
+    with pytest.raises(NotADirectoryError, match="nowhere: not a folder"):
+        publish("tiny", folder=Path("nowhere"))
+    manifest = publish("tiny", folder=elsewhere).manifest
+    added = [path.as_posix().replace("data/tiny", "results") in manifest.shipped for path in values]
+    assert added == [False] + [True] * (len(values) - 1)
+    assert len(values) > 1
+    assert not any(path.as_posix() in manifest.not_shipped for path in values[1:])
+    assert audit_bundle("tiny").problems == []
+
+
 def test_a_bundle_of_a_commit_that_is_not_here_is_named(repository: Path) -> None:
     set_commit(git("rev-parse", "HEAD"), {})
     publish("tiny")

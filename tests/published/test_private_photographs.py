@@ -8,7 +8,7 @@ import pytest
 
 from favae.jobs.grid import load_grid
 from favae.runtime import paths
-from favae.sync.publish import is_private, offered, private_figures, without_photographs
+from favae.sync.shipment import is_private, offered, private_figures, without_photographs
 
 
 @pytest.mark.parametrize(
