@@ -41,7 +41,8 @@ class PublishedBundle:
     @property
     def message(self) -> str:
         """One line."""
-        size, stored = sum(path.stat().st_size for path in files_of(self.root)), size_in_git(files_of(self.root))
+        files = files_of(self.root)
+        size, stored = sum(path.stat().st_size for path in files), size_in_git(files)
         return (
             f"{self.root}: {len(self.manifest.shipped)} files, {size / 1e6:.1f} MB, in git {stored / 1e6:.1f} MB; "
             f"{len(self.manifest.not_shipped)} outputs by their hash only ({MANIFEST})"
