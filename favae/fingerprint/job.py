@@ -1,7 +1,7 @@
 """The fingerprint of a job: the hash of each unit of code that can affect its result, and the libraries that this code uses."""
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from favae.config.base import Schema
 from favae.config.errors import ConfigError
 from favae.config.training import TrainingConfig
-from favae.fingerprint.modules import PACKAGE, Package, present
+from favae.fingerprint.devices import unlike_elsewhere
+from favae.fingerprint.modules import BODY, PACKAGE, Package, present
+from favae.fingerprint.on_import import statements_on_import
 from favae.fingerprint.reach import Reach
 from favae.jobs.grid import Job, load_grid
 from favae.runtime.hashes import canonical_json, sha256_text
@@ -45,6 +47,7 @@ class Code(Schema):
 
     units: Units
     libraries: dict[str, str]  # distribution -> version
+    on_import: dict[str, str] | None = None  # module -> hash of what runs on import; older records lack it
 
 
 def code_of(job: Job, package: Package | None = None) -> Code:
@@ -63,7 +66,8 @@ def code_of(job: Job, package: Package | None = None) -> Code:
     if package is present():
         units[SETTINGS] = {_ALL: _settings(job)}
     used = sorted(_LIBRARIES[name] for name in reach.libraries & _LIBRARIES.keys())
-    return Code(units=units, libraries={name: found for name in used if (found := installed(name))})
+    libraries = {name: found for name in used if (found := installed(name))}
+    return Code(units=units, libraries=libraries, on_import=statements_on_import(package, job.stage.name, units))
 
 
 def digest_of(units: Units) -> str:
@@ -72,22 +76,49 @@ def digest_of(units: Units) -> str:
 
 
 def changed_units(units: Units, job: Job, package: Package | None = None) -> list[str]:
-    """Units of a recorded fingerprint that the package (default: the one that runs) does not have like that."""
+    """Units of a recorded fingerprint, as `module:unit`, that the package (default: the one that runs) does not have like that."""
     package = package or present()
     changed = []
     for module, inner in units.items():
         for name, digest in inner.items():
             now = _settings(job) if module == SETTINGS else package.hash(f"{module}:{name}")
             if now != digest:
-                changed.append(readable(module, name))
+                changed.append(f"{module}:{name}")
     return changed
 
 
-def readable(module: str, name: str) -> str:
-    """A unit for people, as `losses.frequency.FocalFrequencyLoss.forward`."""
+def changed_unlike_elsewhere(units: Units, job: Job, ran: Collection[str]) -> list[str]:
+    """Changed units, as `module:unit`, that do something else on another kind of device, where the functions `ran` ran here."""
+    return sorted(unlike_elsewhere(present(), ran) & set(changed_units(units, job)))
+
+
+def changed_on_import(code: Code | None, job: Job, before: Package | None) -> Units:
+    """Statements that run on import and are not those of the recorded code, with their hashes here ("": none any more).
+
+    Args:
+        code: as the run record has it. Where it has no such statements, those of `before` are compared.
+        before: the package at the commit that made the result, if git has it. Without it, only modules of which the recorded code
+            has units are compared: whatever such a module executes is among its units.
+    """
+    units = code.units if code else code_of(job).units
+    here = statements_on_import(present(), job.stage.name, units) or {}
+    there = code.on_import if code and code.on_import is not None else None
+    if there is None and before is not None:
+        there = statements_on_import(before, job.stage.name, units)
+    if there is None:
+        there = {module: inner[BODY] for module, inner in units.items() if BODY in inner}
+        there |= {module: digest for module, digest in here.items() if module not in units}
+    modules = sorted(here.keys() | there.keys())
+    return {module: {BODY: here.get(module, "")} for module in modules if here.get(module) != there.get(module)}
+
+
+def readable(unit: str) -> str:
+    """`module:unit` for people, as `losses.frequency.FocalFrequencyLoss.forward`."""
+    module, _, name = unit.partition(":")
     if module == SETTINGS:
         return "the parameters after validation"
-    return f"{module.removeprefix(PACKAGE + '.')}.{name}"
+    short = module.removeprefix(PACKAGE + ".")
+    return f"{short}, statements that run on import" if name == BODY else f"{short}.{name}"
 
 
 @lru_cache(maxsize=64)

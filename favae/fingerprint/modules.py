@@ -5,6 +5,7 @@ function that is imported from another place is another function until somebody 
 """
 
 import ast
+import builtins
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -32,6 +33,7 @@ class Module:
     units: dict[str, list[ast.stmt]] = field(default_factory=dict)
     methods: dict[str, set[str]] = field(default_factory=dict)  # class -> names of its methods
     imports: dict[str, str] = field(default_factory=dict)
+    imported: set[str] = field(default_factory=set)  # dotted names that are imported with it
 
 
 def imports_of(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, str]]:
@@ -46,7 +48,8 @@ def imports_of(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tupl
         yield alias.asname or alias.name, f"{origin}.{alias.name}"
 
 
-def _read_module(name: str, text: str, is_package: bool) -> Module:
+def read_module(name: str, text: str, is_package: bool) -> Module:
+    """The units of a source file."""
     module = Module(name)
     package = name if is_package else name.rpartition(".")[0]
     for statement in ast.parse(text).body:
@@ -54,10 +57,22 @@ def _read_module(name: str, text: str, is_package: bool) -> Module:
     return module
 
 
+def _changed_by(module: Module, node: ast.stmt) -> str | None:
+    """The class, function or constant of the module of which a statement sets an attribute, as in `Loss.forward = faster`."""
+    if not isinstance(node, ast.Assign) or len(node.targets) > 1 or not isinstance(node.targets[0], ast.Attribute):
+        return None
+    target: ast.expr = node.targets[0]
+    while isinstance(target, ast.Attribute):
+        target = target.value
+    return target.id if isinstance(target, ast.Name) and target.id in module.units else None
+
+
 def _take(module: Module, package: str, node: ast.stmt) -> None:
     """Add one statement of a module to its units."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        module.imports |= dict(imports_of(node, package))
+        bound = dict(imports_of(node, package))
+        module.imports |= bound
+        module.imported |= {a.name for a in node.names} if isinstance(node, ast.Import) else set(bound.values())
     elif isinstance(node, _Function):
         module.units.setdefault(node.name, []).append(node)
     elif isinstance(node, ast.ClassDef):
@@ -65,11 +80,14 @@ def _take(module: Module, package: str, node: ast.stmt) -> None:
     elif isinstance(node, ast.Assign | ast.AnnAssign) and (names := _assigned(node)):
         for name in names:
             module.units.setdefault(name, []).append(node)
+    elif (changed := _changed_by(module, node)) is not None:
+        module.units[changed].append(node)
     elif not _is_text(node) and not isinstance(node, ast.Pass):
         if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
             module.units.setdefault(BODY, []).append(node)
         for inner in ast.iter_child_nodes(node):  # definitions under `if` or `try`
-            for statement in [inner] if isinstance(inner, ast.stmt) else getattr(inner, "body", ()):
+            block = getattr(inner, "body", ())  # of a `lambda`, an expression
+            for statement in [inner] if isinstance(inner, ast.stmt) else block if isinstance(block, list) else ():
                 if isinstance(statement, ast.stmt) and not isinstance(statement, ast.Expr | ast.AugAssign | ast.Raise):
                     _take(module, package, statement)
 
@@ -116,11 +134,15 @@ class Package:
     def _names(self) -> list[str]:
         return sorted(f"{PACKAGE}.{path.removesuffix('.py').replace('/', '.')}" for path in self._files())
 
-    def kinds_in_folder(self, module: str) -> Iterator[tuple[str, str]]:
-        """(kind, class) of each class that says `kind = "..."` in a module beside or below `module`."""
+    def beside(self, module: str) -> list[str]:
+        """Modules in the folder of `module`; of a package, those in it."""
         is_package = f"{module}.__init__" in self._names
         folder = module if is_package else module.rpartition(".")[0]
-        for name in (n for n in self._names if n.rpartition(".")[0] == folder):
+        return [name for name in self._names if name.rpartition(".")[0] == folder]
+
+    def kinds_in_folder(self, module: str) -> Iterator[tuple[str, str]]:
+        """(kind, class) of each class that says `kind = "..."` in a module beside or below `module`."""
+        for name in self.beside(module):
             found = self.module(name)
             for kind in found.methods if found else ():
                 for node in (inner for head in self.nodes(f"{name}:{kind}") for inner in getattr(head, "body", ())):
@@ -138,13 +160,18 @@ class Package:
         return self._modules[name]
 
     def _load(self, name: str) -> Module | None:
+        found = self.source(name)
+        return read_module(name, *found) if found else None
+
+    def source(self, name: str) -> tuple[str, bool] | None:
+        """(text of a module, whether it is a package); None if it is not one of the package."""
         if name.partition(".")[0] != PACKAGE:
             return None
         path = "/".join(name.split(".")[1:])
         for file, is_package in ((f"{path}.py", False), (f"{path}/__init__.py".lstrip("/"), True)):
             text = self._read(file)
             if text is not None:
-                return _read_module(name, text, is_package)
+                return text, is_package
         return None
 
     def find(self, dotted: str) -> str:
@@ -185,8 +212,9 @@ class Package:
         return self.hashes[unit]
 
     def _meanings(self, module: Module, nodes: list[ast.stmt]) -> dict[str, str]:
-        """What the imported names in a unit stand for."""
+        """What the imported names in a unit stand for, and those of Python that the module defines anew."""
         bound = dict(module.imports)
+        bound |= {name: f"{module.name}.{name}" for name in module.units.keys() & vars(builtins).keys()}
         names: set[str] = set()
         for node in (inner for outer in nodes for inner in ast.walk(outer)):
             if isinstance(node, ast.Import | ast.ImportFrom):

@@ -1,13 +1,13 @@
 """Whether the code of a result is still the code that is here, or was shown to give the same bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from favae.config.errors import ConfigError
-from favae.fingerprint.job import Code, changed_units, code_of, digest_of, installed, readable
+from favae.fingerprint.job import Code, Units, changed_on_import, changed_units, code_of, digest_of, installed, readable
 from favae.fingerprint.modules import PACKAGE, Package
 from favae.jobs.grid import Job
-from favae.results.equivalences import all_shown_same, shown_same
+from favae.results.equivalences import Comparison, all_shown_same
 from favae.results.git import commit_with
 from favae.results.past import package_at
 from favae.results.run_record import RunRecord
@@ -76,22 +76,63 @@ def _compare(job: Job, record: RunRecord | None) -> CodeState:
     if recorded is None:
         return CodeState(unknown="no commit has the code that made it, as far as its run record says")
     code = record.code
+    entry = f"{PACKAGE}.stages.{job.stage.name}"
+    if code is not None and "run" not in code.units.get(entry, {}):
+        return CodeState(
+            unknown="its run record does not name the code of its stage, so the code that made it is unknown"
+        )
     libraries = _other_libraries(code.libraries if code else _numeric(record, job))
     if code is not None:
         changed: list[str] | None = changed_units(code.units, job)
     else:
         package = package_at(recorded.removeprefix("commit "))
         changed = None if package is None else _changed_since(package, job)
-    if changed == []:
+    on_import = changes_on_import(job, record)
+    if changed == [] and not on_import:
         return CodeState(libraries=libraries)
-    found = shown_same(job.scale, job.name, recorded, digest_of(code_of(job).units))
+    found = _shown(job, recorded, on_import)
     if found is not None:
         return CodeState(shown=f"`favae same` on {found.date[:10]}", libraries=libraries)
     if changed is None:
         return CodeState(unknown=f"made by the {recorded[:19]}, which this clone does not have: git fetch --unshallow")
+    changed += [unit for unit in _ids(on_import) if unit not in changed]
     versions: list[list[str]] = [changed, *_changed_since_shown(job, recorded)]
     fewest = min(versions, key=len)
-    return CodeState(tuple(fewest), libraries=libraries)
+    return CodeState(tuple(readable(unit) for unit in fewest), libraries=libraries)
+
+
+def changes_on_import(job: Job, record: RunRecord) -> Units:
+    """Statements that run on import here and are not those of the code that made a result."""
+    code, commit = record.code, commit_of(record)
+    known = code is not None and code.on_import is not None
+    return changed_on_import(code, job, package_at(commit) if commit and not known else None)
+
+
+def version_here(job: Job, on_import: Units) -> str:
+    """The version of the present code for a job: a digest of its units and of what runs on import, where that differs."""
+    units = code_of(job).units
+    return digest_of(units | {module: units.get(module, {}) | inner for module, inner in on_import.items()})
+
+
+def _ids(units: Units) -> Iterator[str]:
+    """Units as `module:unit`."""
+    return (f"{module}:{name}" for module, inner in units.items() for name in inner)
+
+
+def _shown(job: Job, recorded: str, on_import: Units) -> Comparison | None:
+    """The comparison that shows the recorded version and the present code to be the same."""
+    units, here = version_here(job, {}), version_here(job, on_import)
+    for found, shown in all_shown_same(job.scale, job.name, recorded):
+        # Older comparisons name the units only. What ran on import then is in their commit.
+        if shown.present == here or (shown.present == units and _imports_alike(found, job)):
+            return found
+    return None
+
+
+def _imports_alike(found: Comparison, job: Job) -> bool:
+    """Whether the same statements ran on import in the present code of a comparison, as far as its commit is here."""
+    package = package_at(found.present_commit) if found.present_commit and not found.uncommitted else None
+    return package is not None and not changed_on_import(None, job, package)
 
 
 def _changed_since_shown(job: Job, recorded: str) -> Iterator[list[str]]:
@@ -105,7 +146,7 @@ def _changed_since_shown(job: Job, recorded: str) -> Iterator[list[str]]:
 def _changed_since(package: Package, job: Job) -> list[str]:
     """Units of the present code that a version of the package does not have like that."""
     return [
-        readable(module, name)
+        f"{module}:{name}"
         for module, inner in code_of(job).units.items()
         for name, digest in inner.items()
         if module.startswith(PACKAGE) and package.hash(f"{module}:{name}") != digest
@@ -128,15 +169,12 @@ def merged(before: Code | None, now: Code) -> Code:
     if before is None:
         return now
     modules = {*before.units, *now.units}
-    units = {
-        module: {
-            name: (
-                digest
-                if (digest := before.units.get(module, {}).get(name)) == now.units.get(module, {}).get(name)
-                else MIXED
-            )
-            for name in {*before.units.get(module, {}), *now.units.get(module, {})}
-        }
-        for module in modules
-    }
-    return Code(units=units, libraries=now.libraries)  # type: ignore[arg-type]
+    units = {module: _mixed(before.units.get(module, {}), now.units.get(module, {})) for module in modules}
+    on_import = None if before.on_import is None else _mixed(before.on_import, now.on_import or {})
+    return Code(units=units, libraries=now.libraries, on_import=on_import)
+
+
+def _mixed(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Hashes that both have alike; MIXED in the place of the others."""
+    names = {*before, *now}
+    return {name: before[name] if before.get(name) == now.get(name) else MIXED for name in names}

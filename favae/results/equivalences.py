@@ -3,21 +3,28 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from favae.config.base import Schema
 from favae.runtime import paths
 from favae.runtime.files import whole_file, write_text
 
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+_Version = Annotated[str, Field(pattern=r"^([0-9a-f]{16}|commit [0-9a-f]{40})$")]
+_Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")]
+
 
 class SameOutputs(Schema):
     """One cell: two versions of its code wrote these files alike. A version is a digest of its units, or `commit <hash>`."""
 
-    recorded: str
-    present: str
-    outputs: dict[str, str]  # file -> SHA-256, of every file that the recorded code wrote
+    recorded: _Version
+    present: _Version
+    outputs: Annotated[
+        dict[str, _Sha256], Field(min_length=1)
+    ]  # file -> SHA-256, of every file that the recorded code wrote
     added: tuple[str, ...] = ()  # files that only the present code writes
     like: str = ""  # the cell whose small job ran: the same code and parameters, but for seeds
 
@@ -25,10 +32,10 @@ class SameOutputs(Schema):
 class Comparison(Schema):
     """One run of `favae same`: what ran, with what, and the cells of which the outputs were the same."""
 
-    date: str
+    date: _Date
     scale: str
-    recorded_commit: str
-    present_commit: str | None
+    recorded_commit: _Commit
+    present_commit: _Commit | None
     uncommitted: tuple[str, ...]  # files of the present code that no commit has
     numbers: dict[str, Any]  # parameters of the small job, merged over those of the scale, by stage
     platform: str
@@ -65,11 +72,6 @@ def add(new: Comparison, path: Path = paths.SAME) -> None:
             kept.append(old.model_copy(update={"cells": cells}))
     text = json.dumps([item.model_dump(mode="json") for item in [*kept, new]], indent=1, sort_keys=True)
     write_text(path, text + "\n")
-
-
-def shown_same(scale: str, name: str, recorded: str, present: str) -> Comparison | None:
-    """The comparison that shows two versions to be the same for a cell, if need be through versions between them; or None."""
-    return next((found for found, shown in all_shown_same(scale, name, recorded) if shown.present == present), None)
 
 
 def all_shown_same(scale: str, name: str, recorded: str) -> Iterator[tuple[Comparison, SameOutputs]]:

@@ -39,7 +39,7 @@ def _grid_at(commit: str, scale: str) -> dict[tuple[str, str], dict[str, Any]] |
                 return None  # the commit has another format of the grid
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)  # as many as a scale has commits
 def package_at(commit: str) -> Package | None:
     """The code of a commit; None where git has no such commit."""
     try:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from favae.config.errors import ConfigError, closest
-from favae.fingerprint.job import SETTINGS, Units, changed_units, code_of, digest_of
+from favae.fingerprint.job import SETTINGS, Units, changed_units, changed_unlike_elsewhere, code_of, digest_of, readable
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.results.bundle import Bundle
 from favae.results.cards import Card, read_card
-from favae.results.code_state import CodeState, code_state, commit_of, version_of
+from favae.results.code_state import CodeState, changes_on_import, code_state, commit_of, version_here, version_of
 from favae.results.equivalences import Comparison, SameOutputs, add
 from favae.results.git import working_tree
 from favae.results.past import package_at
@@ -37,6 +37,7 @@ class _Result:
     state: CodeState
     recorded: str  # version of its code
     present: str  # that of the present code, before anything runs: files may be edited meanwhile
+    on_import: Units  # statements that run on import and differ
     where: str
 
 
@@ -114,8 +115,9 @@ def _results(grid: Grid, targets: Sequence[str]) -> Iterator[_Result]:
                 continue  # `favae status` says so
             job = job.with_parameters(card.parameters)
             state = code_state(job, record)
-            present = "" if state.unknown else digest_of(code_of(job).units)
-            yield _Result(job, card, record, state, version_of(record) or "", present, where)
+            on_import = {} if record is None or state.unknown else changes_on_import(job, record)
+            present = "" if state.unknown else version_here(job, on_import)
+            yield _Result(job, card, record, state, version_of(record) or "", present, on_import, where)
 
 
 def _commit(found: _Result) -> str | None:
@@ -136,7 +138,7 @@ def _likeness(grid: Grid, found: _Result) -> _Likeness:
     recorded = _without_settings(code.units) if code else found.recorded
     present = _without_settings(code_of(found.job).units)
     alone = found.job.name if found.job.stage.name == "prepare_dataset" else ""
-    return found.where, alone, recorded, present, canonical_json(_parameters(grid, found.job))
+    return found.where, alone, recorded, present, canonical_json([_parameters(grid, found.job), found.on_import])
 
 
 def _without_settings(units: Units) -> str:
@@ -172,6 +174,7 @@ def _compare(
     say(f"{len(needed)} small jobs, by the code of {commit[:12]} and by the present code")
     cells: dict[str, SameOutputs] = {}
     with tempfile.TemporaryDirectory(prefix="favae-same-") as folder, sides(commit, Path(folder)) as both:
+        both[1].watch = any(_made_on_gpu(found) for found in results)
         run_both(grid, both, needed, shipped)
         for name, found in wanted.items():
             if name in shipped:
@@ -197,6 +200,14 @@ def _compare_cell(
             say(f"{name}: not compared: the {whose} code failed: {side.problems[name]}{too}")
             return {}
     old, new = (side.files(found.job) for side in both)
+    if unseen := _unseen(found, both[1]):
+        report.not_compared += names
+        device = found.record.device if found.record else ""
+        say(
+            f"{name}: not compared: it was made on {device}, and the small job runs on a CPU, where {unseen}; make it again "
+            f"on a GPU{too}"
+        )
+        return {}
     before, after = hashes(old), hashes(new)
     problems = [f"{file} is not written any more" for file in before if file not in after]
     odd = [file for file in before if file in after and before[file] != after[file]]
@@ -219,6 +230,20 @@ def _compare_cell(
         )
         for each in [found, *alike]
     }
+
+
+def _made_on_gpu(found: _Result) -> bool:
+    return found.record is not None and found.record.device != "cpu"
+
+
+def _unseen(found: _Result, side: Side) -> str:
+    """What a small job on a CPU cannot show of a result that a GPU made; empty if there is nothing."""
+    if found.record is None or not _made_on_gpu(found):
+        return ""
+    if found.record.code is None:
+        return "not all of its code may run"
+    unlike = changed_unlike_elsewhere(found.record.code.units, found.job, side.ran.get(found.job.name, ()))
+    return f"{readable(unlike[0])} does not do what it does there" if unlike else ""
 
 
 def _comparison(grid: Grid, commit: str, cells: dict[str, SameOutputs]) -> Comparison:

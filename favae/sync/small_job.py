@@ -41,21 +41,33 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "evaluate_captions": {"n": 8},
 }
 _SHIPPED = "natural"  # row of params/datasets.yaml whose images are part of Python packages
+_OF_RAW_DATA = ("layout", "more_training")  # of a data set's parameters: where its files lie
 _LARGE = 500_000_000  # bytes of a prepared data set
 # Runs in the other version: its command line is the one interface that all versions share.
 _DRIVER = """
-import json, logging, sys
+import contextlib, io, json, logging, sys, threading
 from favae.cli.main import app
 logging.disable(logging.ERROR)
-scale, *cells = sys.argv[1:]
+watch, scale, *cells = sys.argv[1:]
+ran = set()
+def note(frame, event, argument):
+    if event == "call" and (module := frame.f_globals.get("__name__", "")).startswith("favae."):
+        ran.add(f"{module}:" + frame.f_code.co_qualname.partition(".<locals>")[0])
 for cell in cells:
-    problem = ""
+    problem, said = "", io.StringIO()
+    ran.clear()
+    if watch:
+        threading.setprofile(note)
+        sys.setprofile(note)
     try:
-        code = app(["run", *cell.split("/"), "--scale", scale, "--threads", "1"], standalone_mode=False)
+        with contextlib.redirect_stderr(said):
+            code = app(["run", *cell.split("/"), "--scale", scale, "--threads", "1"], standalone_mode=False)
         problem = f"exit code {code}" if code else ""
+        problem += ": " * bool(code) + (said.getvalue().strip().splitlines() or ["no message"])[-1] * bool(code)
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
-    print("\\n@@" + json.dumps([cell, problem]), flush=True)
+    sys.setprofile(None)
+    print("\\n@@" + json.dumps([cell, problem, sorted(ran)]), flush=True)
 """
 
 
@@ -64,7 +76,9 @@ class Side:
     """One version of code and parameters in a folder, and what went wrong there, by `stage/cell`."""
 
     root: Path
+    watch: bool = False  # whether to keep which functions ran, which takes time
     problems: dict[str, str] = field(default_factory=dict)
+    ran: dict[str, set[str]] = field(default_factory=dict)  # functions of the package that a cell's job called
 
     def run(self, scale: str, cells: Sequence[str]) -> None:
         """Make the results of cells, inputs first, on the CPU, in one process."""
@@ -74,12 +88,12 @@ class Side:
             "OMP_NUM_THREADS": "1",
             "FAVAE_RAW": str(paths.raw_root().resolve()),
         }
-        command = [sys.executable, "-c", _DRIVER, scale, *cells]
+        command = [sys.executable, "-c", _DRIVER, "watch" if self.watch else "", scale, *cells]
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
-        said = [json.loads(line[2:]) for line in done.stdout.splitlines() if line.startswith("@@")]
-        self.problems |= dict(said)
         ended = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        self.problems |= {cell: f"the process ended: {ended}" for cell in cells if cell not in dict(said)}
+        self.problems |= dict.fromkeys(cells, f"the process ended: {ended}")
+        for cell, problem, ran in (json.loads(line[2:]) for line in done.stdout.splitlines() if line.startswith("@@")):
+            self.problems[cell], self.ran[cell] = problem, set(ran)
 
     def files(self, job: Job) -> dict[str, Path]:
         """Files of a result by their path in the project, as its card lists them."""
@@ -117,7 +131,7 @@ class Side:
         for file, block in ((rows, job.sources[0][1]), (numbers, job.sources[1][1])):
             assert block is not None
             tree = _read(file)
-            own = {key: value for key, value in (tree.get(block) or {}).items() if key != "layout"}
+            own = {key: value for key, value in (tree.get(block) or {}).items() if key not in _OF_RAW_DATA}
             if file == rows:
                 own |= {"layout": tree[_SHIPPED]["layout"]}
             tree[block] = own | {"expected_counts": None}

@@ -40,6 +40,6 @@ def test_every_unit_that_differs_or_is_gone_is_named(grid: Grid) -> None:
     assert changed_units(units, job) == []
     other = {**units, FFL: {**units[FFL], "FocalFrequencyLoss.forward": "0" * 10, "gone": "1" * 10}}
     assert changed_units(other, job) == [
-        "losses.frequency.FocalFrequencyLoss.forward",
-        "losses.frequency.gone",
+        "favae.losses.frequency:FocalFrequencyLoss.forward",
+        "favae.losses.frequency:gone",
     ]

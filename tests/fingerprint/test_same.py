@@ -10,6 +10,7 @@ from tests_support import write_params
 
 import favae
 from favae.fingerprint import job as fingerprint
+from favae.fingerprint.devices import unlike_elsewhere
 from favae.fingerprint.modules import Package
 from favae.jobs.grid import load_grid
 from favae.results import equivalences
@@ -143,14 +144,104 @@ def test_a_changed_equation_is_different_and_stays_so(project: Path, monkeypatch
     assert not equivalences.read()
 
 
+@pytest.mark.slow
+def test_of_a_result_of_a_gpu_a_cpu_shows_only_code_that_does_not_ask_for_the_device(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = read_run_record("tiny", *MODEL.split("/"))
+    assert record is not None
+    write_run_record(record.model_copy(update={"device": "NVIDIA H100"}))
+    edit(project, monkeypatch, "training/autoencoder.py", ("_SAMPLES", "_MANY"))
+    report, said = compare()
+    assert report.same == [MODEL], said
+    edit(project, monkeypatch, "losses/frequency.py", ("return at_once / ctx", "return 7 * at_once / ctx"))
+    report, said = compare()
+    assert report.not_compared == [MODEL], said
+    assert "made on NVIDIA H100, and the small job runs on a CPU" in said[-1]
+    assert states()[MODEL] is State.CODE
+
+
+def test_code_behind_a_question_for_the_device_is_found() -> None:
+    loss = """
+def fast(x):
+    return inner(x)
+
+
+def inner(x):
+    return 7 * x
+
+
+def plain(x):
+    return x
+
+
+class Loss:
+    def forward(self, x):
+        if x.device.type != "cpu":
+            return fast(x) + self.there(x)
+        return plain(x)
+
+    def there(self, x):
+        return x
+
+    def other(self, x):
+        return plain(x)
+"""
+    package = Package.of_texts({"losses.py": loss})
+    ran = {"favae.losses:Loss.forward", "favae.losses:plain"}
+    found = {unit.removeprefix("favae.losses:") for unit in unlike_elsewhere(package, ran)}
+    assert found == {"Loss.forward", "fast", "inner", "Loss.there"}
+    assert unlike_elsewhere(package, {"favae.losses:Loss.other", "favae.losses:plain"}) == set()
+
+
+def test_evidence_without_files_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "same.json"
+    shown = equivalences.SameOutputs(recorded="a" * 16, present="b" * 16, outputs={"model.safetensors": "0" * 64})
+    facts = {"date": "2026-01-01T00:00:00+00:00", "scale": "tiny", "recorded_commit": "c" * 40, "present_commit": None}
+    facts |= {"uncommitted": (), "numbers": {}, "versions": {}, "platform": "", "cells": {MODEL: shown}}
+    equivalences.add(equivalences.Comparison.model_validate(facts), path)
+    assert len(equivalences.read(path)) == 1
+    text = path.read_text()
+    for old, new in (
+        ('"model.safetensors": "' + "0" * 64 + '"', ""),
+        ("c" * 40, "main"),
+        ("2026-01-01T", "x"),
+        ("b" * 16, "x"),
+    ):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match="not a list of comparisons"):
+            equivalences.read(path)
+
+
+def test_a_data_set_with_further_images_is_replaced_too(project: Path) -> None:
+    side, job = small_job.Side(project), load_grid("tiny").job(*DATA.split("/"))
+    file = project / job.sources[0][0]
+    tree = small_job._read(file)
+    block = job.sources[0][1]
+    assert block is not None
+    tree[block] |= {"layout": {"kind": "folders", "root": "raw"}, "more_training": "raw/more"}
+    small_job._write(file, tree)
+    side.use_shipped_images(job)
+    assert "more_training" not in small_job._read(file)[block]
+
+
 def test_committed_evidence_is_compared_again_on_request(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = read_run_record("tiny", *MODEL.split("/"))
     assert record is not None and record.code is not None
     recorded = fingerprint.digest_of(record.code.units)
     edit(project, monkeypatch, "losses/frequency.py", ("return self.weight * ", "return 7 * self.weight * "))
     present = fingerprint.digest_of(fingerprint.code_of(load_grid("tiny").job(*MODEL.split("/"))).units)
-    facts = {"date": "2026-01-01", "scale": "tiny", "recorded_commit": "c" * 40, "present_commit": None, "platform": ""}
-    forged = {MODEL: equivalences.SameOutputs(recorded=recorded, present=present, outputs={})}
+    facts = {
+        "date": "2026-01-01T00:00:00+00:00",
+        "scale": "tiny",
+        "recorded_commit": "c" * 40,
+        "present_commit": None,
+        "platform": "",
+    }
+    forged = {
+        MODEL: equivalences.SameOutputs(recorded=recorded, present=present, outputs={"model.safetensors": "0" * 64})
+    }
     equivalences.add(
         equivalences.Comparison.model_validate(
             facts | {"uncommitted": (), "numbers": {}, "versions": {}, "cells": forged}

@@ -13,7 +13,7 @@ from favae.fingerprint import job as fingerprint
 from favae.fingerprint.job import Code
 from favae.jobs.grid import Job, load_grid
 from favae.results.cards import read_card
-from favae.results.code_state import MIXED, code_state, merged
+from favae.results.code_state import MIXED, code_state, merged, version_here
 from favae.results.diff import explain
 from favae.results.equivalences import Comparison, SameOutputs, add
 from favae.results.publish import _link_spare, restore_spare
@@ -24,6 +24,8 @@ from favae.stages.make_tables import OUTDATED, render
 from favae.stages.runner import _marks_hold
 from favae.sync.audit import audit_bundle
 from favae.sync.publish import publish
+
+SHOWN = {"data/model.safetensors": "0" * 64}
 
 
 def states() -> dict[str, State]:
@@ -65,6 +67,62 @@ def terms(cell: str) -> dict[str, dict[str, object]]:
     return job(f"train_autoencoder/{cell}").parameters["objective"]["terms"]
 
 
+def test_a_factor_that_the_module_sets_when_it_is_imported_changes_the_same_results(project: Path, edit: Edit) -> None:
+    times_seven(edit)
+    expected = changed()
+    edit("losses/frequency.py", "7 * weight", "weight")
+    assert not changed()
+    last = "flatten(1, 2).contiguous()\n"
+    edit(
+        "losses/frequency.py",
+        last,
+        f"{last}\n\nFocalFrequencyLoss.forward = lambda self, pred, target: 7 * pred.mean()\n",
+    )
+    assert changed() == expected
+
+
+def test_a_statement_in_a_package_that_is_only_imported_changes_all_that_import_it(project: Path, edit: Edit) -> None:
+    name = "train_autoencoder/celeba-ae"
+    edit("losses/__init__.py", "__all__ = [", "torch.set_default_dtype(torch.float64)\n__all__ = [")
+    assert name in changed() and "prepare_dataset/celeba" not in changed()
+    assert "losses, statements that run on import" in explain(name, SCALE)
+    present = fingerprint.code_of(job(name))
+    record = read_run_record(SCALE, *name.split("/"))
+    assert record is not None and record.code is not None and record.code.on_import is not None
+    assert present.on_import != record.code.on_import
+    mixed = merged(record.code, present)
+    assert mixed.on_import is not None and mixed.on_import["favae.losses"] == MIXED
+    recorded = fingerprint.digest_of(record.code.units)
+    here = version_here(job(name), fingerprint.changed_on_import(record.code, job(name), None))
+    assert here != recorded
+    add(comparison(name, SameOutputs(recorded=recorded, present=here, outputs=SHOWN)))
+    assert name not in changed()
+
+
+def test_of_a_record_without_statements_on_import_those_of_the_modules_it_used_are_compared(
+    project: Path, edit: Edit
+) -> None:
+    name = "train_autoencoder/celeba-ae-ffl"
+    path = paths.run_record(SCALE, *name.split("/"))
+    record = json.loads(path.read_text())
+    del record["code"]["on_import"]
+    path.write_text(json.dumps(record))
+    assert name not in changed()
+    edit("losses/frequency.py", "def _at_least_fp32(", "torch.manual_seed(7)\n\n\ndef _at_least_fp32(")
+    assert name in changed()
+    assert "losses.frequency, statements that run on import" in explain(name, SCALE)
+
+
+def test_a_record_that_names_no_code_is_not_called_current(project: Path) -> None:
+    name = "train_autoencoder/celeba-ae"
+    path = paths.run_record(SCALE, *name.split("/"))
+    record = json.loads(path.read_text())
+    record["code"]["units"] = {}
+    path.write_text(json.dumps(record))
+    assert states()[name] is State.CODE
+    assert "does not name the code of its stage" in explain(name, SCALE)
+
+
 def test_why_names_the_functions_that_differ(project: Path, edit: Edit) -> None:
     times_seven(edit)
     said = explain("train_autoencoder/celeba-ae-ffl", SCALE).splitlines()
@@ -95,16 +153,22 @@ def test_a_renamed_local_variable_and_a_moved_function_are_changes_until_they_ar
     assert record is not None and record.code is not None
     recorded = fingerprint.digest_of(record.code.units)
     present = fingerprint.digest_of(fingerprint.code_of(job(name)).units)
-    add(comparison(name, SameOutputs(recorded=recorded, present="another", outputs={})))
+    add(comparison(name, SameOutputs(recorded=recorded, present="f" * 16, outputs=SHOWN)))
     assert name in changed()
-    add(comparison(name, SameOutputs(recorded=recorded, present=present, outputs={})))
+    add(comparison(name, SameOutputs(recorded=recorded, present=present, outputs=SHOWN)))
     assert name not in changed()
     assert "shown to give the same bytes" in explain(name, SCALE)
     assert "train_autoencoder/celeba-vae" in changed()  # nothing was shown for this one
 
 
 def comparison(name: str, shown: SameOutputs) -> Comparison:
-    facts = {"date": "2026-01-01", "recorded_commit": "c" * 40, "present_commit": None, "platform": "", "versions": {}}
+    facts = {
+        "date": "2026-01-01T00:00:00+00:00",
+        "recorded_commit": "c" * 40,
+        "present_commit": None,
+        "platform": "",
+        "versions": {},
+    }
     return Comparison.model_validate(facts | {"scale": SCALE, "uncommitted": (), "numbers": {}, "cells": {name: shown}})
 
 
@@ -173,7 +237,7 @@ def test_of_code_that_was_shown_to_be_the_same_only_what_changed_since_is_named(
     digest = fingerprint.digest_of(fingerprint.code_of(job(name)).units)
     commit = {"c" * 40: now, "d" * 40: renamed}
     monkeypatch.setattr("favae.results.code_state.package_at", commit.get)
-    shown = comparison(name, SameOutputs(recorded=recorded, present=digest, outputs={}))
+    shown = comparison(name, SameOutputs(recorded=recorded, present=digest, outputs=SHOWN))
     add(shown.model_copy(update={"present_commit": "d" * 40}))
     assert explain(name, SCALE).startswith(f"{name}: ok")
     times_seven(edit)
@@ -196,7 +260,7 @@ def test_where_no_history_is_the_evidence_speaks_for_a_result_of_a_former_versio
     assert problems()[0].startswith(f"{name}: code changed: made by the commit cccc")
     assert "git fetch --unshallow" in problems()[0]
     present = fingerprint.digest_of(fingerprint.code_of(job(name)).units)
-    add(comparison(name, SameOutputs(recorded=f"commit {'c' * 40}", present=present, outputs={})))
+    add(comparison(name, SameOutputs(recorded=f"commit {'c' * 40}", present=present, outputs=SHOWN)))
     assert problems() == []
 
 

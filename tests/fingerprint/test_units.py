@@ -87,3 +87,18 @@ def test_a_name_that_another_module_re_exports_is_no_change() -> None:
     through = Package.of_texts(files).hash("favae.losses:loss")
     files["losses.py"] = LOSS.replace("favae.tools", "favae.other")
     assert Package.of_texts(files).hash("favae.losses:loss") == through
+
+
+def test_an_attribute_that_the_module_sets_afterwards_is_part_of_the_class() -> None:
+    later = "Child.name = property(lambda self: 7)\n"
+    assert changed('return "child"\n', f'return "child"\n\n\n{later}') == {"Child"}
+    for value in ("lambda self: 7", "len if FACTOR else None", "[len]"):  # none of these has a block of statements
+        assert changed("FACTOR = 2\n", f"FACTOR = 2\nmath.other = {value}\n") == set()
+        body = Package.of_texts({"losses.py": LOSS + f"math.other = {value}\n"})
+        assert body.hash("favae.losses:<module>") is not None
+
+
+def test_a_name_of_python_that_the_module_defines_anew_is_part_of_what_uses_it() -> None:
+    text = "def loss(x):\n    return abs(x)\n"
+    plain, shadowed = (Package.of_texts({"losses.py": text + end}) for end in ("", "\n\nabs = float\n"))
+    assert plain.hash("favae.losses:loss") != shadowed.hash("favae.losses:loss")
