@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from favae.runtime import paths
@@ -54,6 +55,19 @@ def working_tree() -> dict[str, Any]:
 def _content(name: str) -> str:
     """Git's id of the content of a file in the working tree, "" where there is none."""
     return (_git("hash-object", "--", name) or "").strip()
+
+
+def was_committed(name: str, file: Path) -> bool | None:
+    """Whether a commit up to this one has the content of `file` under the path `name`.
+
+    None where nobody can say: this is no git repository, or a shallow clone.
+    """
+    shallow = _git("rev-parse", "--is-shallow-repository")
+    versions = _git("log", "-m", "--format=", "--raw", "--no-abbrev", "--", name)
+    if shallow is None or versions is None:
+        return None
+    there = _content(file.as_posix()) in versions.split()
+    return there or (None if shallow.strip() == "true" else False)
 
 
 def commit_with(commit: str, contents: Mapping[str, str]) -> str | None:

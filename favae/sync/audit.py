@@ -18,6 +18,7 @@ from favae.results.bundle import Bundle
 from favae.results.cost import cost_of
 from favae.runtime import paths
 from favae.sync.bundle_evidence import gather_bundle
+from favae.sync.derived import derived_problems
 from favae.sync.disclosure import is_same_page, pages
 from favae.sync.evidence import Evidence, gather
 
@@ -107,8 +108,7 @@ def audit_bundle(scale: str | None, bundle: Bundle | None = None) -> Audit:
     grid = bundle.part_of(whole)
     tables = _tables_job(grid)
     evidence = gather_bundle(grid, bundle)
-    outputs = {name: output for item in evidence.values() if item.card for name, output in item.card.outputs.items()}
-    result = Audit(bundle.root, [], evidence, list(bundle.problems(outputs)), len(whole.jobs) - len(grid.jobs))
+    result = Audit(bundle.root, [], evidence, list(bundle.problems()), len(whole.jobs) - len(grid.jobs))
     if (card := result.evidence[tables.name].card) is not None:
         tables = tables.with_parameters(card.parameters)
     folder = bundle.root / "tables"
@@ -116,6 +116,7 @@ def audit_bundle(scale: str | None, bundle: Bundle | None = None) -> Audit:
     _add_evidence(result)
     result.problems.extend(_strangers(whole, bundle))
     result.problems.extend(_page_problems(grid, bundle))
+    result.problems.extend(derived_problems(grid, bundle, evidence))
     return result
 
 

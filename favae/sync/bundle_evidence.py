@@ -16,6 +16,7 @@ from favae.results.past import parameters_at
 from favae.results.run_record import RunRecord, read_record
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
+from favae.sync.derived import measured_problems, summary_problems
 from favae.sync.evidence import SHORT, Commits, Evidence, record_problems
 
 _CLOSE = 1e-9  # relative error of a mean over images whose order of summation differs
@@ -35,6 +36,7 @@ def _evidence(job: Job, bundle: Bundle, commits: Commits) -> Evidence:
     except ValueError as error:
         return Evidence(job, None, None, None, [str(error)])
     problems, notes = list(_card_problems(job, card, bundle)), list[str]()
+    problems += summary_problems(job, card, bundle.locate(job.card))
     try:
         record = read_record(bundle.locate(paths.run_record(job.scale, job.stage.name, job.cell)))
     except ValueError:
@@ -42,6 +44,7 @@ def _evidence(job: Job, bundle: Bundle, commits: Commits) -> Evidence:
     problems += record_problems(card, record, commits, notes)
     problems += _parameter_problems(job, card, record, notes)
     problems += _value_problems(job, record, bundle)
+    problems += measured_problems(job, card, record, bundle)
     problems += _code_problems(job.with_parameters(card.parameters), record, notes)
     absent = frozenset(name for name, output in card.outputs.items() if not _is_shipped(job, name, output, bundle))
     return Evidence(job, card, record, None, problems, notes, absent)

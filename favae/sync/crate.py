@@ -1,11 +1,10 @@
 """Published results as a Workflow Run RO-Crate (profile 0.5): what ran when, from which files, and what came out.
 
 `ro-crate-metadata.json` describes it in the vocabulary of archives and other tools. It is a function of the bundle's own files, so it
-is written again with the bundle, and `manifest.json` has its hash.
+is written again with the bundle, and `manifest.json` has its hash. The audit derives it again and compares.
 """
 
 import json
-import mimetypes
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,16 @@ from favae.runtime.files import write_text
 _VERSION = "1.1"  # of RO-Crate; the run profiles 0.5 build on it
 _RUN_TERMS = "https://w3id.org/ro/terms/workflow-run/context"
 _LICENSE = "https://spdx.org/licenses/MIT"
+_FORMATS = {  # a table of our own: that of Python follows the files of the machine
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".tex": "text/x-tex",
+    ".txt": "text/plain",
+}
 _PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
     "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
@@ -29,18 +38,19 @@ _PROFILES = {
 
 def write_crate(grid: Grid, bundle: Bundle, shipped: dict[str, Output]) -> None:
     """Write the metadata of a bundle whose other files are `shipped` (path from the bundle -> hash and size)."""
-    tree = _crate(grid, bundle, shipped)
+    tree = crate(grid, bundle, shipped)
     write_text(bundle.root / CRATE, json.dumps(tree, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def _crate(grid: Grid, bundle: Bundle, shipped: dict[str, Output]) -> dict[str, Any]:
+def crate(grid: Grid, bundle: Bundle, shipped: dict[str, Output]) -> dict[str, Any]:
+    """The metadata of a bundle whose other files are `shipped`."""
     from rocrate.rocrate import ROCrate  # late: it imports an HTTP client
 
-    crate = ROCrate(version=_VERSION)
-    crate.metadata.extra_contexts.append(_RUN_TERMS)
-    workflow = _add_workflow(crate, grid)
-    files = {name: _add_file(crate, name, output) for name, output in shipped.items() if name != WORKFLOW}
-    files[MANIFEST] = crate.add_file(
+    made = ROCrate(version=_VERSION)
+    made.metadata.extra_contexts.append(_RUN_TERMS)
+    workflow = _add_workflow(made, grid)
+    files = {name: _add_file(made, name, output) for name, output in shipped.items() if name != WORKFLOW}
+    files[MANIFEST] = made.add_file(
         dest_path=MANIFEST, properties={"name": MANIFEST, "encodingFormat": "application/json"}
     )
     records: list[RunRecord] = []
@@ -52,12 +62,12 @@ def _crate(grid: Grid, bundle: Bundle, shipped: dict[str, Output]) -> dict[str, 
             continue  # the audit, which every bundle must pass, names it
         if record is not None:
             records.append(record)
-            _add_job(crate, job, record, card, bundle, files)
+            _add_job(made, job, record, card, bundle, files)
     _add_run(
-        crate, workflow, records, [entity for name, entity in files.items() if name.startswith(("tables/", "figures/"))]
+        made, workflow, records, [entity for name, entity in files.items() if name.startswith(("tables/", "figures/"))]
     )
-    _describe(crate, grid.scale, records)
-    return crate.metadata.generate()
+    _describe(made, grid.scale, records)
+    return made.metadata.generate()
 
 
 def _describe(crate: Any, scale: str, records: list[RunRecord]) -> None:
@@ -103,7 +113,7 @@ def _add_workflow(crate: Any, grid: Grid) -> Any:
 
 def _add_file(crate: Any, name: str, output: Output) -> Any:
     properties = {"name": name, "contentSize": str(output.size), "sha256": output.sha256}
-    kind = mimetypes.guess_type(name)[0]
+    kind = _FORMATS.get(Path(name).suffix)
     return crate.add_file(dest_path=name, properties=properties | ({"encodingFormat": kind} if kind else {}))
 
 

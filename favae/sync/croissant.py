@@ -1,18 +1,20 @@
 """Croissant 1.0 metadata of a prepared data set: what its files hold, under which terms, and how to make them."""
 
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from favae.jobs.grid import Grid, Job
 from favae.jobs.terms import terms_of
-from favae.results.cards import Card, describe
+from favae.results.cards import Card, Output, describe
 from favae.results.run_record import RunRecord
 from favae.runtime import paths
 
 CROISSANT = "croissant.json"
-_WORDS = {
+_TEXTS = (paths.INDEX, paths.CAPTIONS)
+_WORDS = {  # columns of the index
     "split": "train, val or test; numbers are reported on test",
     "shard": "number of the array that holds the image: <split>-<shard, five digits>.npy",
     "row": "row of the image in that array",
@@ -68,8 +70,36 @@ def croissant(grid: Grid, job: Job, card: Card, record: RunRecord | None) -> dic
 
     Raises FileNotFoundError if the data set has no index.
     """
-    terms = terms_of(grid, job.cell)
     shards = paths.result_dir(job.scale, job.stage.name, job.cell) / paths.SHARDS
+    files = [_file(path.name, describe(path)) for path in (shards / name for name in _TEXTS) if path.exists()]
+    with (shards / paths.INDEX).open(encoding="utf-8", newline="") as file:
+        columns = next(csv.reader(file))
+    return _tree(grid, job, card, record, files, columns)
+
+
+def croissant_again(grid: Grid, job: Job, card: Card, record: RunRecord | None, published: Path) -> dict[str, Any]:
+    """The same without the files of the data set: their sizes and hashes are those of the metadata in the file `published`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no such metadata.
+    """
+    try:
+        parts = {part["@id"]: part for part in json.loads(published.read_text(encoding="utf-8"))["distribution"]}
+        files = [
+            _file(name, Output(sha256=parts[name]["sha256"], size=int(parts[name]["contentSize"].removesuffix(" B"))))
+            for name in _TEXTS
+            if name in parts
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{published}: does not describe a prepared data set") from error
+    return _tree(grid, job, card, record, files, list(_WORDS))
+
+
+def _tree(
+    grid: Grid, job: Job, card: Card, record: RunRecord | None, files: list[dict[str, Any]], columns: list[str]
+) -> dict[str, Any]:
+    terms = terms_of(grid, job.cell)
     counts = ", ".join(f"{split} {count:,}" for split, count in card.summary.get("counts", {}).items())
     shape = card.summary.get("image_shape")
     return {
@@ -86,7 +116,7 @@ def croissant(grid: Grid, job: Job, card: Card, record: RunRecord | None) -> dic
         "version": f"{card.code_version}.0.0",
         **({"datePublished": record.ended[:10]} if record else {}),
         "distribution": [
-            *(_file(path, shards) for path in (shards / paths.INDEX, shards / paths.CAPTIONS) if path.exists()),
+            *files,
             {
                 "@type": "cr:FileSet",
                 "@id": "shards",
@@ -96,27 +126,24 @@ def croissant(grid: Grid, job: Job, card: Card, record: RunRecord | None) -> dic
                 "includes": f"{paths.SHARDS}/*.npy",
             },
         ],
-        "recordSet": [{"@type": "cr:RecordSet", "@id": "images", "name": "images", "field": list(_fields(shards))}],
+        "recordSet": [{"@type": "cr:RecordSet", "@id": "images", "name": "images", "field": list(_fields(columns))}],
     }
 
 
-def _file(path: Path, shards: Path) -> dict[str, Any]:
-    found = describe(path)
+def _file(name: str, found: Output) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
-        "@id": path.name,
-        "name": path.name,
-        "contentUrl": path.relative_to(shards.parent).as_posix(),
+        "@id": name,
+        "name": name,
+        "contentUrl": f"{paths.SHARDS}/{name}",
         "contentSize": f"{found.size} B",
         "encodingFormat": "text/csv",
         "sha256": found.sha256,
     }
 
 
-def _fields(shards: Path) -> Iterator[dict[str, Any]]:
+def _fields(columns: list[str]) -> Iterator[dict[str, Any]]:
     """The columns of the index."""
-    with (shards / paths.INDEX).open(encoding="utf-8", newline="") as file:
-        columns = next(csv.reader(file))
     for column in columns:
         yield {
             "@type": "cr:Field",

@@ -17,6 +17,7 @@ from favae.results.cards import content_key, input_hashes, write_card
 from favae.results.run_record import RunRecord, environment, write_run_record
 from favae.runtime import paths
 from favae.stages.make_tables import render
+from favae.sync.derived import summary_of
 
 COMMIT = "c" * 40  # no repository here: nobody can ask
 IMAGES = 40
@@ -81,7 +82,7 @@ def write_result(job: Job, shift: float = 0.0) -> None:
     )
     write_run_record(record)
     outputs = [output.path(job.scale, job.stage.name, job.cell) for output in job.stage.outputs]
-    write_card(job, key, hashes, outputs, {})
+    write_card(job, key, hashes, outputs, summary_of(job) or {})
 
 
 def add_experiment() -> None:
