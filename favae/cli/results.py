@@ -152,7 +152,7 @@ def publish(
 
     Copies cards, run records, metrics, tables and figures, and per-image values and curves up to 5 MB in git; lists all other
     files with their hashes. Refused unless every result is ok and the copy passes `favae audit`. Where data/SCALE has none,
-    the published tables are written again from the published metrics.
+    the published tables are written again from the published metrics. If that gives what is published, nothing is written.
 
     Example: favae publish demo
     """

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from favae.runtime.hashes import sha256_file
 from favae.stages.make_tables import OUTDATED, render
 from favae.sync.audit import audit_bundle
 from favae.sync.crate import write_crate
-from favae.sync.croissant import CROISSANT, croissant
+from favae.sync.croissant import CROISSANT, croissant, croissant_again
+from favae.sync.derived import summary_of
 from favae.sync.disclosure import write_pages
+from favae.sync.evidence import Commits, record_problems
 from favae.sync.shipment import LIMIT, add_offered, by_hash, copy, needed, private_figures, size_in_git
 
 _SHOWN = 5  # problems in a message
@@ -33,14 +35,17 @@ _SHOWN = 5  # problems in a message
 
 @dataclass(frozen=True)
 class PublishedBundle:
-    """What was published."""
+    """What was published; not `changed` if it was published like that before, so that nothing was written."""
 
     root: Path
     manifest: Manifest
+    changed: bool = True
 
     @property
     def message(self) -> str:
         """One line."""
+        if not self.changed:
+            return f"nothing to publish: {self.root} is what publishing it again gives; no file was written"
         files = files_of(self.root)
         size, stored = sum(path.stat().st_size for path in files), size_in_git(files)
         return (
@@ -58,7 +63,7 @@ def publish(scale: str | None, limit: int = LIMIT, folder: Path | None = None) -
 
     Values per image, curves and examples are added up to `limit` bytes (`add_offered`). Where the terms of a data set forbid its
     photographs, the examples are published without them. Outputs that other stages read (weights, shards) are never added.
-    Hand-written pages in the folder are kept.
+    Hand-written pages in the folder are kept. Where everything is published like that already, no file is written.
 
     Raises:
         ValueError: a result is not ok, or what would be published does not pass its audit, or there is a `folder` beside results of
@@ -75,13 +80,17 @@ def publish(scale: str | None, limit: int = LIMIT, folder: Path | None = None) -
     if folder is not None:
         own = paths.DATA / grid.scale
         _refuse([f"--from adds to published results, but {own} has your own: publish those, or leave it out"])
-    return _replace(grid, bundle, lambda draft: _fill(grid, bundle, draft, limit), known=())
+    return _replace(grid, bundle, lambda draft: _fill(grid, bundle, draft, limit))
 
 
-def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], known: Collection[str]) -> PublishedBundle:
-    """Fill a draft, and replace the bundle by it if its audit finds no problem except those in `known`, and no file is lost."""
+class _Unchanged(Exception):
+    """Everything is published like that already."""
+
+
+def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest]) -> PublishedBundle:
+    """Fill a draft, and replace the bundle by it if its audit finds no problem, no file is lost, and anything is new."""
     _refuse([f"{path} was not published from here and would be lost: move it" for path in _others(bundle)])
-    with replacing(bundle.root) as folder:
+    with contextlib.suppress(_Unchanged), replacing(bundle.root) as folder:
         draft = Bundle(grid.scale, folder)
         manifest = fill(draft)
         with contextlib.suppress(FileNotFoundError, ValueError):  # the audit names what cannot be read
@@ -90,18 +99,26 @@ def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest], kno
         write_crate(grid, draft, _listing(draft))
         manifest = manifest.model_copy(update={"shipped": _listing(draft)})
         write_text(folder / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True) + "\n")
-        problems = [
-            problem.replace(str(folder), str(bundle.root)) for problem in audit_bundle(grid.scale, draft).problems
-        ]
-        _refuse([problem for problem in problems if problem not in known])
-    return PublishedBundle(bundle.root, manifest)
+        _refuse(
+            [problem.replace(str(folder), str(bundle.root)) for problem in audit_bundle(grid.scale, draft).problems]
+        )
+        if _contents(draft) == _contents(bundle):
+            raise _Unchanged
+        return PublishedBundle(bundle.root, manifest)
+    return PublishedBundle(bundle.root, manifest, changed=False)
+
+
+def _contents(bundle: Bundle) -> dict[str, str]:
+    """Hash of each file, the manifest included; empty where nothing is published."""
+    there = [*bundle.files(), *(path for path in [bundle.root / MANIFEST] if path.exists())]
+    return {path.relative_to(bundle.root).as_posix(): sha256_file(path) for path in there}
 
 
 def _renew(grid: Grid, bundle: Bundle, limit: int, folder: Path | None) -> PublishedBundle:
-    """Render the published tables again, with card and run record. The audit must find no new problem."""
+    """Render the published tables again, with card and run record."""
     if folder is not None and not folder.is_dir():
         raise NotADirectoryError(f"{folder}: not a folder; --from names one with files of published results")
-    grid, known = bundle.part_of(grid), audit_bundle(grid.scale, bundle).problems
+    grid = bundle.part_of(grid)
 
     def fill(draft: Bundle) -> Manifest:
         shutil.copytree(bundle.root, draft.root, ignore=shutil.ignore_patterns(CRATE, WORKFLOW))
@@ -114,7 +131,7 @@ def _renew(grid: Grid, bundle: Bundle, limit: int, folder: Path | None) -> Publi
         absent = {name: output for name, output in outputs.items() if not draft.locate(Path(name)).exists()}
         return Manifest(shipped=_listing(draft), not_shipped=absent)
 
-    return _replace(grid, bundle, fill, known)
+    return _replace(grid, bundle, fill)
 
 
 def _outputs(grid: Grid, draft: Bundle) -> dict[str, Output]:
@@ -123,15 +140,18 @@ def _outputs(grid: Grid, draft: Bundle) -> dict[str, Output]:
 
 
 def _make_tables(job: Job, draft: Bundle) -> None:
-    """The work of the job `make_tables`, in a bundle."""
-    started = now()
+    """The work of the job `make_tables`, in a bundle. The same tables of the same inputs keep their card and run record."""
+    started, before = now(), read_card(draft.locate(job.card))
     outputs = _render_tables(job, draft)
     hashes = {path.as_posix(): sha256_file(draft.locate(path)) for path in job.inputs.values()}
+    marked = {name: value for name, value in before.summary.items() if name == OUTDATED}
     update: dict[str, Any] = {"key": content_key(job, hashes), "inputs": hashes, "outputs": outputs}
     update |= {"parameters": job.parameters, "code_version": job.stage.version}
-    card = read_card(draft.locate(job.card)).model_copy(update=update)
+    card = before.model_copy(update=update | {"summary": (summary_of(job) or {}) | marked})
     write_text(draft.locate(job.card), text_of(card))
     path, tree = draft.locate(paths.run_record(job.scale, job.stage.name, job.cell)), working_tree()
+    if card == before and not list(record_problems(card, read_record(path), Commits(), [])):
+        return
     origin = {f"git_{name}": tree[name] for name in ("commit", "dirty", "contents")}
     times = {"started": started.isoformat(), "ended": now().isoformat(), "seconds": 0.0, "resumed": 0}
     made = {"key": card.key, "code": code_of(job).model_dump()}
@@ -214,17 +234,13 @@ def _fill(grid: Grid, bundle: Bundle, draft: Bundle, limit: int) -> Manifest:
 
 
 def _describe_data(grid: Grid, draft: Bundle) -> None:
-    """Croissant metadata of each data set whose files are here, as the card says: the images themselves are in no bundle."""
+    """Croissant metadata of each data set. What its files say comes from them if they are here, as the card says, and otherwise from
+    the published metadata: the images themselves are in no bundle."""
     for cell in grid.cells("prepare_dataset"):
         job = grid.job("prepare_dataset", cell)
-        card = read_card(draft.locate(job.card))
-        if any(not Path(name).exists() or describe(Path(name)) != output for name, output in card.outputs.items()):
-            continue
-        try:
-            tree = croissant(
-                grid, job, card, read_record(draft.locate(paths.run_record(job.scale, job.stage.name, cell)))
-            )
-        except FileNotFoundError:  # without an index
-            continue
-        path = draft.locate(job.card).with_name(CROISSANT)
-        write_text(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
+        card, path = read_card(draft.locate(job.card)), draft.locate(job.card).with_name(CROISSANT)
+        record = read_record(draft.locate(paths.run_record(job.scale, job.stage.name, job.cell)))
+        here = all(Path(name).exists() and describe(Path(name)) == output for name, output in card.outputs.items())
+        with contextlib.suppress(FileNotFoundError):  # without an index, or never described
+            tree = croissant(grid, job, card, record) if here else croissant_again(grid, job, card, record, path)
+            write_text(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")

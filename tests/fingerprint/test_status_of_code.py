@@ -211,6 +211,20 @@ def test_the_audit_of_published_results_names_results_of_other_code(project: Pat
         publish(SCALE)
 
 
+def test_published_results_of_other_code_are_not_published_again(project: Path, edit: Edit) -> None:
+    publish(SCALE)
+    shutil.rmtree("data")
+    bundle = Path("reports", SCALE)
+    (bundle / "README.md").write_text("what we learned\n")
+    before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    times_seven(edit)
+    with pytest.raises(
+        ValueError, match=r"train_autoencoder/celeba-\S+: code changed: losses\.frequency\.FocalFrequencyLoss"
+    ):
+        publish(SCALE)
+    assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
+
+
 def test_why_names_the_functions_behind_a_published_result_too(project: Path, edit: Edit) -> None:
     publish(SCALE)
     shutil.rmtree("data")

@@ -194,6 +194,22 @@ def test_a_missing_list_of_files_is_named_and_what_is_not_there_is_known_by_its_
     assert problem.startswith(f"{ROOT / MANIFEST}: missing, so nothing says which files belong to these results")
 
 
+def test_what_did_not_change_is_not_published_again(clone: Path) -> None:
+    before = snapshot(ROOT)
+    again = publish("tiny")
+    assert again.message == f"nothing to publish: {ROOT} is what publishing it again gives; no file was written"
+    assert snapshot(ROOT) == before
+
+
+def test_a_changed_page_is_published_without_a_new_date_of_the_tables(clone: Path) -> None:
+    before = snapshot(ROOT)
+    (ROOT / "README.md").write_text("what we learned\n")
+    assert publish("tiny").changed
+    written = {name for name, (_, content) in snapshot(ROOT).items() if before.get(name, (0, b""))[1] != content}
+    assert written == {"README.md", MANIFEST, "ro-crate-metadata.json"}
+    assert problems() == []
+
+
 def test_a_file_that_nobody_listed_is_named(clone: Path) -> None:
     (ROOT / "results/extra.csv").write_text("1\n")
     assert problems() == [f"{ROOT}/results/extra.csv: not listed in {MANIFEST}"]
