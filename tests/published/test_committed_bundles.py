@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import subprocess
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from favae.jobs.grid import load_grid
 from favae.sync.audit import audit_bundle
 
 ROOT = Path(__file__).parents[2]
+CHANGED = "code changed"
 SCALES = sorted(path.parent.name for path in (ROOT / "reports").glob("*/manifest.json"))
 
 
@@ -26,8 +28,14 @@ def test_every_published_number_holds(scale: str, monkeypatch: pytest.MonkeyPatc
     result = audit_bundle(scale)
     load_grid.cache_clear()
     assert result.numbers
-    # Code that changed since is what `favae audit` says, until `favae same` or a new run answers it; no number is wrong by that.
-    assert [problem for problem in result.problems if "code changed" not in problem] == []
+    # Code that changed since is what `favae audit` says, until `favae same` or a new run answers it; no number is wrong by that. A
+    # commit of unfinished work passes, but the summary of the tests says what must be answered before it is published.
+    changed = [name for name, item in result.evidence.items() if any(CHANGED in problem for problem in item.problems)]
+    if changed:
+        warnings.warn(
+            f"reports/{scale}: CODE CHANGED behind {len(changed)} results, such as {changed[0]}", stacklevel=1
+        )
+    assert [problem for problem in result.problems if CHANGED not in problem] == []
 
 
 def git(*words: str) -> str:
