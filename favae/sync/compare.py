@@ -1,8 +1,9 @@
 """Compare the results of a scale in `data/` with the published ones: every number, then every claim."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from favae.config.errors import ConfigError
@@ -17,9 +18,11 @@ from favae.reporting.tables import table_entries
 from favae.results.bundle import Bundle
 from favae.results.cards import read_card
 from favae.results.diff import first_difference
+from favae.results.status import State, state_of
 from favae.runtime import paths
 
 Word = Literal["equal", "within", "not decided", "outside", "not comparable"]
+MOST_APART = 0.1  # relative difference from which on a number that has no interval is not decided
 _WORKERS = ("ranks", "threads")  # of a training: they divide its work and do not change its result
 
 
@@ -32,6 +35,24 @@ class Line:
     theirs: float | None
     word: Word
     why: str
+
+    @property
+    def apart(self) -> float | None:
+        """The difference relative to the published number; infinite where that is 0; None where a side has no number."""
+        if self.ours is None or self.theirs is None:
+            return None
+        difference = abs(self.ours - self.theirs)
+        if difference == 0:
+            return 0.0
+        relative = difference / abs(self.theirs) if self.theirs else math.inf
+        return math.inf if math.isnan(relative) else relative
+
+    @property
+    def judged(self) -> "Line":
+        """The same; but not decided, if it has no interval and is too far apart from the published number to be called close."""
+        if self.word != "not comparable" or self.apart is None or self.apart <= MOST_APART:
+            return self
+        return replace(self, word="not decided", why=f"{self.why}; more than {MOST_APART:.0%} apart")
 
 
 @dataclass(frozen=True)
@@ -62,9 +83,12 @@ class ScaleComparison:
 
     @property
     def reproduced(self) -> bool:
-        """Whether something is comparable, every such number is decided, none is outside, and no claim is reversed."""
-        counts = self.counts
-        return counts["equal"] + counts["within"] > 0 and not counts["not decided"] and not self.differs
+        """Whether something is comparable, no number is outside or not decided, and no claim is reversed."""
+        return self._comparable > 0 and not self.counts["not decided"] and not self.differs
+
+    @property
+    def _comparable(self) -> int:
+        return self.counts["equal"] + self.counts["within"]
 
     @property
     def differs(self) -> bool:
@@ -91,12 +115,27 @@ class ScaleComparison:
         ]
 
     def _conclusion(self) -> str:
-        if self.reproduced:
-            return "reproduced"
-        undecided = self.counts["not decided"]
-        if self.differs or not undecided:
+        """The verdict. Of numbers that no interval decides, it says how many there are and how far they are apart."""
+        if self.differs:
             return "not reproduced"
-        return f"not decided: {undecided} numbers of one training each differ by more than test images do; more seeds would tell"
+        if self.counts["not decided"]:
+            return f"not decided: {self._among('not decided')}"
+        if not self._comparable:
+            return f"nothing can be compared: {self._among('not comparable')}"
+        if self.counts["not comparable"]:
+            return f"reproduced, as far as it can be compared; not comparable: {self._among('not comparable')}"
+        return "reproduced"
+
+    def _among(self, word: Word) -> str:
+        """How many numbers have this verdict, and the one of them that differs most."""
+        lines = [line for line in self.numbers if line.word == word]
+        counted = f"{len(lines)} of {len(self.numbers)} numbers"
+        measured = [(line.apart, line) for line in lines if line.apart is not None]
+        if not measured:
+            return f"{counted}, none of which was measured on both sides"
+        apart, line = max(measured, key=lambda pair: pair[0])
+        values = f"{line.name} is {_shown(line.ours)}, published {_shown(line.theirs)}: {line.why}"
+        return f"{counted}; the largest relative difference among them is {100 * apart:.3g}% ({values})"
 
 
 def _shown(value: float | None) -> str:
@@ -122,11 +161,13 @@ def compare(scale: str | None) -> ScaleComparison:
     sides = Results.of(jobs[0]), Results.of(jobs[1], bundle.locate)
     numbers: list[Line] = []
     claims: list[ClaimLine] = []
+    compared = [row for table in cast(TablesConfig, jobs[0].config).tables for row in table.rows if _is_in(there, row)]
+    _refuse_corrupt(grid, compared)
     published = validate(Published, jobs[0].parameters[paths.PUBLISHED.stem], str(paths.PUBLISHED))
     try:
         for tables in zip(*(cast(TablesConfig, job.config).tables for job in jobs), strict=True):
             for row in tables[0].rows:
-                if all(tuple(cell.split("/", 1)) in there.jobs for cell in row.measured_by):  # not added since
+                if _is_in(there, row):
                     numbers += _row(tables[0], row, sides, _other_parameters(grid, row, bundle))
             pairs = zip(tables, sides, strict=True)
             ours, theirs = (judge(table, table_entries(table, published, side)) for table, side in pairs)
@@ -134,6 +175,28 @@ def compare(scale: str | None) -> ScaleComparison:
     except FileNotFoundError as error:
         raise ConfigError(f"{error.filename}: missing; make it with `snakemake --config scale={grid.scale}`") from error
     return ScaleComparison(grid.scale, numbers, claims)
+
+
+def _is_in(published: Grid, row: TableRowConfig) -> bool:
+    """Whether all cells of a row are published: it was not added since."""
+    return all(tuple(cell.split("/", 1)) in published.jobs for cell in row.measured_by)
+
+
+def _refuse_corrupt(grid: Grid, rows: list[TableRowConfig]) -> None:
+    """Raise ConfigError if a file behind these rows is not what its card says: a number in it is that of no result."""
+    measured = {cell: grid.job(*cell.split("/", 1)) for row in rows for cell in row.measured_by}
+    bad = []
+    for job in {job.name: job for origin in measured.values() for job in _chain(grid, origin)}.values():
+        state, reason = state_of(job)
+        incomplete = state is State.MISSING and job.name in measured and job.card.exists()
+        if state is State.CORRUPT or incomplete:
+            bad.append(f"  {job.name} is {state.value}: {reason}")
+    if bad:
+        why = f"{paths.DATA / grid.scale} is not compared, because of results that are not what their cards say"
+        remedy = (
+            f"`favae adopt` removes these cards, then `snakemake --config scale={grid.scale}` makes the results again"
+        )
+        raise ConfigError("\n".join([f"{why}:", *bad, remedy]))
 
 
 def _row(table: TableConfig, row: TableRowConfig, sides: tuple[Results, Results], other: str | None) -> Iterator[Line]:
@@ -146,7 +209,7 @@ def _row(table: TableConfig, row: TableRowConfig, sides: tuple[Results, Results]
             continue  # measured on neither side
         word, why = ("not comparable", other) if other else _judge(row, metric, ours, theirs, sides)
         means = [sum(v) / len(v) if v else None for v in values]
-        yield Line(f"{table.id}/{row.label}/{metric}", means[0], means[1], cast(Word, word), why)
+        yield Line(f"{table.id}/{row.label}/{metric}", means[0], means[1], cast(Word, word), why).judged
 
 
 def _values(measured: list[MetricResult | None]) -> list[float]:
