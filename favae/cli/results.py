@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+_NOT_DECIDED = 3  # exit code of an audit; 2 is the command line's own for a wrong option
 Scale = Annotated[str | None, typer.Option(help="Scale in params/grid.yaml; default: the active one.")]
 
 
@@ -93,7 +94,10 @@ def audit(
     target: Annotated[str | None, typer.Argument(help="TABLE/ROW/METRIC: trace one number; ROW is a cell.")] = None,
     scale: Scale = None,
 ) -> None:
-    """Trace every number of the tables to data, parameters, code and run. Exits with 1 and lists the problems if any.
+    """Trace every number of the tables to data, parameters, code and run, and list the problems.
+
+    Exits with 0 if everything holds, with 1 if there is a problem, and with 3 if there is none but something is not decided,
+    because a commit is not here (a shallow clone, or an archive without history).
 
     Both your own results (data/SCALE) and the published ones (reports/SCALE) are traced. Nothing is changed, and for the
     published ones neither a network nor MLflow, DVC or weights are needed.
@@ -103,18 +107,18 @@ def audit(
     from favae.sync.audit import audits, describe, find
 
     results = audits(scale)
-    if target is not None:
-        held = True
-        for result in results:
-            for number in find(result, target):
-                print("\n".join(describe(result, number)))
-                held &= not any(item.problems for item in result.chain(number))
-        raise typer.Exit(0 if held else 1)
+    problems = undecided = False
     for result in results:
-        for problem in result.problems:
-            print(problem)
-        print(f"{result.where}: {result.summary}")
-    raise typer.Exit(1 if any(result.problems for result in results) else 0)
+        if target is None:
+            print("\n".join([*result.lines(), f"{result.where}: {result.summary}"]))
+            problems |= bool(result.problems)
+            undecided |= bool(result.undecided)
+            continue
+        for number in find(result, target):
+            print("\n".join(describe(result, number)))
+            problems |= any(item.problems for item in result.chain(number))
+            undecided |= any(item.undecided for item in result.chain(number))
+    raise typer.Exit(1 if problems else _NOT_DECIDED if undecided else 0)
 
 
 def same(

@@ -5,7 +5,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from favae.runtime import paths
 from favae.runtime.files import read_memory, write_text
@@ -31,12 +31,29 @@ def _git(*arguments: str) -> str | None:
 
 
 def has_commit(commit: str) -> bool | None:
-    """Whether the repository here knows a commit; None where this is no git repository, or a shallow clone without it."""
-    shallow = _git("rev-parse", "--is-shallow-repository")
-    if shallow is None:
-        return None
+    """Whether the repository here has a commit; None where it has not, and does not have the whole history either."""
     there = _COMMIT.fullmatch(commit) is not None and _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
-    return there or (None if shallow.strip() == "true" else False)
+    return there or (False if _history() == "whole" else None)
+
+
+def how_to_get_commits() -> str:
+    """What to do where a commit is not here."""
+    return {
+        "none": "this copy has no history: clone the repository with git",
+        "shallow": "git fetch --unshallow",
+        "whole": "git fetch the branch that has it",
+    }[_history()]
+
+
+def _history() -> Literal["none", "shallow", "whole"]:
+    """How much of the project's history is here: none in a downloaded archive, also in a folder of another repository."""
+    said = _git("rev-parse", "--is-shallow-repository", "--show-prefix")
+    if said is None:
+        return "none"
+    shallow, _, folder = said.partition("\n")
+    if shallow == "true":
+        return "shallow"
+    return "none" if folder.strip() else "whole"
 
 
 def working_tree() -> dict[str, Any]:

@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -16,11 +16,12 @@ from favae.reporting.pages import COSTS
 from favae.reporting.results import Results
 from favae.results.bundle import Bundle
 from favae.results.cost import cost_of
+from favae.results.git import how_to_get_commits
 from favae.runtime import paths
 from favae.sync.bundle_evidence import gather_bundle
 from favae.sync.derived import derived_problems
 from favae.sync.disclosure import is_same_page, pages
-from favae.sync.evidence import Evidence, gather
+from favae.sync.evidence import SHORT, Evidence, gather
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,38 @@ class Audit:
     evidence: dict[str, Evidence]
     problems: list[str]
     unpublished: int = 0  # cells that the grid has and the bundle has not
+    undecided: list[str] = field(default_factory=list)  # what only commits that are not here could show
 
     @property
     def summary(self) -> str:
         """How much was traced, in one line."""
         absent = sum(len(item.not_shipped) for item in self.evidence.values())
-        parts = [f"{len(self.numbers)} numbers, {len(self.evidence)} results, {len(self.problems)} problems"]
+        counts = f"{len(self.numbers)} numbers, {len(self.evidence)} results, {len(self.problems)} problems"
+        parts = [f"{counts}{self._not_decided}"]
         parts += [f"{absent} outputs are not shipped and known by their hash only"] if absent else []
         parts += [f"{self.unpublished} cells of the grid are not published"] if self.unpublished else []
         return "; ".join(parts)
+
+    @property
+    def _not_decided(self) -> str:
+        """How much is not decided, and which commits would decide it; empty if everything is decided."""
+        if not self.undecided:
+            return ""
+        items = [item for item in self.evidence.values() if item.undecided and item.record]
+        missing = sorted({(item.record.git_commit or "")[:SHORT] for item in items if item.record})
+        which = f"the commit {missing[0]} is" if len(missing) == 1 else f"the commits {', '.join(missing)} are"
+        return f", {len(self.undecided)} not decided: {which} not here ({how_to_get_commits()})"
+
+    def lines(self) -> Iterator[str]:
+        """All problems, then what is not decided, then what an auditor should know and is no problem."""
+        yield from self.problems
+        yield from self.undecided
+        yield from self._information()
+
+    def _information(self) -> Iterator[str]:
+        absent = sum(item.commit_is_absent for item in self.evidence.values())
+        if absent:
+            yield f"the commits of {absent} results are not here, so nothing shows that they exist ({how_to_get_commits()})"
 
     def chain(self, number: TableNumber) -> list[Evidence]:
         """The result that holds a number and everything it was made from, nearest first."""
@@ -153,6 +177,7 @@ def _add_evidence(result: Audit) -> None:
     for name, item in result.evidence.items():
         held = f" (affects {behind[name]} numbers)" if behind[name] else ""
         result.problems.extend(f"{name}: {problem}{held}" for problem in item.problems)
+        result.undecided.extend(f"{name}: not decided: {what}{held}" for what in item.undecided)
 
 
 def _strangers(grid: Grid, bundle: Bundle) -> Iterator[str]:
@@ -198,7 +223,7 @@ def describe(result: Audit, number: TableNumber) -> Iterator[str]:
     chain = result.chain(number)
     yield f"  cost: {cost_of(item.record for item in chain).text}, over {len(chain)} results"
     for item in chain:
-        yield f"  {item.job.name}: {'; '.join(item.problems) or 'ok'}"
+        yield f"  {item.job.name}: {item.verdict}"
         yield from (f"    {line}" for line in item.lines())
 
 
@@ -261,10 +286,10 @@ def _different_numbers(file: Path, expected: str) -> Iterator[str]:
     if len(ours) != len(theirs):
         yield f"{file}: {len(theirs)} lines, according to the results {len(ours)}"
     for mine, found in zip(ours, theirs, strict=False):
-        for field, value in mine.items():
-            if found.get(field) != value:
+        for column, value in mine.items():
+            if found.get(column) != value:
                 where = f"{file}: {mine['row']}/{mine['metric']}"
-                yield f"{where}: {field} is {found.get(field)!r}, according to the results {value!r}"
+                yield f"{where}: {column} is {found.get(column)!r}, according to the results {value!r}"
 
 
 def _different_line(file: Path, expected: str) -> Iterator[str]:

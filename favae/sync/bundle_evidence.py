@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from favae.config.errors import ConfigError
 from favae.jobs.grid import Grid, Job
@@ -17,8 +18,9 @@ from favae.results.run_record import RunRecord, read_record
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
 from favae.sync.derived import measured_problems, summary_problems
-from favae.sync.evidence import SHORT, Commits, Evidence, record_problems
+from favae.sync.evidence import SHORT, Commits, Evidence, Remarks, evidence_of, record_problems
 
+_LONGEST = 120  # characters of a parameter that are printed
 _CLOSE = 1e-9  # relative error of a mean over images whose order of summation differs
 
 
@@ -35,19 +37,19 @@ def _evidence(job: Job, bundle: Bundle, commits: Commits) -> Evidence:
         return Evidence(job, None, None, None, [f"{bundle.locate(job.card)}: missing"])
     except ValueError as error:
         return Evidence(job, None, None, None, [str(error)])
-    problems, notes = list(_card_problems(job, card, bundle)), list[str]()
+    problems, remarks = list(_card_problems(job, card, bundle)), Remarks()
     problems += summary_problems(job, card, bundle.locate(job.card))
     try:
         record = read_record(bundle.locate(paths.run_record(job.scale, job.stage.name, job.cell)))
     except ValueError:
         record = None
-    problems += record_problems(card, record, commits, notes)
-    problems += _parameter_problems(job, card, record, notes)
+    problems += record_problems(card, record, commits, remarks.notes, remarks.undecided)
+    problems += _parameter_problems(job, card, record, commits, remarks)
     problems += _value_problems(job, record, bundle)
     problems += measured_problems(job, card, record, bundle)
-    problems += _code_problems(job.with_parameters(card.parameters), record, notes)
+    problems += _code_problems(job.with_parameters(card.parameters), record, commits, remarks)
     absent = frozenset(name for name, output in card.outputs.items() if not _is_shipped(job, name, output, bundle))
-    return Evidence(job, card, record, None, problems, notes, absent)
+    return evidence_of(job, card, record, None, problems, remarks, commits, absent)
 
 
 def _card_problems(job: Job, card: Card, bundle: Bundle) -> Iterator[str]:
@@ -86,8 +88,13 @@ def _must_be_shipped(job: Job, path: Path) -> bool:
     return any(o.name == path.name and (o.metrics or o.where == "report") for o in job.stage.outputs)
 
 
-def _parameter_problems(job: Job, card: Card, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
-    """Nothing if the parameters are the current ones; a note if they are those at the commit of the run."""
+def _parameter_problems(
+    job: Job, card: Card, record: RunRecord | None, commits: Commits, remarks: Remarks
+) -> Iterator[str]:
+    """Nothing if the parameters are the current ones; a note if they are those at the commit of the run.
+
+    Where other parameters than the current ones can only be compared with a commit that is not here, that is not decided.
+    """
     try:
         difference = first_difference(card.parameters, job.parameters)
     except ConfigError as error:  # rows of a table for cells that are not published
@@ -97,31 +104,49 @@ def _parameter_problems(job: Job, card: Card, record: RunRecord | None, notes: l
     commit = record.git_commit if record else None
     then = parameters_at(commit, job.scale, job.stage.name, job.cell) if commit else None
     what = (
-        f"{difference[0]} was {difference[1]!r}, is now {difference[2]!r} ({job.where})"
+        f"{difference[0]} was {_shown(difference[1])}, is now {_shown(difference[2])} ({job.where})"
         if difference
         else f"the code version of the stage was {card.code_version}, is now {job.stage.version}"
     )
     if commit and then is not None and first_difference(card.parameters, then) is None:
-        notes.append(f"made with the parameters of the commit {commit[:SHORT]}; since then: {what}")
+        remarks.notes.append(f"made with the parameters of the commit {commit[:SHORT]}; since then: {what}")
+    elif commit and not commits.has(commit):
+        remarks.undecided.append(
+            f"whether it was made with the parameters of its commit {commit[:SHORT]}, because that commit is not here; "
+            f"they are not those in params/: {what}"
+        )
     else:
         yield f"made with parameters that are neither those in params/ nor those of its commit: {what}"
 
 
-def _code_problems(job: Job, record: RunRecord | None, notes: list[str]) -> Iterator[str]:
+def _shown(value: Any) -> str:
+    """A parameter in a message, without the end of a long one."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _code_problems(job: Job, record: RunRecord | None, commits: Commits, remarks: Remarks) -> Iterator[str]:
     """Where other code than the present one made a result. Every audit renders tables again, which shows more."""
     if job.stage.name == "make_tables" or version_of(record) is None:  # what is not recorded is reported already
         return
     code = code_state(job, record)
+    commit = record.git_commit if record else None
     if (
         not code.is_current and job.stage.name == "make_figures"
     ):  # they hold no number; their data are results of their own
-        notes.append(f"other code drew the figures: {code.reason}")
+        remarks.notes.append(f"other code drew the figures: {code.reason}")
+    elif commit and commit[:SHORT] in code.unknown and not commits.has(commit):
+        remarks.undecided.append(
+            f"whether the code changed since its commit {commit[:SHORT]}, because that commit is not here"
+        )
     elif not code.is_current:
         yield f"code changed: {code.reason}"
     if code.shown:
-        notes.append(f"the code changed since, and was shown to give the same bytes ({code.shown}, {paths.SAME})")
+        remarks.notes.append(
+            f"the code changed since, and was shown to give the same bytes ({code.shown}, {paths.SAME})"
+        )
     if code.libraries:
-        notes.append(f"made with {', '.join(code.libraries)}")
+        remarks.notes.append(f"made with {', '.join(code.libraries)}")
 
 
 def _value_problems(job: Job, record: RunRecord | None, bundle: Bundle) -> Iterator[str]:

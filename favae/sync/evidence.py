@@ -29,6 +29,13 @@ class Evidence:
     problems: list[str]
     notes: list[str] = field(default_factory=list)  # what an auditor should know and nothing is wrong with
     not_shipped: frozenset[str] = frozenset()  # outputs of published results that are known by their hash only
+    undecided: list[str] = field(default_factory=list)  # what only a commit that is not here could show
+    commit_is_absent: bool = False  # as is a part of the history or all of it, so that nothing shows that it exists
+
+    @property
+    def verdict(self) -> str:
+        """All problems and all that is not decided, in one line; `ok` if there is neither."""
+        return "; ".join([*self.problems, *(f"not decided: {what}" for what in self.undecided)]) or "ok"
 
     def lines(self) -> Iterator[str]:
         """The facts for an audit, one `name value` per line."""
@@ -57,6 +64,14 @@ class Evidence:
         yield from (f"note          {note}" for note in self.notes)
 
 
+@dataclass
+class Remarks:
+    """What is found out about a result and is no problem; the lists of `Evidence` with these names."""
+
+    notes: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+
 def _is_said_elsewhere(state: State, reason: str, record: RunRecord | None) -> bool:
     """Whether the code of a result is in doubt only because of an input, or of a run record that is a problem of its own."""
     return state is State.CODE and (record is None or reason.startswith(INPUT))
@@ -78,13 +93,32 @@ def gather(grid: Grid) -> dict[str, Evidence]:
         ]
         fine = state is State.OK or _is_said_elsewhere(state, reason, record)
         problems = [] if fine else [f"{state.value}: {reason}"]
-        notes = [reason] if state is State.OK and reason else []
+        remarks = Remarks()
+        if state is State.OK and reason:
+            remarks.notes.append(reason)
         if card is not None:
-            problems += record_problems(card, record, commits, notes)
+            problems += record_problems(card, record, commits, remarks.notes, remarks.undecided)
         if fine and card:
             problems += _run_problems(job, card, runs)
-        found[job.name] = Evidence(job, card, record, runs[0] if len(runs) == 1 else None, problems, notes)
+        run = runs[0] if len(runs) == 1 else None
+        found[job.name] = evidence_of(job, card, record, run, problems, remarks, commits)
     return found
+
+
+def evidence_of(
+    job: Job,
+    card: Card | None,
+    record: RunRecord | None,
+    run: Run | None,
+    problems: list[str],
+    remarks: Remarks,
+    commits: "Commits",
+    not_shipped: frozenset[str] = frozenset(),
+) -> Evidence:
+    """Evidence with these problems and remarks."""
+    commit = record.git_commit if record else None
+    absent = commit is not None and commits.has(commit) is None
+    return Evidence(job, card, record, run, problems, remarks.notes, not_shipped, remarks.undecided, absent)
 
 
 def _card(job: Job) -> Card | None:
@@ -122,8 +156,13 @@ class Commits:
         return self._later[key]
 
 
-def record_problems(card: Card, record: RunRecord | None, commits: Commits, notes: list[str]) -> Iterator[str]:
-    """Why a run record does not say when and from what code a result was made; what is good to know goes to `notes`."""
+def record_problems(
+    card: Card, record: RunRecord | None, commits: Commits, notes: list[str], undecided: list[str] | None = None
+) -> Iterator[str]:
+    """Why a run record does not say when and from what code a result was made; what is good to know goes to `notes`.
+
+    What only a commit that is not here could show goes to `undecided`; without this list, it is a problem.
+    """
     if record is None:
         yield "no readable run record, so time and code of this result are unknown; run the cell again"
         return
@@ -137,8 +176,14 @@ def record_problems(card: Card, record: RunRecord | None, commits: Commits, note
         yield f"made from the commit {record.git_commit[:SHORT]}, which this repository does not have"
     if record.git_dirty:
         later = commits.with_contents(record.git_commit, record.git_contents) if known and record.git_contents else None
-        if later is None:
-            yield f"made from a working tree with uncommitted changes: {', '.join(record.git_dirty)}"
+        edited = ", ".join(record.git_dirty)
+        if known is None and record.git_contents and undecided is not None:
+            undecided.append(
+                f"whether a commit has the edits that it was made from ({edited}), because the commit that was edited, "
+                f"{record.git_commit[:SHORT]}, is not here"
+            )
+        elif later is None:
+            yield f"made from a working tree with uncommitted changes: {edited}"
         else:
             notes.append(
                 f"ran before it was committed: the commit {later[:SHORT]} has the code and parameters that ran"

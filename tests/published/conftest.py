@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from published_support import work_in_copy, write_result
+from published_support import git, work_in_copy, write_result
 from tests_support import write_params
 
 from favae.jobs.grid import Grid
@@ -29,6 +29,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield from work_in_copy(made, tmp_path / "project", monkeypatch)
+
+
+@pytest.fixture
+def repository(project: Path) -> Path:
+    """The project as a repository with one commit, without its results."""
+    (project / ".gitignore").write_text("data/\n")
+    (project / "README.md").write_text("words\n")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "start")
+    return project
 
 
 @pytest.fixture(scope="session")

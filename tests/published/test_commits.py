@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from published_support import git
+from published_support import git, set_commit
 
 from favae.jobs.grid import load_grid
 from favae.results.git import commit_with, working_tree
@@ -16,17 +16,6 @@ from favae.sync.publish import publish
 
 TABLES = "make_tables/all"
 EDITED = Path("params/table2.yaml")
-
-
-@pytest.fixture
-def repository(project: Path) -> Path:
-    """The project as a repository with one commit, without its results."""
-    (project / ".gitignore").write_text("data/\n")
-    (project / "README.md").write_text("words\n")
-    git("init", "-q")
-    git("add", "-A")
-    git("commit", "-qm", "start")
-    return project
 
 
 def edit(text: str) -> None:
@@ -82,12 +71,6 @@ def test_edited_prose_alone_is_no_edit_of_a_result(repository: Path) -> None:
     (repository / "README.md").write_text("other words\n")
     tree = working_tree()
     assert commit_with(tree["commit"], tree["contents"]) == tree["commit"]
-
-
-def set_commit(commit: str, contents: dict[str, str]) -> None:
-    for path in Path("data/tiny/runs").rglob("*.json"):
-        origin = {"git_commit": commit, "git_dirty": list(contents), "git_contents": contents}
-        path.write_text(json.dumps(json.loads(path.read_text()) | origin))
 
 
 def test_audit_names_the_commit_that_has_what_ran(repository: Path) -> None:

@@ -215,20 +215,6 @@ def test_a_file_that_nobody_listed_is_named(clone: Path) -> None:
     assert problems() == [f"{ROOT}/results/extra.csv: not listed in {MANIFEST}"]
 
 
-def test_results_of_other_parameters_are_named(clone: Path) -> None:
-    path = Path("params/table2.yaml")
-    text = path.read_text()
-    assert "sigma: 3.0" in text
-    path.write_text(text.replace("sigma: 3.0", "sigma: 2.5"))
-    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
-    found = problems()
-    assert any(
-        p.startswith("train_autoencoder/natural-f4-favae: made with parameters that are neither") and "is now 2.5" in p
-        for p in found
-    ), found
-    assert not any("prepare_dataset" in p for p in found)
-
-
 def test_an_experiment_that_was_added_since_is_no_problem_of_what_was_published(
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
