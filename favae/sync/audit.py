@@ -87,6 +87,10 @@ class Audit:
         absent = sum(item.commit_is_absent for item in self.evidence.values())
         if absent:
             yield f"the commits of {absent} results are not here, so nothing shows that they exist ({how_to_get_commits()})"
+        versions = Counter(library for item in self.evidence.values() for library in item.libraries)
+        if versions:
+            each = "; ".join(f"{library} in {count} results" for library, count in sorted(versions.items()))
+            yield f"made with other versions of libraries than here: {each}"
 
     def chain(self, number: TableNumber) -> list[Evidence]:
         """The result that holds a number and everything it was made from, nearest first."""

@@ -147,6 +147,7 @@ def _code_problems(job: Job, record: RunRecord | None, commits: Commits, remarks
         )
     if code.libraries:
         remarks.notes.append(f"made with {', '.join(code.libraries)}")
+        remarks.libraries.extend(code.libraries)
 
 
 def _value_problems(job: Job, record: RunRecord | None, bundle: Bundle) -> Iterator[str]:

@@ -8,7 +8,7 @@ from favae.jobs.grid import Grid, Job
 from favae.results.cards import Card, read_card
 from favae.results.git import commit_with, has_commit
 from favae.results.run_record import RunRecord, read_run_record
-from favae.results.status import INPUT, State, statuses
+from favae.results.status import INPUT, State, code_of_result, statuses
 from favae.runtime import paths
 from favae.runtime.hashes import canonical_json, sha256_file
 from favae.sync.database import Run
@@ -30,6 +30,7 @@ class Evidence:
     notes: list[str] = field(default_factory=list)  # what an auditor should know and nothing is wrong with
     not_shipped: frozenset[str] = frozenset()  # outputs of published results that are known by their hash only
     undecided: list[str] = field(default_factory=list)  # what only a commit that is not here could show
+    libraries: list[str] = field(default_factory=list)  # of another version than here: `torch 2.11.0 (here 2.13.0)`
     commit_is_absent: bool = False  # as is a part of the history or all of it, so that nothing shows that it exists
 
     @property
@@ -70,6 +71,7 @@ class Remarks:
 
     notes: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
+    libraries: list[str] = field(default_factory=list)
 
 
 def _is_said_elsewhere(state: State, reason: str, record: RunRecord | None) -> bool:
@@ -96,6 +98,7 @@ def gather(grid: Grid) -> dict[str, Evidence]:
         remarks = Remarks()
         if state is State.OK and reason:
             remarks.notes.append(reason)
+            remarks.libraries.extend(code_of_result(job).libraries)
         if card is not None:
             problems += record_problems(card, record, commits, remarks.notes, remarks.undecided)
         if fine and card:
@@ -118,7 +121,9 @@ def evidence_of(
     """Evidence with these problems and remarks."""
     commit = record.git_commit if record else None
     absent = commit is not None and commits.has(commit) is None
-    return Evidence(job, card, record, run, problems, remarks.notes, not_shipped, remarks.undecided, absent)
+    return Evidence(
+        job, card, record, run, problems, remarks.notes, not_shipped, remarks.undecided, remarks.libraries, absent
+    )
 
 
 def _card(job: Job) -> Card | None:

@@ -173,3 +173,19 @@ def test_code_that_only_an_absent_commit_has_is_not_decided(
     (line,) = result.undecided
     assert line.startswith(f"{MODEL}: not decided: whether the code changed since its commit {start[:12]}, because")
     assert not any("code changed" in problem for problem in result.problems)
+
+
+def test_other_versions_of_libraries_are_one_line_and_no_problem(project: Path) -> None:
+    for path in Path("data/tiny/runs/train_autoencoder").glob("*.json"):
+        record = json.loads(path.read_text())
+        record["code"]["libraries"]["torch"] = "0.1"
+        path.write_text(json.dumps(record))
+    publish("tiny")
+    shutil.rmtree("data")
+    code, lines = run_audit()
+    assert code == 0
+    (line,) = [line for line in lines if "libraries" in line]
+    trainings = sum(job.stage.name == "train_autoencoder" for job in load_grid("tiny"))
+    assert re.fullmatch(
+        rf"made with other versions of libraries than here: torch 0\.1 \(here [^)]+\) in {trainings} results", line
+    )
