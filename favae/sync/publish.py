@@ -99,9 +99,9 @@ def _replace(grid: Grid, bundle: Bundle, fill: Callable[[Bundle], Manifest]) -> 
         write_crate(grid, draft, _listing(draft))
         manifest = manifest.model_copy(update={"shipped": _listing(draft)})
         write_text(folder / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True) + "\n")
-        _refuse(
-            [problem.replace(str(folder), str(bundle.root)) for problem in audit_bundle(grid.scale, draft).problems]
-        )
+        audit = audit_bundle(grid.scale, draft)
+        found = [*audit.problems, *audit.undecided]
+        _refuse([problem.replace(str(folder), str(bundle.root)) for problem in found])
         if _contents(draft) == _contents(bundle):
             raise _Unchanged
         return PublishedBundle(bundle.root, manifest)
