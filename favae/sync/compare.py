@@ -12,7 +12,7 @@ from favae.config.reporting import Published, TableConfig, TableRowConfig, Table
 from favae.evaluation.protocol import MetricResult
 from favae.jobs.grid import Grid, Job, load_grid
 from favae.reporting.claims import Verdict, judge
-from favae.reporting.intervals import difference_over_seeds, mean_over_images
+from favae.reporting.intervals import LEVEL, difference_over_seeds, mean_over_images
 from favae.reporting.results import Results
 from favae.reporting.tables import table_entries
 from favae.results.bundle import Bundle
@@ -23,6 +23,7 @@ from favae.runtime import paths
 
 Word = Literal["equal", "within", "not decided", "outside", "not comparable"]
 MOST_APART = 0.1  # relative difference from which on a number that has no interval is not decided
+_OVER_SEEDS = "difference over"  # how the reason begins where both sides have several seeds
 _WORKERS = ("ranks", "threads")  # of a training: they divide its work and do not change its result
 
 
@@ -117,7 +118,7 @@ class ScaleComparison:
     def _conclusion(self) -> str:
         """The verdict. Of numbers that no interval decides, it says how many there are and how far they are apart."""
         if self.differs:
-            return "not reproduced"
+            return f"not reproduced{self._by_chance()}"
         if self.counts["not decided"]:
             return f"not decided: {self._among('not decided')}"
         if not self._comparable:
@@ -125,6 +126,15 @@ class ScaleComparison:
         if self.counts["not comparable"]:
             return f"reproduced, as far as it can be compared; not comparable: {self._among('not comparable')}"
         return "reproduced"
+
+    def _by_chance(self) -> str:
+        """How many numbers would be outside if both sides were alike: each has an interval of its own."""
+        compared = sum(line.why.startswith(_OVER_SEEDS) for line in self.numbers)
+        if not self.counts["outside"]:
+            return ""
+        expected = (1 - LEVEL) * compared
+        outside = f"{self.counts['outside']} of {compared} numbers over seeds are outside"
+        return f": {outside}; at {LEVEL:.0%}, {expected:.2g} would be by chance"
 
     def _among(self, word: Word) -> str:
         """How many numbers have this verdict, and the one of them that differs most."""
@@ -237,7 +247,7 @@ def _judge(
         return "equal", "every value"
     if len(mine) > 1:
         interval = difference_over_seeds(mine, published)
-        return ("within" if interval.contains(0) else "outside"), f"difference over {len(mine)} seeds {_ends(interval)}"
+        return ("within" if interval.contains(0) else "outside"), f"{_OVER_SEEDS} {len(mine)} seeds {_ends(interval)}"
     images = sides[1].per_image(row.measured_by[0], metric)
     if images is None:
         return "not comparable", "one seed, and no published values per image"

@@ -191,7 +191,8 @@ def test_over_seeds_the_spread_decides(published: Path) -> None:
     for cell in (CELL, "natural-f4-favae-on-scientific"):
         change(cell, "psnr_test", value=value(cell) + 100)
     assert line(compare("tiny"), "seeds/A/psnr_test").word == "outside"
-    assert closing_of_a_difference()[-1] == "tiny: not reproduced"
+    said = "tiny: not reproduced: 1 of 1 numbers over seeds are outside; at 95%, 0.05 would be by chance"
+    assert closing_of_a_difference()[-1] == said
 
 
 def test_a_reversed_claim_is_no_reproduction_even_if_numbers_were_within(published: Path) -> None:
