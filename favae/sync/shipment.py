@@ -40,7 +40,8 @@ def add_offered(grid: Grid, draft: Bundle, limit: int, find: Callable[[Path], Pa
     """Add values per image, curves and examples up to `limit` bytes in git, and return those added.
 
     Values per image come first, from which intervals are made again: those of all trainings of a row or none of them, beginning
-    with rows of one training, which have no other intervals. Small files follow. `find` says where the bytes of an output are.
+    with rows of one training, which have no other intervals, then in the order of the claims. Small files follow. `find` says
+    where the bytes of an output are.
     """
     room = limit - _PAGES - size_in_git(draft.files())
     every = [path for job in grid for path in offered(grid, job)]
@@ -65,18 +66,20 @@ def add_offered(grid: Grid, draft: Bundle, limit: int, find: Callable[[Path], Pa
 
 
 def _in_order(grid: Grid, sizes: dict[Path, int]) -> Iterator[set[Path]]:
-    """Files that are added together or not at all, the most missed first."""
-    rows = (
-        row.measured_by
+    """Files that are added together or not at all, the most missed first: of rows with few trainings, and of those that the first
+    claims name."""
+    tables = [
+        table
         for cell in grid.cells("make_tables")
         for table in cast(TablesConfig, grid.job("make_tables", cell).config).tables
-        for row in table.rows
-    )
-    for runs in sorted(rows, key=len):
-        values = {paths.result_dir(grid.scale, *run.split("/")) / paths.IMAGES for run in runs}
-        if values <= sizes.keys():
-            yield values
-    for path in sorted(sizes, key=lambda path: (path.name != paths.IMAGES, sizes[path], path)):
+    ]
+    claims = [(table.id, label) for table in tables for claim in table.claims for label in sorted(claim.rows)]
+    rows = [((table.id, row.label), row.measured_by) for table in tables for row in table.rows]
+    rows.sort(key=lambda row: (len(row[1]), claims.index(row[0]) if row[0] in claims else len(claims)))
+    together = [{paths.result_dir(grid.scale, *run.split("/")) / paths.IMAGES for run in runs} for _, runs in rows]
+    yield from (values for values in together if values <= sizes.keys())
+    alone = sizes.keys() - set().union(*together)
+    for path in sorted(alone, key=lambda path: (path.name != paths.IMAGES, sizes[path], path)):
         yield {path}
 
 
