@@ -139,8 +139,9 @@ def _changed_since_shown(job: Job, recorded: str) -> Iterator[list[str]]:
     """Units that differ from those of each commit whose code was shown to be the same as the recorded one."""
     for found, _ in all_shown_same(job.scale, job.name, recorded):
         package = package_at(found.present_commit) if found.present_commit and not found.uncommitted else None
-        if package is not None and (changed := _changed_since(package, job)):
-            yield changed
+        if package is not None:
+            changed = [*_changed_since(package, job), *_ids(changed_on_import(None, job, package))]
+            yield from [list(dict.fromkeys(changed))] if changed else []
 
 
 def _changed_since(package: Package, job: Job) -> list[str]:
