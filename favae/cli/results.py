@@ -172,10 +172,10 @@ def compare(
     """Your own results (data/SCALE) beside the published ones (reports/SCALE): number by number, then claim by claim.
 
     A number is equal to the bit, within the spread over seeds, or outside of it. Of a single seed, it is within the interval
-    over images, or not decided. It is not comparable where nothing gives an interval, or where the two sides measured
-    something else; it is not decided instead, if the two differ by more than 10%. The last line says how many numbers are
-    not comparable, and which of them differs most. Exits with 0 if no number is outside or not decided and no claim is
-    reversed; with 1 otherwise, or if a file is not what its card says.
+    over images or equal to rounding, or not decided. It is not comparable where nothing gives an interval, or where the two
+    sides measured something else; it is not decided instead, if the two differ by more than 10%. The last line says how many
+    numbers are not comparable, and which of them differs most. Exits with 0 if no number is outside or not decided and no
+    claim is reversed; with 1 otherwise, or if a file is not what its card says.
 
     Example: favae compare demo
     """

@@ -23,6 +23,9 @@ from favae.runtime import paths
 
 Word = Literal["equal", "within", "not decided", "outside", "not comparable"]
 MOST_APART = 0.1  # relative difference from which on a number that has no interval is not decided
+ROUNDING = (
+    1e-6  # relative difference up to which two numbers differ only by the order of their sums, as on another machine
+)
 _OVER_SEEDS = "difference over"  # how the reason begins where both sides have several seeds
 _WORKERS = ("ranks", "threads")  # of a training: they divide its work and do not change its result
 
@@ -109,7 +112,7 @@ class ScaleComparison:
         counts, same = self.counts, sum(c.ours.word == c.theirs.word for c in self.claims)
         turned = sum(claim.reversed for claim in self.claims)
         return [
-            f"{len(self.numbers)} numbers: {counts['equal']} equal to the bit, {counts['within']} within the spread, "
+            f"{len(self.numbers)} numbers: {counts['equal']} equal to the bit, {counts['within']} within the spread or rounding, "
             f"{counts['not decided']} not decided, {counts['outside']} outside, {counts['not comparable']} not comparable",
             f"{len(self.claims)} claims: {same} with the verdict of the published results, {turned} reversed",
             f"{self.scale}: {self._conclusion()}",
@@ -248,6 +251,8 @@ def _judge(
     if len(mine) > 1:
         interval = difference_over_seeds(mine, published)
         return ("within" if interval.contains(0) else "outside"), f"{_OVER_SEEDS} {len(mine)} seeds {_ends(interval)}"
+    if math.isclose(mine[0], published[0], rel_tol=ROUNDING):
+        return "within", f"one seed; equal to rounding, as the relative difference is below {ROUNDING:g}"
     images = sides[1].per_image(row.measured_by[0], metric)
     if images is None:
         return "not comparable", "one seed, and no published values per image"

@@ -101,6 +101,16 @@ def test_a_change_in_the_last_digit_is_not_called_equal(published: Path) -> None
     assert line(compare("tiny"), PSNR).word == "within"
 
 
+def test_without_an_interval_too_a_difference_of_rounding_is_within(published: Path) -> None:
+    """On another machine, sums of another order give other last digits."""
+    change_distance(1 + 2e-11)
+    result = compare("tiny")
+    assert line(result, DISTANCE).word == "within" and "equal to rounding" in line(result, DISTANCE).why
+    assert result.closing()[-1] == "tiny: reproduced"
+    change_distance(1 + 1e-5)
+    assert line(compare("tiny"), DISTANCE).word == "not comparable"
+
+
 def change_distance(factor: float) -> None:
     change(CAT, FRECHET, GENERATIONS, value=value(CAT, FRECHET, GENERATIONS) * factor)
 
