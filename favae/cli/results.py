@@ -117,7 +117,7 @@ def audit(
         for number in find(result, target):
             print("\n".join(describe(result, number)))
             problems |= any(item.problems for item in result.chain(number))
-            undecided |= any(item.undecided for item in result.chain(number))
+            undecided |= any(item.remarks.undecided for item in result.chain(number))
     raise typer.Exit(1 if problems else _NOT_DECIDED if undecided else 0)
 
 

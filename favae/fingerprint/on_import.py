@@ -16,11 +16,11 @@ def statements_on_import(package: Package, stage: str, modules: Iterable[str]) -
     Definitions and imports are no such statements: the units that can be reached have them. None if there is no such stage.
     """
     entry = f"{PACKAGE}.stages.{stage}"
-    if package.source(entry) is None:
-        return None
     entries = sorted({entry, *modules})
     known = f"{sha256_text(' '.join(entries))[:10]}:{_LIST}"
     if known not in package.hashes:
+        if package.source(entry) is None:
+            return None
         package.hashes[known] = " ".join(sorted(_modules_with_statements(package, entries)))
     found = {module: package.hash(f"{module}:{BODY}") for module in package.hashes[known].split()}
     return {module: digest for module, digest in found.items() if digest}
@@ -30,17 +30,14 @@ def _modules_with_statements(package: Package, entries: list[str]) -> set[str]:
     found, seen, waiting = set[str](), set[str](), list(entries)
     while waiting:
         name = waiting.pop()
-        parts = name.split(".")
-        source = package.source(name)
-        if source is None and len(parts) > 1:
-            name = ".".join(parts[:-1])  # what is imported from it is no module
-            source = package.source(name)
-        if source is None or name in seen:
+        if name in seen:
             continue
         seen.add(name)
+        waiting.append(name.rpartition(".")[0])  # is imported before it, or has it, where it is no module
+        if (source := package.source(name)) is None:
+            continue
         imported, has_statements = _outline(name, *source)
-        waiting += [".".join(name.split(".")[:length]) for length in range(1, len(name.split(".")))]
-        waiting += [other for other in imported if other.partition(".")[0] == PACKAGE]
+        waiting += imported
         if _SCANS in imported:
             waiting += [other for other in package.beside(name) if not other.endswith(".__init__")]
         if has_statements:

@@ -8,7 +8,7 @@ from favae.fingerprint.job import Code, Units, changed_on_import, changed_units,
 from favae.fingerprint.modules import PACKAGE, Package
 from favae.jobs.grid import Job
 from favae.results.equivalences import Comparison, all_shown_same
-from favae.results.git import commit_with
+from favae.results.git import commit_with, how_to_get_commits
 from favae.results.past import package_at
 from favae.results.run_record import RunRecord
 
@@ -22,6 +22,7 @@ class CodeState:
 
     changed: tuple[str, ...] = ()
     unknown: str = ""  # why the code that made it cannot be compared
+    commit_is_absent: bool = False  # it is unknown because the commit that made it is not here
     shown: str = ""  # the comparison that shows another version to be the same
     libraries: tuple[str, ...] = ()  # that have another version here; what that changes is not known
 
@@ -94,7 +95,8 @@ def _compare(job: Job, record: RunRecord | None) -> CodeState:
     if found is not None:
         return CodeState(shown=f"`favae same` on {found.date[:10]}", libraries=libraries)
     if changed is None:
-        return CodeState(unknown=f"made by the {recorded[:19]}, which this clone does not have: git fetch --unshallow")
+        what = f"made by the {recorded[:19]}, which this clone does not have: {how_to_get_commits()}"
+        return CodeState(unknown=what, commit_is_absent=True)
     changed += [unit for unit in _ids(on_import) if unit not in changed]
     versions: list[list[str]] = [changed, *_changed_since_shown(job, recorded)]
     fewest = min(versions, key=len)
@@ -108,9 +110,8 @@ def changes_on_import(job: Job, record: RunRecord) -> Units:
     return changed_on_import(code, job, package_at(commit) if commit and not known else None)
 
 
-def version_here(job: Job, on_import: Units) -> str:
+def version_here(units: Units, on_import: Units) -> str:
     """The version of the present code for a job: a digest of its units and of what runs on import, where that differs."""
-    units = code_of(job).units
     return digest_of(units | {module: units.get(module, {}) | inner for module, inner in on_import.items()})
 
 
@@ -121,25 +122,28 @@ def _ids(units: Units) -> Iterator[str]:
 
 def _shown(job: Job, recorded: str, on_import: Units) -> Comparison | None:
     """The comparison that shows the recorded version and the present code to be the same."""
-    units, here = version_here(job, {}), version_here(job, on_import)
+    units = code_of(job).units
+    here = version_here(units, on_import)
     for found, shown in all_shown_same(job.scale, job.name, recorded):
-        # Older comparisons name the units only. What ran on import then is in their commit.
-        if shown.present == here or (shown.present == units and _imports_alike(found, job)):
+        if shown.present == here:
             return found
+        # Older comparisons name the units only. What ran on import then is in their commit.
+        if shown.present == digest_of(units):
+            package = _package_of(found)
+            if package is not None and not changed_on_import(None, job, package):
+                return found
     return None
 
 
-def _imports_alike(found: Comparison, job: Job) -> bool:
-    """Whether the same statements ran on import in the present code of a comparison, as far as its commit is here."""
-    package = package_at(found.present_commit) if found.present_commit and not found.uncommitted else None
-    return package is not None and not changed_on_import(None, job, package)
+def _package_of(found: Comparison) -> Package | None:
+    """The present code of a comparison, if a commit has it and that is here."""
+    return package_at(found.present_commit) if found.present_commit and not found.uncommitted else None
 
 
 def _changed_since_shown(job: Job, recorded: str) -> Iterator[list[str]]:
     """Units that differ from those of each commit whose code was shown to be the same as the recorded one."""
     for found, _ in all_shown_same(job.scale, job.name, recorded):
-        package = package_at(found.present_commit) if found.present_commit and not found.uncommitted else None
-        if package is not None:
+        if (package := _package_of(found)) is not None:
             changed = [*_changed_since(package, job), *_ids(changed_on_import(None, job, package))]
             yield from [list(dict.fromkeys(changed))] if changed else []
 

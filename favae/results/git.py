@@ -77,14 +77,12 @@ def _content(name: str) -> str:
 def was_committed(name: str, file: Path) -> bool | None:
     """Whether a commit up to this one has the content of `file` under the path `name`.
 
-    None where nobody can say: this is no git repository, or a shallow clone.
+    None where nobody can say: the whole history is not here.
     """
-    shallow = _git("rev-parse", "--is-shallow-repository")
     versions = _git("log", "-m", "--format=", "--raw", "--no-abbrev", "--", name)
-    if shallow is None or versions is None:
+    if versions is None:
         return None
-    there = _content(file.as_posix()) in versions.split()
-    return there or (None if shallow.strip() == "true" else False)
+    return _content(file.as_posix()) in versions.split() or (False if _history() == "whole" else None)
 
 
 def commit_with(commit: str, contents: Mapping[str, str]) -> str | None:

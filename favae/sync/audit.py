@@ -72,7 +72,7 @@ class Audit:
         """How much is not decided, and which commits would decide it; empty if everything is decided."""
         if not self.undecided:
             return ""
-        items = [item for item in self.evidence.values() if item.undecided and item.record]
+        items = [item for item in self.evidence.values() if item.remarks.undecided and item.record]
         missing = sorted({(item.record.git_commit or "")[:SHORT] for item in items if item.record})
         which = f"the commit {missing[0]} is" if len(missing) == 1 else f"the commits {', '.join(missing)} are"
         return f", {len(self.undecided)} not decided: {which} not here ({how_to_get_commits()})"
@@ -84,10 +84,10 @@ class Audit:
         yield from self._information()
 
     def _information(self) -> Iterator[str]:
-        absent = sum(item.commit_is_absent for item in self.evidence.values())
+        absent = sum(item.remarks.commit_is_absent for item in self.evidence.values())
         if absent:
             yield f"the commits of {absent} results are not here, so nothing shows that they exist ({how_to_get_commits()})"
-        versions = Counter(library for item in self.evidence.values() for library in item.libraries)
+        versions = Counter(library for item in self.evidence.values() for library in item.remarks.libraries)
         if versions:
             each = "; ".join(f"{library} in {count} results" for library, count in sorted(versions.items()))
             yield f"made with other versions of libraries than here: {each}"
@@ -181,7 +181,7 @@ def _add_evidence(result: Audit) -> None:
     for name, item in result.evidence.items():
         held = f" (affects {behind[name]} numbers)" if behind[name] else ""
         result.problems.extend(f"{name}: {problem}{held}" for problem in item.problems)
-        result.undecided.extend(f"{name}: not decided: {what}{held}" for what in item.undecided)
+        result.undecided.extend(f"{name}: not decided: {what}{held}" for what in item.remarks.undecided)
 
 
 def _strangers(grid: Grid, bundle: Bundle) -> Iterator[str]:

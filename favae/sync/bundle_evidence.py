@@ -18,7 +18,7 @@ from favae.results.run_record import RunRecord, read_record
 from favae.runtime import paths
 from favae.runtime.hashes import sha256_file
 from favae.sync.derived import measured_problems, summary_problems
-from favae.sync.evidence import SHORT, Commits, Evidence, Remarks, evidence_of, record_problems
+from favae.sync.evidence import SHORT, Commits, Evidence, Remarks, record_problems
 
 _LONGEST = 120  # characters of a parameter that are printed
 _CLOSE = 1e-9  # relative error of a mean over images whose order of summation differs
@@ -43,13 +43,13 @@ def _evidence(job: Job, bundle: Bundle, commits: Commits) -> Evidence:
         record = read_record(bundle.locate(paths.run_record(job.scale, job.stage.name, job.cell)))
     except ValueError:
         record = None
-    problems += record_problems(card, record, commits, remarks.notes, remarks.undecided)
+    problems += record_problems(card, record, commits, remarks)
     problems += _parameter_problems(job, card, record, commits, remarks)
     problems += _value_problems(job, record, bundle)
     problems += measured_problems(job, card, record, bundle)
     problems += _code_problems(job.with_parameters(card.parameters), record, commits, remarks)
     absent = frozenset(name for name, output in card.outputs.items() if not _is_shipped(job, name, output, bundle))
-    return evidence_of(job, card, record, None, problems, remarks, commits, absent)
+    return Evidence(job, card, record, None, problems, remarks, absent)
 
 
 def _card_problems(job: Job, card: Card, bundle: Bundle) -> Iterator[str]:
@@ -131,11 +131,10 @@ def _code_problems(job: Job, record: RunRecord | None, commits: Commits, remarks
         return
     code = code_state(job, record)
     commit = record.git_commit if record else None
-    if (
-        not code.is_current and job.stage.name == "make_figures"
-    ):  # they hold no number; their data are results of their own
+    # Figures hold no number; their data are results of their own.
+    if not code.is_current and job.stage.name == "make_figures":
         remarks.notes.append(f"other code drew the figures: {code.reason}")
-    elif commit and commit[:SHORT] in code.unknown and not commits.has(commit):
+    elif commit and code.commit_is_absent and not commits.has(commit):
         remarks.undecided.append(
             f"whether the code changed since its commit {commit[:SHORT]}, because that commit is not here"
         )

@@ -26,7 +26,6 @@ MOST_APART = 0.1  # relative difference from which on a number that has no inter
 ROUNDING = (
     1e-6  # relative difference up to which two numbers differ only by the order of their sums, as on another machine
 )
-_OVER_SEEDS = "difference over"  # how the reason begins where both sides have several seeds
 _WORKERS = ("ranks", "threads")  # of a training: they divide its work and do not change its result
 
 
@@ -39,6 +38,7 @@ class Line:
     theirs: float | None
     word: Word
     why: str
+    over_seeds: bool = False  # whether an interval over seeds decided it
 
     @property
     def apart(self) -> float | None:
@@ -132,7 +132,7 @@ class ScaleComparison:
 
     def _by_chance(self) -> str:
         """How many numbers would be outside if both sides were alike: each has an interval of its own."""
-        compared = sum(line.why.startswith(_OVER_SEEDS) for line in self.numbers)
+        compared = sum(line.over_seeds for line in self.numbers)
         if not self.counts["outside"]:
             return ""
         expected = (1 - LEVEL) * compared
@@ -222,7 +222,8 @@ def _row(table: TableConfig, row: TableRowConfig, sides: tuple[Results, Results]
             continue  # measured on neither side
         word, why = ("not comparable", other) if other else _judge(row, metric, ours, theirs, sides)
         means = [sum(v) / len(v) if v else None for v in values]
-        yield Line(f"{table.id}/{row.label}/{metric}", means[0], means[1], cast(Word, word), why).judged
+        over_seeds = len(row.measured_by) > 1 and word in ("within", "outside")
+        yield Line(f"{table.id}/{row.label}/{metric}", means[0], means[1], cast(Word, word), why, over_seeds).judged
 
 
 def _values(measured: list[MetricResult | None]) -> list[float]:
@@ -250,7 +251,7 @@ def _judge(
         return "equal", "every value"
     if len(mine) > 1:
         interval = difference_over_seeds(mine, published)
-        return ("within" if interval.contains(0) else "outside"), f"{_OVER_SEEDS} {len(mine)} seeds {_ends(interval)}"
+        return ("within" if interval.contains(0) else "outside"), f"difference over {len(mine)} seeds {_ends(interval)}"
     if math.isclose(mine[0], published[0], rel_tol=ROUNDING):
         return "within", f"one seed; equal to rounding, as the relative difference is below {ROUNDING:g}"
     images = sides[1].per_image(row.measured_by[0], metric)

@@ -18,6 +18,16 @@ from favae.sync.shown_run import checkpoint_sha256
 SHORT = 12  # digits of a hash that are printed
 
 
+@dataclass
+class Remarks:
+    """What is found out about a result and is no problem."""
+
+    notes: list[str] = field(default_factory=list)  # what an auditor should know and nothing is wrong with
+    undecided: list[str] = field(default_factory=list)  # what only a commit that is not here could show
+    libraries: list[str] = field(default_factory=list)  # of another version than here: `torch 2.11.0 (here 2.13.0)`
+    commit_is_absent: bool = False  # as is a part of the history or all of it, so that nothing shows that it exists
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Evidence for one job. `card` and `record` are None if unreadable, `run` unless exactly one valid run exists."""
@@ -27,16 +37,13 @@ class Evidence:
     record: RunRecord | None
     run: Run | None
     problems: list[str]
-    notes: list[str] = field(default_factory=list)  # what an auditor should know and nothing is wrong with
+    remarks: Remarks = field(default_factory=Remarks)
     not_shipped: frozenset[str] = frozenset()  # outputs of published results that are known by their hash only
-    undecided: list[str] = field(default_factory=list)  # what only a commit that is not here could show
-    libraries: list[str] = field(default_factory=list)  # of another version than here: `torch 2.11.0 (here 2.13.0)`
-    commit_is_absent: bool = False  # as is a part of the history or all of it, so that nothing shows that it exists
 
     @property
     def verdict(self) -> str:
         """All problems and all that is not decided, in one line; `ok` if there is neither."""
-        return "; ".join([*self.problems, *(f"not decided: {what}" for what in self.undecided)]) or "ok"
+        return "; ".join([*self.problems, *(f"not decided: {what}" for what in self.remarks.undecided)]) or "ok"
 
     def lines(self) -> Iterator[str]:
         """The facts for an audit, one `name value` per line."""
@@ -62,16 +69,7 @@ class Evidence:
             yield f"time          {self.record.started} to {self.record.ended}, resumed {self.record.resumed} times"
         if self.run:
             yield f"MLflow run    {self.run.run_id}"
-        yield from (f"note          {note}" for note in self.notes)
-
-
-@dataclass
-class Remarks:
-    """What is found out about a result and is no problem; the lists of `Evidence` with these names."""
-
-    notes: list[str] = field(default_factory=list)
-    undecided: list[str] = field(default_factory=list)
-    libraries: list[str] = field(default_factory=list)
+        yield from (f"note          {note}" for note in self.remarks.notes)
 
 
 def _is_said_elsewhere(state: State, reason: str, record: RunRecord | None) -> bool:
@@ -100,30 +98,12 @@ def gather(grid: Grid) -> dict[str, Evidence]:
             remarks.notes.append(reason)
             remarks.libraries.extend(code_of_result(job).libraries)
         if card is not None:
-            problems += record_problems(card, record, commits, remarks.notes, remarks.undecided)
+            problems += record_problems(card, record, commits, remarks)
         if fine and card:
             problems += _run_problems(job, card, runs)
         run = runs[0] if len(runs) == 1 else None
-        found[job.name] = evidence_of(job, card, record, run, problems, remarks, commits)
+        found[job.name] = Evidence(job, card, record, run, problems, remarks)
     return found
-
-
-def evidence_of(
-    job: Job,
-    card: Card | None,
-    record: RunRecord | None,
-    run: Run | None,
-    problems: list[str],
-    remarks: Remarks,
-    commits: "Commits",
-    not_shipped: frozenset[str] = frozenset(),
-) -> Evidence:
-    """Evidence with these problems and remarks."""
-    commit = record.git_commit if record else None
-    absent = commit is not None and commits.has(commit) is None
-    return Evidence(
-        job, card, record, run, problems, remarks.notes, not_shipped, remarks.undecided, remarks.libraries, absent
-    )
 
 
 def _card(job: Job) -> Card | None:
@@ -161,13 +141,8 @@ class Commits:
         return self._later[key]
 
 
-def record_problems(
-    card: Card, record: RunRecord | None, commits: Commits, notes: list[str], undecided: list[str] | None = None
-) -> Iterator[str]:
-    """Why a run record does not say when and from what code a result was made; what is good to know goes to `notes`.
-
-    What only a commit that is not here could show goes to `undecided`; without this list, it is a problem.
-    """
+def record_problems(card: Card, record: RunRecord | None, commits: Commits, remarks: Remarks) -> Iterator[str]:
+    """Why a run record does not say when and from what code a result was made. What is no problem goes to `remarks`."""
     if record is None:
         yield "no readable run record, so time and code of this result are unknown; run the cell again"
         return
@@ -177,20 +152,21 @@ def record_problems(
         yield "made outside a git repository, or not by Snakemake: no commit is recorded"
         return
     known = commits.has(record.git_commit)
+    remarks.commit_is_absent = known is None
     if known is False:
         yield f"made from the commit {record.git_commit[:SHORT]}, which this repository does not have"
     if record.git_dirty:
         later = commits.with_contents(record.git_commit, record.git_contents) if known and record.git_contents else None
         edited = ", ".join(record.git_dirty)
-        if known is None and record.git_contents and undecided is not None:
-            undecided.append(
+        if known is None and record.git_contents:
+            remarks.undecided.append(
                 f"whether a commit has the edits that it was made from ({edited}), because the commit that was edited, "
                 f"{record.git_commit[:SHORT]}, is not here"
             )
         elif later is None:
             yield f"made from a working tree with uncommitted changes: {edited}"
         else:
-            notes.append(
+            remarks.notes.append(
                 f"ran before it was committed: the commit {later[:SHORT]} has the code and parameters that ran"
             )
 

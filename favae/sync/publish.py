@@ -27,7 +27,7 @@ from favae.sync.crate import write_crate
 from favae.sync.croissant import CROISSANT, croissant, croissant_again
 from favae.sync.derived import summary_of
 from favae.sync.disclosure import write_pages
-from favae.sync.evidence import Commits, record_problems
+from favae.sync.evidence import Commits, Remarks, record_problems
 from favae.sync.shipment import LIMIT, add_offered, by_hash, copy, needed, private_figures, size_in_git
 
 _SHOWN = 5  # problems in a message
@@ -150,7 +150,9 @@ def _make_tables(job: Job, draft: Bundle) -> None:
     card = before.model_copy(update=update | {"summary": (summary_of(job) or {}) | marked})
     write_text(draft.locate(job.card), text_of(card))
     path, tree = draft.locate(paths.run_record(job.scale, job.stage.name, job.cell)), working_tree()
-    if card == before and not list(record_problems(card, read_record(path), Commits(), [])):
+    remarks = Remarks()
+    doubts = [*record_problems(card, read_record(path), Commits(), remarks), *remarks.undecided]
+    if card == before and not doubts:
         return
     origin = {f"git_{name}": tree[name] for name in ("commit", "dirty", "contents")}
     times = {"started": started.isoformat(), "ended": now().isoformat(), "seconds": 0.0, "resumed": 0}

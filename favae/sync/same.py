@@ -116,7 +116,7 @@ def _results(grid: Grid, targets: Sequence[str]) -> Iterator[_Result]:
             job = job.with_parameters(card.parameters)
             state = code_state(job, record)
             on_import = {} if record is None or state.unknown else changes_on_import(job, record)
-            present = "" if state.unknown else version_here(job, on_import)
+            present = "" if state.unknown else version_here(code_of(job).units, on_import)
             yield _Result(job, card, record, state, version_of(record) or "", present, on_import, where)
 
 
@@ -138,7 +138,8 @@ def _likeness(grid: Grid, found: _Result) -> _Likeness:
     recorded = _without_settings(code.units) if code else found.recorded
     present = _without_settings(code_of(found.job).units)
     alone = found.job.name if found.job.stage.name == "prepare_dataset" else ""
-    return found.where, alone, recorded, present, canonical_json([_parameters(grid, found.job), found.on_import])
+    others = [_parameters(grid, found.job), found.on_import]
+    return found.where, alone, recorded, present, canonical_json(others)
 
 
 def _without_settings(units: Units) -> str:
@@ -174,7 +175,7 @@ def _compare(
     say(f"{len(needed)} small jobs, by the code of {commit[:12]} and by the present code")
     cells: dict[str, SameOutputs] = {}
     with tempfile.TemporaryDirectory(prefix="favae-same-") as folder, sides(commit, Path(folder)) as both:
-        both[1].watch = any(_made_on_gpu(found) for found in results)
+        both[1].watch = any(_gpu_of(found) for found in results)
         run_both(grid, both, needed, shipped)
         for name, found in wanted.items():
             if name in shipped:
@@ -202,11 +203,7 @@ def _compare_cell(
     old, new = (side.files(found.job) for side in both)
     if unseen := _unseen(found, both[1]):
         report.not_compared += names
-        device = found.record.device if found.record else ""
-        say(
-            f"{name}: not compared: it was made on {device}, and the small job runs on a CPU, where {unseen}; make it again "
-            f"on a GPU{too}"
-        )
+        say(f"{name}: not compared: {unseen}; make it again on a GPU{too}")
         return {}
     before, after = hashes(old), hashes(new)
     problems = [f"{file} is not written any more" for file in before if file not in after]
@@ -232,18 +229,21 @@ def _compare_cell(
     }
 
 
-def _made_on_gpu(found: _Result) -> bool:
-    return found.record is not None and found.record.device != "cpu"
+def _gpu_of(found: _Result) -> str:
+    """The GPU that made a result; empty for a CPU, or if it is not known."""
+    return found.record.device if found.record and found.record.device != "cpu" else ""
 
 
 def _unseen(found: _Result, side: Side) -> str:
     """What a small job on a CPU cannot show of a result that a GPU made; empty if there is nothing."""
-    if found.record is None or not _made_on_gpu(found):
+    gpu, code = _gpu_of(found), found.record.code if found.record else None
+    if not gpu:
         return ""
-    if found.record.code is None:
-        return "not all of its code may run"
-    unlike = changed_unlike_elsewhere(found.record.code.units, found.job, side.ran.get(found.job.name, ()))
-    return f"{readable(unlike[0])} does not do what it does there" if unlike else ""
+    made = f"it was made on {gpu}, and the small job runs on a CPU, where"
+    if code is None:
+        return f"{made} not all of its code may run"
+    unlike = changed_unlike_elsewhere(code.units, found.job, side.ran.get(found.job.name, ()))
+    return f"{made} {readable(unlike[0])} does not do what it does there" if unlike else ""
 
 
 def _comparison(grid: Grid, commit: str, cells: dict[str, SameOutputs]) -> Comparison:

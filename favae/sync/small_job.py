@@ -62,8 +62,8 @@ for cell in cells:
     try:
         with contextlib.redirect_stderr(said):
             code = app(["run", *cell.split("/"), "--scale", scale, "--threads", "1"], standalone_mode=False)
-        problem = f"exit code {code}" if code else ""
-        problem += ": " * bool(code) + (said.getvalue().strip().splitlines() or ["no message"])[-1] * bool(code)
+        if code:
+            problem = f"exit code {code}: " + (said.getvalue().strip().splitlines() or ["no message"])[-1]
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
     sys.setprofile(None)

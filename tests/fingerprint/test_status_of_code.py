@@ -93,7 +93,7 @@ def test_a_statement_in_a_package_that_is_only_imported_changes_all_that_import_
     mixed = merged(record.code, present)
     assert mixed.on_import is not None and mixed.on_import["favae.losses"] == MIXED
     recorded = fingerprint.digest_of(record.code.units)
-    here = version_here(job(name), fingerprint.changed_on_import(record.code, job(name), None))
+    here = version_here(present.units, fingerprint.changed_on_import(record.code, job(name), None))
     assert here != recorded
     add(comparison(name, SameOutputs(recorded=recorded, present=here, outputs=SHOWN)))
     assert name not in changed()

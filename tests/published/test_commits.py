@@ -97,7 +97,7 @@ def test_parameters_of_the_recorded_commit_are_as_good_as_todays(repository: Pat
     load_grid.cache_clear()
     result = audit_bundle("tiny")
     assert result.problems == []
-    (note,) = result.evidence["train_autoencoder/natural-f4-favae"].notes
+    (note,) = result.evidence["train_autoencoder/natural-f4-favae"].remarks.notes
     assert note.startswith(f"made with the parameters of the commit {start[:12]}; since then: ")
     then = parameters_at(start, "tiny", "train_autoencoder", "natural-f4-favae")
     assert then is not None
