@@ -133,12 +133,13 @@ def _commit(found: _Result) -> str | None:
 
 
 def _likeness(grid: Grid, found: _Result) -> _Likeness:
-    """What the small job of a result depends on: both versions of the code, and all parameters but seeds, inputs too."""
+    """What the small job of a result depends on, and what it can show: both versions of the code, all parameters but seeds, inputs
+    too, and whether a GPU made it."""
     code = found.record.code if found.record else None
     recorded = _without_settings(code.units) if code else found.recorded
     present = _without_settings(code_of(found.job).units)
     alone = found.job.name if found.job.stage.name == "prepare_dataset" else ""
-    others = [_parameters(grid, found.job), found.on_import]
+    others = [_parameters(grid, found.job), found.on_import, bool(_gpu_of(found))]
     return found.where, alone, recorded, present, canonical_json(others)
 
 

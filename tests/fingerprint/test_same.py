@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from favae.results.run_record import read_run_record, write_run_record
 from favae.results.status import State, statuses
 from favae.sync import small_job
 from favae.sync.file_differences import difference
-from favae.sync.same import Report, same
+from favae.sync.same import Report, _likeness, _results, same
 
 DATA, MODEL = "prepare_dataset/natural", "train_autoencoder/natural-f4-vqgan"
 
@@ -159,6 +160,15 @@ def test_of_a_result_of_a_gpu_a_cpu_shows_only_code_that_does_not_ask_for_the_de
     assert report.not_compared == [MODEL], said
     assert "made on NVIDIA H100, and the small job runs on a CPU" in said[-1]
     assert states()[MODEL] is State.CODE
+
+
+def test_a_result_of_a_gpu_is_not_shown_by_the_small_job_of_a_cpu(project: Path) -> None:
+    """Of results that are alike, only the first runs; what it can show depends on the device that made it."""
+    grid = load_grid("tiny")
+    (found,) = _results(grid, [MODEL])
+    assert found.record is not None
+    elsewhere = replace(found, record=found.record.model_copy(update={"device": "NVIDIA H100"}))
+    assert _likeness(grid, found) != _likeness(grid, elsewhere)
 
 
 def test_code_behind_a_question_for_the_device_is_found() -> None:
